@@ -1,0 +1,55 @@
+# Ribcage: the few verbs. `make demo` and `make test` need nothing but Python 3.11 or 3.12, make and git.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
+	if $$p -c 'import sys; sys.exit(not ((3,11) <= sys.version_info[:2] < (3,13)))' 2>/dev/null; then command -v $$p; break; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: help setup demo test check fix test-peers bench lock vectors artifact
+
+help:
+	@echo "make demo | test | check | fix | test-peers | bench | setup | lock | vectors | artifact"
+
+setup: $(STAMP)
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Ribcage needs Python 3.11 or 3.12: 'apt-get install python3.11 python3.11-venv', or 'uv python install 3.12', then run make again." >&2; exit 1; }
+	@echo "setting up $(VENV) with $(PYTHON) (one minute, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup
+	@$(BIN)/ribcage demo $(DEMO)
+
+test: setup
+	$(BIN)/python -m pytest -m "not peers" $(PYTEST)
+
+test-peers: setup
+	$(BIN)/python -m pytest -m peers $(PYTEST)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/gates
+
+fix: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python benchmarks/run.py $(BENCH)
+
+vectors: setup
+	$(BIN)/python tests/vectors/generate.py
+
+artifact: setup
+	$(BIN)/python contracts/build.py
+
+lock:
+	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe \
+		--extra demo --output-file requirements/dev.txt pyproject.toml requirements/dev.in
+	@sed -i -e '/^#.*pip-compile/d' requirements/dev.txt

@@ -1,0 +1,1 @@
+"""采集: the way in. `admit` is the only door; `disarm` bounds and scans what arrives."""

@@ -1,0 +1,1 @@
+"""The command line. `app` is the composition root: it builds everything from one `Settings`."""

@@ -1,0 +1,1 @@
+"""JSON API and static files of the web console."""

@@ -1,0 +1,1 @@
+"""The one database: engine, schema, migrations. Statements are executed by the guard alone."""

@@ -1,0 +1,1 @@
+"""The DICOM format, sans-IO: PDUs, DIMSE messages, association state, scanner, rewriter, tables."""

@@ -1,0 +1,1 @@
+"""Merkle log, checkpoints, leaves, receipts and audit events: proofs a stranger can check."""

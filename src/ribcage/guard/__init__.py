@@ -1,0 +1,1 @@
+"""The process with the keys. Everybody else sees only `client` and `protocol`."""

@@ -1,0 +1,665 @@
+"""Messages between the guard and everybody else.
+
+One frame is `uint32 big-endian length ‖ msgpack`. A frame carries `Call(id, body)` towards the guard and
+`Answer(id, body)` back; `Answer.id == 0` is unsolicited (`Revoked`). Bodies are tagged unions, decoded
+strictly by msgspec: an unknown field, tag or type is `ProtocolFailure` and ends the connection.
+
+Rules, in order:
+1. A key leaves only in `Admitted`, `Opened` or `TlsIdentity`, each after its durable entry.
+2. A front states what it saw (fingerprint, address, AE title); the guard decides what it means.
+3. Answers to refused calls are `Refused` with a closed reason; they never say what exists.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+
+View = Literal["none", "masked", "full", "original"]
+Purpose = Literal["TREAT", "ETREAT", "HRESCH", "HOPERAT", "PATRQT"]
+Channel = Literal["dimse", "dicomweb", "import", "cli"]
+RefusalReason = Literal[
+    "not_authenticated",  # no valid session, unregistered or suspended certificate
+    "not_permitted",  # authenticated, but neither grant nor role allows it
+    "second_factor_needed",  # a grant would allow it after a step-up
+    "not_found",  # also said when existence must not be revealed
+    "conflict",  # administrative commands only
+    "invalid",  # the request itself is malformed or out of limits
+    "unavailable",  # database, ledger, clock or audit cannot answer: closed by default
+    "throttled",
+]
+
+
+class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Base of all bodies: immutable, strict, tagged with the class name."""
+
+
+# --- who asks -------------------------------------------------------------------------------------------
+
+
+class Device(_Body):
+    """A peer identified by its TLS leaf certificate (SHA-256 of the DER) and what it calls itself."""
+
+    fingerprint: bytes
+    ae_title: str  # "" on HTTP
+    address: str
+
+
+class Session(_Body):
+    """A person: the opaque session proof from the cookie (`docs/formats.md`, session proof)."""
+
+    proof: bytes
+    address: str
+
+
+class Operator(_Body):
+    """The local administrator on the guard's admin socket, who proved the passphrase."""
+
+    name: str
+
+
+Principal = Device | Session | Operator
+
+
+# --- the way in -----------------------------------------------------------------------------------------
+
+
+class Attributes(_Body):
+    """What the index learns of one instance; text already decoded, '' where absent. Dates are DA strings."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    patient_id: str = ""
+    issuer_of_patient_id: str = ""
+    patient_name: str = ""
+    patient_birth_date: str = ""
+    patient_sex: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    accession_number: str = ""
+    study_id: str = ""
+    study_description: str = ""
+    referring_physician_name: str = ""
+    modality: str = ""
+    series_number: str = ""
+    series_description: str = ""
+    body_part_examined: str = ""
+    instance_number: str = ""
+    rows: int = 0
+    columns: int = 0
+    bits_allocated: int = 0
+    number_of_frames: int = 0
+    specific_character_set: str = ""
+
+
+class Admit(_Body):
+    """Ask for a sealing key for one instance whose bytes were received and scanned."""
+
+    principal: Principal
+    channel: Channel
+    called_ae_title: str
+    attributes: Attributes
+    transfer_syntax_uid: str
+    data_set_sha256: bytes
+    data_set_bytes: int
+
+
+class Admitted(_Body):
+    """Sealing keys for one new object. Never plaintext, never a stored key (rule 1, receipt kind `admit`)."""
+
+    admission: bytes  # 16 bytes, to be quoted in Commit
+    object_id: bytes  # 16 bytes
+    key_id: bytes  # 16 bytes, the study key's id
+    epoch: int
+    hospital: bytes  # 16 bytes
+    header_key: bytes  # 32 bytes
+    bulk_key: bytes  # 32 bytes
+    algorithm: int
+
+
+class AlreadyHeld(_Body):
+    """The same SOP Instance UID with the same data set hash is held: acknowledge, keep no second copy."""
+
+
+class Commit(_Body):
+    """The object file is on disk and fsynced: write index row and audit entry, durably."""
+
+    admission: bytes
+    location: str  # relative to the objects folder
+    file_bytes: int
+    header_plain_bytes: int  # prefix + data set up to the bulk element
+    bulk_plain_bytes: int
+    prefix_bytes: int  # preamble and file meta information; 0 by DIMSE
+    header_sealed_bytes: int
+    bulk_sealed_bytes: int
+    file_sha256: bytes  # of prefix + data set; equals data_set_sha256 when prefix_bytes == 0
+
+
+class Committed(_Body):
+    """Durable. `parked` means: held apart as a conflict; the peer is answered as if it were new."""
+
+    log_index: int
+    parked: bool
+
+
+class IngestClosed(_Body):
+    """An association or STOW request ended: one AuditEvent per study (DICOM Instances Transferred)."""
+
+    principal: Principal
+    channel: Channel
+    studies: dict[str, int]  # Study Instance UID -> instances stored
+    failed: int
+
+
+# --- the way out ----------------------------------------------------------------------------------------
+
+
+class Query(_Body):
+    """QIDO-RS or C-FIND. `filters` maps DICOM keyword to the query value as written by the peer."""
+
+    principal: Principal
+    channel: Channel
+    level: Literal["study", "series", "instance"]
+    filters: dict[str, str]
+    purpose: Purpose = "TREAT"
+    limit: int = 100
+    offset: int = 0
+
+
+class Record(_Body):
+    """One answer row; `attributes` maps DICOM keyword to value, already masked where the view is masked."""
+
+    view: View
+    attributes: dict[str, str | int | list[str]]
+
+
+class QueryAnswer(_Body):
+    """Rows the principal may see, in stable order, and whether more follow."""
+
+    records: list[Record]
+    more: bool
+    log_index: int
+
+
+class Disclose(_Body):
+    """Ask to disclose (part of) a study. `want` 'best' takes the highest view allowed right now."""
+
+    principal: Principal
+    channel: Channel
+    study_instance_uid: str
+    series_instance_uid: str = ""
+    sop_instance_uid: str = ""
+    want: Literal["best", "masked", "full", "original"] = "best"
+    purpose: Purpose = "TREAT"
+
+
+class InstanceRef(_Body):
+    """One instance of a disclosure, without keys."""
+
+    object_id: bytes
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+    data_set_bytes: int
+    prefix_bytes: int
+
+
+class Disclosed(_Body):
+    """The receipt (`docs/formats.md`) and what it covers. The durable entry precedes this answer."""
+
+    disclosure: bytes  # 16 bytes
+    receipt: bytes
+    view: View
+    purpose: Purpose
+    expires_at: float  # Unix seconds
+    log_index: int
+    decided_microseconds: float  # time of the contract's view call
+    instances: list[InstanceRef]
+
+
+class Open(_Body):
+    """Fetch keys for instances of a live disclosure; revocation is checked again for each call."""
+
+    receipt: bytes
+    principal: Principal
+    object_ids: list[bytes]
+
+
+class OpenedObject(_Body):
+    """Where one object lies and the keys that open exactly this object."""
+
+    object_id: bytes
+    location: str
+    header_key: bytes
+    bulk_key: bytes
+    algorithm: int
+    key_id: bytes
+    epoch: int
+    hospital: bytes
+    header_plain_bytes: int
+    bulk_plain_bytes: int
+    header_sealed_bytes: int
+    bulk_sealed_bytes: int
+    prefix_bytes: int
+    data_set_sha256: bytes
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+
+
+class Opened(_Body):
+    """Keys for the asked objects, in the asked order."""
+
+    objects: list[OpenedObject]
+
+
+class DisclosureClosed(_Body):
+    """The closing entry: what really left."""
+
+    receipt: bytes
+    instances: int
+    octets: int
+    outcome: Literal["complete", "aborted", "cut"]
+
+
+class Revoked(_Body):
+    """Unsolicited: these disclosures are cut now; a front stops before its next segment."""
+
+    disclosures: list[bytes]
+
+
+# --- people ---------------------------------------------------------------------------------------------
+
+
+class LogIn(_Body):
+    """Username and password, over TLS. Throttled per name and per address."""
+
+    username: str
+    password: str
+    address: str
+
+
+class LoggedIn(_Body):
+    """A session of assurance 1."""
+
+    proof: bytes
+    expires_at: float
+
+
+class StepUp(_Body):
+    """A one-time password of RFC 6238 for this session; each code works once."""
+
+    session: Session
+    code: str
+
+
+class LogOut(_Body):
+    """End this session."""
+
+    session: Session
+
+
+class WhoAmI(_Body):
+    """Describe the session."""
+
+    session: Session
+
+
+class Person(_Body):
+    """What a session may know of itself."""
+
+    username: str
+    display_name: str
+    roles: list[str]
+    assurance: int  # 1 password, 2 second factor fresh
+    second_factor_until: float
+    expires_at: float
+
+
+# --- fronts ---------------------------------------------------------------------------------------------
+
+
+class Hello(_Body):
+    """First call of a front: its process id, for the log."""
+
+    process: int
+
+
+class TlsIdentity(_Body):
+    """The listener's certificate chain and private key (PEM), and what peers' certificates are checked with."""
+
+    certificate_chain_pem: bytes
+    private_key_pem: bytes
+    client_authorities_pem: bytes
+    registered_leaves_pem: bytes  # registered leaves of foreign authorities (partial chain)
+    registry_version: int
+
+
+class CheckDevice(_Body):
+    """May this certificate open an association under this AE title? Refusals are audited by the guard."""
+
+    device: Device
+    called_ae_title: str
+    action: Literal["associate", "http"]
+
+
+class DeviceKnown(_Body):
+    """What the registered device may do."""
+
+    name: str
+    may: list[Literal["store", "query", "retrieve"]]
+
+
+class Refusal(_Body):
+    """A refusal the front saw alone (handshake, plain bytes, bad PDU): aggregated per minute and audited."""
+
+    kind: Literal["handshake", "plain_bytes", "timeout", "no_certificate", "malformed", "limit", "called_ae"]
+    listener: Literal["dicom", "https"]
+    address: str
+    count: int = 1
+
+
+class Noted(_Body):
+    """Done, nothing to return."""
+
+
+class Refused(_Body):
+    """Why not, from a closed list. `entry` is the log index of the audited refusal, -1 where none is due."""
+
+    reason: RefusalReason
+    entry: int = -1
+
+
+class Ping(_Body):
+    """Liveness; answered without touching the disk."""
+
+
+# --- administration (admin socket only) -----------------------------------------------------------------
+
+
+class AdminChallenge(_Body):
+    """Ask for a nonce; answered with `AdminNonce`."""
+
+
+class AdminNonce(_Body):
+    """HMAC-SHA256(operator key, nonce) is due in `AdminProof`."""
+
+    nonce: bytes
+    salt: bytes
+
+
+class AdminProof(_Body):
+    """Proof of the passphrase; opens the administrative calls on this connection."""
+
+    name: str
+    mac: bytes
+
+
+class AddPerson(_Body):
+    """Create a person. Password '' makes one; the answer carries it once, with the TOTP secret."""
+
+    username: str
+    display_name: str
+    roles: list[str]
+    password: str = ""
+    department: str = ""
+
+
+class PersonAdded(_Body):
+    """Shown once, never stored in clear."""
+
+    person_id: bytes
+    password: str
+    totp_uri: str
+
+
+class SuspendPerson(_Body):
+    """Suspension prevails over everything (DESIGN rule 5)."""
+
+    username: str
+    suspended: bool
+
+
+class AddDevice(_Body):
+    """Register a device: its own certificate, a CSR to be signed, or neither (a key pair is made)."""
+
+    name: str
+    ae_titles: list[str]
+    may: list[Literal["store", "query", "retrieve"]]
+    department: str = "radiology"
+    certificate_pem: bytes = b""
+    csr_pem: bytes = b""
+
+
+class DeviceAdded(_Body):
+    """`private_key_pem` is filled only when the guard made the key pair; it is not kept."""
+
+    fingerprint: bytes
+    certificate_pem: bytes
+    private_key_pem: bytes
+    authority_pem: bytes
+
+
+class SuspendDevice(_Body):
+    """Suspend or restore a registered device by name."""
+
+    name: str
+    suspended: bool
+
+
+class AddGrant(_Body):
+    """Put a grant on the ledger. Subject: 'person:NAME' or 'device:NAME'. Resource: 'study:UID',
+    'patient:ID[|ISSUER]' or 'department:NAME'."""
+
+    subject: str
+    resource: str
+    view: View
+    purpose: Purpose = "TREAT"
+    valid_from: float = 0.0
+    valid_until: float = 0.0  # 0: 24 hours from now
+
+
+class GrantAdded(_Body):
+    """The grant's number on the ledger."""
+
+    grant_id: int
+    transaction: bytes
+
+
+class RevokeGrant(_Body):
+    """Revoke by number; effective before this call is answered."""
+
+    grant_id: int
+
+
+class Object(_Body):
+    """An explicit objection of the patient against a subject ('*' for everybody): denies first."""
+
+    patient: str
+    subject: str
+    standing: bool
+
+
+class AuditPage(_Body):
+    """Decoded log entries, oldest first; reading the log is itself an entry (PS3.15 A.5.3.2)."""
+
+    start: int
+    count: int
+    person: str = ""
+
+
+class AuditEntries(_Body):
+    """Entries as JSON texts (FHIR AuditEvent-shaped), with their indices."""
+
+    entries: list[tuple[int, str]]
+    size: int
+
+
+class ProveEntry(_Body):
+    """An opening of one leaf: salt, body, inclusion proof and checkpoint."""
+
+    index: int
+
+
+class EntryProof(_Body):
+    """All a stranger needs (`docs/formats.md`, inclusion proof)."""
+
+    index: int
+    body: bytes
+    salt: bytes
+    path: list[bytes]
+    checkpoint: bytes
+    verifier_key: str
+
+
+class GetStatus(_Body):
+    """Counters and configuration for `ribcage status`."""
+
+
+class Status(_Body):
+    """No personal data: numbers and states only."""
+
+    version: str
+    hospital: str
+    configuration: list[str]
+    studies: int
+    instances: int
+    parked: int
+    log_size: int
+    ledger_height: int
+    epoch: int
+    started_at: float
+    findings: list[str]
+
+
+class VerifyRequest(_Body):
+    """Recompute one page of the archive from stored bytes (receipt kind `maintain`)."""
+
+    part: Literal["log", "ledger", "rows", "objects"]
+    cursor: int
+    count: int
+
+
+class Difference(_Body):
+    """One finding of `verify`: what, where, expected, found. No personal data."""
+
+    part: str
+    where: str
+    expected: str
+    found: str
+
+
+class VerifyAnswer(_Body):
+    """`cursor` is -1 when the part is finished."""
+
+    cursor: int
+    checked: int
+    differences: list[Difference]
+    locations: list[str]  # for part 'objects': files that were checked, so that strays can be named
+
+
+class ParkedPage(_Body):
+    """List conflicts for the administrator."""
+
+    start: int
+    count: int
+
+
+class ParkedItem(_Body):
+    """One parked instance: its ordinal and why."""
+
+    ordinal: int
+    reason: str
+    received_at: float
+    device: str
+
+
+class ParkedItems(_Body):
+    """A page of conflicts."""
+
+    items: list[ParkedItem]
+
+
+class Stop(_Body):
+    """Finish what is in hand, write the last checkpoint, exit."""
+
+
+FrontRequest = (
+    Hello
+    | Ping
+    | CheckDevice
+    | Refusal
+    | Admit
+    | Commit
+    | IngestClosed
+    | Query
+    | Disclose
+    | Open
+    | DisclosureClosed
+    | LogIn
+    | StepUp
+    | LogOut
+    | WhoAmI
+    | AdminChallenge
+    | AdminProof
+)
+AdminRequest = (
+    AddPerson
+    | SuspendPerson
+    | AddDevice
+    | SuspendDevice
+    | AddGrant
+    | RevokeGrant
+    | Object
+    | AuditPage
+    | ProveEntry
+    | GetStatus
+    | VerifyRequest
+    | ParkedPage
+    | Stop
+)
+Request = FrontRequest | AdminRequest
+Response = (
+    TlsIdentity
+    | DeviceKnown
+    | Admitted
+    | AlreadyHeld
+    | Committed
+    | QueryAnswer
+    | Disclosed
+    | Opened
+    | Revoked
+    | LoggedIn
+    | Person
+    | Noted
+    | Refused
+    | AdminNonce
+    | PersonAdded
+    | DeviceAdded
+    | GrantAdded
+    | AuditEntries
+    | EntryProof
+    | Status
+    | VerifyAnswer
+    | ParkedItems
+)
+
+
+class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A request with the number its answer will quote."""
+
+    id: int
+    body: Request
+
+
+class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A response; `id` 0 is unsolicited."""
+
+    id: int
+    body: Response

@@ -1,0 +1,1 @@
+"""存储: sealed object files, ingest, retrieve, verification."""

@@ -1,0 +1,1 @@
+"""DICOM upper layer over mutual TLS: sockets around the sans-IO association of `ribcage.dicom`."""
