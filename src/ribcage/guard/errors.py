@@ -1,0 +1,30 @@
+"""Errors at the guard's boundary.
+
+GuardError
+├── GuardRefused        the guard said no, with a closed reason
+├── GuardUnavailable    no answer: closed by default
+└── ProtocolFailure     a frame that is not of the protocol
+"""
+
+from ribcage.guard.protocol import RefusalReason
+
+
+class GuardError(Exception):
+    """Base of everything a caller of the guard may see."""
+
+
+class GuardRefused(GuardError):
+    """The guard said no. `reason` is from the closed list; `entry` is the audited refusal's log index or -1."""
+
+    def __init__(self, reason: RefusalReason, entry: int = -1) -> None:
+        super().__init__(f"the guard refused: {reason}")
+        self.reason: RefusalReason = reason
+        self.entry = entry
+
+
+class GuardUnavailable(GuardError):
+    """The guard cannot be reached or cannot decide; the answer is no (DESIGN rule 5)."""
+
+
+class ProtocolFailure(GuardError):
+    """A frame is not of the protocol of `ribcage.guard.protocol`; the connection ends."""
