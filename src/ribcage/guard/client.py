@@ -35,7 +35,9 @@ class GuardClient:
         try:
             reader, writer = await asyncio.open_unix_connection(str(path))
         except OSError as failure:
-            raise GuardUnavailable("the guard does not answer on its socket; is `ribcage serve` running?") from failure
+            raise GuardUnavailable(
+                "the guard does not answer on its socket; is `ribcage serve` running?"
+            ) from failure
         return cls(reader, writer, push)
 
     @property
@@ -44,7 +46,7 @@ class GuardClient:
         return self._closed
 
     async def call(self, request: Request, expected: type[_Expected]) -> _Expected:
-        """Ask and wait. Raises GuardRefused, GuardUnavailable, or ProtocolFailure for an unexpected answer."""
+        """Ask and wait. Raises GuardRefused, GuardUnavailable, ProtocolFailure (unexpected answer)."""
         answer = await self.ask(request)
         if isinstance(answer, expected):
             return answer

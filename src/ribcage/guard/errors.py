@@ -14,7 +14,7 @@ class GuardError(Exception):
 
 
 class GuardRefused(GuardError):
-    """The guard said no. `reason` is from the closed list; `entry` is the audited refusal's log index or -1."""
+    """The guard said no. `reason` is from the closed list; `entry` the refusal's log index or -1."""
 
     def __init__(self, reason: RefusalReason, entry: int = -1) -> None:
         super().__init__(f"the guard refused: {reason}")

@@ -332,7 +332,7 @@ class Hello(_Body):
 
 
 class TlsIdentity(_Body):
-    """The listener's certificate chain and private key (PEM), and what peers' certificates are checked with."""
+    """The listener's certificate chain and private key (PEM), and what checks peers' certificates."""
 
     certificate_chain_pem: bytes
     private_key_pem: bytes

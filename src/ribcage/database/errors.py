@@ -1,0 +1,23 @@
+"""Errors of the database room.
+
+DatabaseError
+├── DatabaseNewer      the home was written by a newer Ribcage
+├── DatabaseLocked     the key does not open the file
+└── DatabaseBroken     the file is not what it should be
+"""
+
+
+class DatabaseError(Exception):
+    """Base of this room's errors."""
+
+
+class DatabaseNewer(DatabaseError):
+    """The schema is of a version this program does not know; nothing was changed."""
+
+
+class DatabaseLocked(DatabaseError):
+    """The key does not open the database file."""
+
+
+class DatabaseBroken(DatabaseError):
+    """The file cannot be read as a Ribcage database."""

@@ -1,0 +1,211 @@
+"""The tables. What stays clear inside the encrypted file is listed here, column by column.
+
+Clear: UIDs, dates and times of study, modality, SOP class, transfer syntax, sizes, hashes, staff user names.
+Sealed under the patient's key: everything that names the patient or the people around the study.
+Keyed tokens: Patient ID with issuer, accession number (exact), names (bigrams of 32 bits).
+`mac` and `version`: rows that decide access; the guard refuses a row whose MAC does not hold.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+FORMAT_VERSION = 1
+
+metadata = sa.MetaData()
+
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+person = sa.Table(
+    "person",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("username", sa.Text, nullable=False, unique=True),
+    sa.Column("display_name", sa.Text, nullable=False),
+    sa.Column("roles", sa.Text, nullable=False),  # space separated, sorted
+    sa.Column("department", sa.Text, nullable=False),
+    sa.Column("password_hash", sa.Text, nullable=False),  # Argon2id, PHC string
+    sa.Column("suspended", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
+factor = sa.Table(
+    "factor",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("person_id", sa.LargeBinary(16), sa.ForeignKey("person.id"), nullable=False, index=True),
+    sa.Column("kind", sa.Text, nullable=False),  # "totp"
+    sa.Column("secret", sa.LargeBinary, nullable=False),  # sealed column
+    sa.Column("last_counter", sa.Integer, nullable=False),  # RFC 6238 step last accepted
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
+session = sa.Table(
+    "session",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("person_id", sa.LargeBinary(16), sa.ForeignKey("person.id"), nullable=False, index=True),
+    sa.Column("secret_sha256", sa.LargeBinary(32), nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sa.Column("second_factor_at", sa.Float, nullable=False),  # 0: never
+    sa.Column("ended", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
+device = sa.Table(
+    "device",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("fingerprint", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("certificate_pem", sa.LargeBinary, nullable=False),
+    sa.Column("foreign_authority", sa.Integer, nullable=False),
+    sa.Column("not_after", sa.Float, nullable=False),
+    sa.Column("ae_titles", sa.Text, nullable=False),  # backslash separated: not a legal AE character
+    sa.Column("may", sa.Text, nullable=False),  # space separated, sorted
+    sa.Column("department", sa.Text, nullable=False),
+    sa.Column("suspended", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
+patient = sa.Table(
+    "patient",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("key_id", sa.LargeBinary(16), nullable=False, unique=True),
+    sa.Column("id_token", sa.LargeBinary(32), unique=True),  # NULL: placeholder, one identity per study
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
+study = sa.Table(
+    "study",
+    metadata,
+    sa.Column("pk", sa.Integer, primary_key=True),
+    sa.Column("uid", sa.Text, nullable=False, unique=True),
+    sa.Column("patient_id", sa.LargeBinary(16), sa.ForeignKey("patient.id"), nullable=False, index=True),
+    sa.Column("key_id", sa.LargeBinary(16), nullable=False, unique=True),
+    sa.Column("department", sa.Text, nullable=False),
+    sa.Column("study_date", sa.Text, nullable=False, index=True),
+    sa.Column("study_time", sa.Text, nullable=False),
+    sa.Column("accession_token", sa.LargeBinary(32), index=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),  # identifying attributes, JSON
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
+name_token = sa.Table(
+    "name_token",
+    metadata,
+    sa.Column("token", sa.Integer, primary_key=True),
+    sa.Column("study_pk", sa.Integer, sa.ForeignKey("study.pk"), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+series = sa.Table(
+    "series",
+    metadata,
+    sa.Column("pk", sa.Integer, primary_key=True),
+    sa.Column("uid", sa.Text, nullable=False, unique=True),
+    sa.Column("study_pk", sa.Integer, sa.ForeignKey("study.pk"), nullable=False, index=True),
+    sa.Column("modality", sa.Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+)
+
+_OBJECT_COLUMNS = (
+    ("object_id", sa.LargeBinary(16)),
+    ("key_id", sa.LargeBinary(16)),
+    ("epoch", sa.Integer),
+    ("algorithm", sa.Integer),
+    ("location", sa.Text),
+    ("file_bytes", sa.Integer),
+    ("header_plain_bytes", sa.Integer),
+    ("bulk_plain_bytes", sa.Integer),
+    ("prefix_bytes", sa.Integer),
+    ("header_sealed_bytes", sa.Integer),
+    ("bulk_sealed_bytes", sa.Integer),
+    ("data_set_sha256", sa.LargeBinary(32)),
+    ("file_sha256", sa.LargeBinary(32)),
+    ("transfer_syntax_uid", sa.Text),
+    ("received_at", sa.Float),
+    ("source", sa.Text),  # "device:<id hex>", "person:<id hex>" or "operator"
+    ("log_index", sa.Integer),
+)
+
+
+def _object_columns() -> list[sa.Column[object]]:
+    return [
+        sa.Column(name, kind, nullable=False, unique=name == "object_id") for name, kind in _OBJECT_COLUMNS
+    ]
+
+
+instance = sa.Table(
+    "instance",
+    metadata,
+    sa.Column("pk", sa.Integer, primary_key=True),
+    sa.Column("uid", sa.Text, nullable=False, unique=True),
+    sa.Column("series_pk", sa.Integer, sa.ForeignKey("series.pk"), nullable=False, index=True),
+    sa.Column("study_pk", sa.Integer, sa.ForeignKey("study.pk"), nullable=False, index=True),
+    sa.Column("sop_class_uid", sa.Text, nullable=False),
+    sa.Column("instance_number", sa.Text, nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("columns", sa.Integer, nullable=False),
+    sa.Column("bits_allocated", sa.Integer, nullable=False),
+    sa.Column("number_of_frames", sa.Integer, nullable=False),
+    *_object_columns(),
+)
+
+parked = sa.Table(
+    "parked",
+    metadata,
+    sa.Column("pk", sa.Integer, primary_key=True),
+    sa.Column(
+        "reason", sa.Text, nullable=False
+    ),  # closed list: patient_mismatch, hash_mismatch, series_mismatch
+    sa.Column("sealed", sa.LargeBinary, nullable=False),  # all attributes, under the parked key
+    sa.Column("key_context", sa.LargeBinary, nullable=False),
+    *_object_columns(),
+)
+
+log_leaf = sa.Table(
+    "log_leaf",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("leaf_data", sa.LargeBinary(32), nullable=False),  # SHA-256 of salt and body
+    sa.Column("sealed", sa.LargeBinary, nullable=False),  # salt and body
+)
+
+checkpoint = sa.Table(
+    "checkpoint",
+    metadata,
+    sa.Column("size", sa.Integer, primary_key=True),
+    sa.Column("note", sa.LargeBinary, nullable=False),
+)
+
+ledger_transaction = sa.Table(
+    "ledger_transaction",
+    metadata,
+    sa.Column("height", sa.Integer, primary_key=True),
+    sa.Column("block_time", sa.Integer, nullable=False),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+)
+
+grant_note = sa.Table(
+    "grant_note",
+    metadata,
+    sa.Column("grant_id", sa.Integer, primary_key=True),
+    sa.Column(
+        "sealed", sa.LargeBinary, nullable=False
+    ),  # subject and resource as the administrator wrote them
+)
