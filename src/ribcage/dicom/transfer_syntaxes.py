@@ -1,4 +1,4 @@
-"""The transfer syntaxes of PS3.6 Annex A, retired ones included, and how each encodes a data set (PS3.5 10, A).
+"""The transfer syntaxes of PS3.6 Annex A, retired ones included, and how each encodes a data set (PS3.5 A).
 
 Rules, in order:
 1. A UID that is not in the table is refused: `UnsupportedTransferSyntax`. Nothing is guessed from a prefix.
@@ -18,7 +18,7 @@ from ribcage.dicom.errors import UnsupportedTransferSyntax
 
 @dataclass(frozen=True, slots=True)
 class TransferSyntax:
-    """How a data set is encoded. `implicit` VR, `little` endian, `encapsulated` pixels, `deflated` data set."""
+    """How a data set is encoded; `encapsulated` speaks of its pixels, `deflated` of the whole."""
 
     uid: str
     name: str
@@ -144,6 +144,6 @@ def lookup(uid: str) -> TransferSyntax:
     syntax = TRANSFER_SYNTAXES.get(uid)
     if syntax is None:
         raise UnsupportedTransferSyntax(
-            "expected a transfer syntax of PS3.6 Annex A, got another UID; resend in a standard transfer syntax"
+            "expected a transfer syntax of PS3.6 Annex A, got another UID; resend in a standard one"
         )
     return syntax
