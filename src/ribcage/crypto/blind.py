@@ -3,8 +3,8 @@
 Rules, in order:
 1. Exact tokens of unique identifiers: 32 bytes of HMAC-SHA256, one domain per kind.
 2. Names: each component group (PS3.5 6.2.1.2, separated by '=') is folded: NFKC, casefold, '^' and white
-   space to one space, trimmed. Trailing '^' parts are thereby ignored. A group with Han, kana or hangul also has a
-   form without spaces: 王小明 finds 王^小明.
+   space to one space, trimmed. Trailing '^' parts are thereby ignored. A group with Han, kana or hangul also
+   has a form without spaces: 王小明 finds 王^小明.
 3. Tokens of a form: each two-character piece of STX form ETX, and the whole form; 32 bits each.
 4. A pattern's tokens are those every match must have; what they find is filtered by `name_matches`
    (PS3.4 C.2.2.2.4: '*' any run, '?' any one character; case-insensitive here, as PS3.4 permits for PN).

@@ -1,8 +1,8 @@
 """Row MACs: HMAC-SHA256 over rows that decide access (person, role, factor, certificate, grade, session…).
 
 Message: `field("ribcage/row/v1") ‖ field(table) ‖ version u64 ‖ count u32`, then for each column, ordered by
-its UTF-8 name, `field(name) ‖ type u8 ‖ field(value)`. Types: 0 NULL (empty value), 1 bytes, 2 text (UTF-8), 3
-integer (decimal ASCII). SQL has no booleans here: True is 1.
+its UTF-8 name, `field(name) ‖ type u8 ‖ field(value)`. Types: 0 NULL (empty value), 1 bytes, 2 text (UTF-8),
+3 integer (decimal ASCII). SQL has no booleans here: True is 1.
 """
 
 from __future__ import annotations
