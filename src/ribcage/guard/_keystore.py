@@ -1,0 +1,122 @@
+"""The key store's file: `keys/keystore.db`, plain SQLite, every value in it wrapped.
+
+It is outside the database and outside its backups. WAL with synchronous FULL: a commit is one fsync, and a
+reader never waits for it. `secure_delete` zeroes what is removed; what the file system keeps of old blocks is
+useless once the provider destroyed the epoch's slot.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ribcage.crypto.errors import KeyStoreFailure, KeyStoreNewer
+
+FORMAT = 1
+
+_TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE service (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE epoch (
+  number INTEGER PRIMARY KEY, slot TEXT NOT NULL, wrapped BLOB,
+  state TEXT NOT NULL CHECK (state IN ('active', 'retiring', 'destroyed')),
+  created_at REAL NOT NULL, destroyed_at REAL
+) STRICT;
+CREATE TABLE wrap (
+  key_id BLOB PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('patient', 'study', 'parked')),
+  epoch INTEGER NOT NULL REFERENCES epoch (number), context BLOB NOT NULL, wrapped BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE destroyed (key_id BLOB PRIMARY KEY, epoch INTEGER NOT NULL, at REAL NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE blob (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+
+@contextmanager
+def sqlite_failures() -> Iterator[None]:
+    """Translate SQLite's errors into KeyStoreFailure, without values."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise KeyStoreFailure(f"the key store cannot answer: {error.sqlite_errorname}") from error
+    except OSError as error:
+        raise KeyStoreFailure(f"the key store's file cannot be used: {error.strerror}") from error
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection usable from any one thread at a time; statements commit by themselves."""
+    link = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+    link.execute("PRAGMA journal_mode = WAL")
+    link.execute("PRAGMA synchronous = FULL")
+    link.execute("PRAGMA secure_delete = ON")
+    link.execute("PRAGMA temp_store = MEMORY")
+    link.execute("PRAGMA foreign_keys = ON")
+    return link
+
+
+def create_file(path: Path, hospital: bytes) -> sqlite3.Connection:
+    """Make the file (mode 0600) with its tables; KeyStoreFailure when it exists."""
+    with sqlite_failures():
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        link = connect(path)
+        with transaction(link):
+            for statement in filter(None, map(str.strip, _TABLES.split(";"))):
+                link.execute(statement)
+            link.execute(f"PRAGMA user_version = {FORMAT}")
+            link.execute("INSERT INTO meta VALUES ('hospital', ?)", (hospital,))
+        sync_folder(path.parent)
+        return link
+
+
+def open_file(path: Path, hospital: bytes) -> sqlite3.Connection:
+    """Open and check format and hospital: KeyStoreNewer, KeyStoreFailure."""
+    if not path.is_file():
+        raise KeyStoreFailure(f"{path.name} is missing: restore it from the key store's own backup")
+    with sqlite_failures():
+        link = connect(path)
+        try:
+            _check(link, path.name, hospital)
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+
+def _check(link: sqlite3.Connection, name: str, hospital: bytes) -> None:
+    found = link.execute("PRAGMA user_version").fetchone()[0]
+    if found > FORMAT:
+        raise KeyStoreNewer(f"{name} has format {found}, this program reads {FORMAT}: use the newer Ribcage")
+    if found != FORMAT:
+        raise KeyStoreFailure(f"{name} is no key store")
+    row = link.execute("SELECT value FROM meta WHERE name = 'hospital'").fetchone()
+    if row is None or row[0] != hospital:
+        raise KeyStoreFailure(f"{name} belongs to another hospital")
+
+
+@contextmanager
+def transaction(link: sqlite3.Connection) -> Iterator[None]:
+    """One durable commit, or nothing."""
+    link.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        link.execute("COMMIT")
+    except BaseException:
+        if link.in_transaction:
+            link.execute("ROLLBACK")
+        raise
+
+
+def forget_old_pages(link: sqlite3.Connection) -> None:
+    """Move the write-ahead log into the file and cut it, so that it keeps no removed wrap."""
+    link.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
