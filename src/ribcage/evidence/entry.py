@@ -1,11 +1,12 @@
 """The shape of an audit entry: canonical JSON and the pieces of a FHIR R4 AuditEvent (docs/formats.md 5.2).
 
 Rules, in order:
-1. Canonical JSON: UTF-8, keys sorted, no white space, no floats, no nulls, ASCII keys, integers below 2**53 (the
-   subset on which RFC 8785 and Python agree). `parse` accepts nothing else.
+1. Canonical JSON: UTF-8, keys sorted, no white space, no floats, no nulls, ASCII keys, integers below 2**53
+   (the subset on which RFC 8785 and Python agree). `parse` accepts nothing else.
 2. An entry is a FHIR AuditEvent (BALP-like), or a compact leaf with `kind`; both carry `ENTRY_VERSION`.
-3. No personal data of patients. Patients, studies and objects appear by internal pseudonymous id (hex), staff by
-   person id. Free text is refused: labels are short tokens.
+3. No personal data of patients. Patients, studies and objects appear by internal pseudonymous id (hex), staff
+   by person id. Free text is refused: labels are short tokens. What a stranger sent (address, AE title)
+   is kept when well-formed and else recorded as INVALID, so that nobody can keep his own refusal out of the log.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def instant(ms: int) -> str:
 
 
 def token(text: str) -> str:
-    """Pass a short ASCII label; raises `EntryInvalid` on anything else, so that no free text enters the log."""
+    """Pass a short ASCII label; raises `EntryInvalid` on anything else: no free text enters the log."""
     if not _TOKEN.fullmatch(text):
         raise EntryInvalid("expected a label of 1 to 128 ASCII letters, digits and _.:/@+-")
     return text
@@ -114,16 +115,14 @@ def count(value: int) -> str:
 
 
 def network(address: str) -> Json:
-    """FHIR `agent.network`: an IP address (type 2), or a local socket (type 1)."""
-    if not address:
-        return {"address": "local", "type": "1"}
+    """FHIR `agent.network`: an IP address (type 2), or a name (type 1): 'local' for '', else 'INVALID'."""
     if not _ADDRESS.fullmatch(address):
-        raise EntryInvalid("expected an IP address without a port")
+        return {"address": "INVALID" if address else "local", "type": "1"}
     return {"address": address, "type": "2"}
 
 
 def ae_title(text: str) -> str:
-    """An AE title as a label (PS3.5 6.2, at most 16 characters); what a stranger sent otherwise is 'INVALID'."""
+    """An AE title as a label (PS3.5 6.2, at most 16 characters); anything else becomes 'INVALID'."""
     text = text.strip(" ")
     return text if _AE_TITLE.fullmatch(text) else "INVALID"
 

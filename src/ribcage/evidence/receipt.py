@@ -4,8 +4,8 @@ Rules, in order:
 1. A receipt is 156 bytes, laid out as `_LAYOUT` followed by HMAC-SHA256 under the guard's receipt key over
    `DOMAIN ‖ layout`. Only the guard issues and checks it; for everybody else it is opaque.
 2. The kinds are a closed list. Every receipt names the log index and leaf hash of its durable entry.
-3. A receipt lives from `issued_at_ms` to `expires_at_ms`, at most `MAX_LIFE_MS`; a clock that stepped back by more
-   than `CLOCK_STEP_MS` makes it invalid.
+3. A receipt lives from `issued_at_ms` to `expires_at_ms`, at most `MAX_LIFE_MS`; a clock that stepped back by
+   more than `CLOCK_STEP_MS` makes it invalid.
 4. The MAC is checked before any field is read.
 """
 
@@ -47,8 +47,8 @@ RECEIPT_BYTES = _LAYOUT.size + _MAC_BYTES
 class Receipt:
     """One decision. Times are Unix milliseconds; `resource` is a study key id or an object id (16 bytes).
 
-    `principal` is 32 bytes: a certificate fingerprint, or the hash of a session or an operator. `purpose` is ''
-    where none applies (`admit`, `maintain`). `leaf` is the leaf hash of the entry at `log_index`.
+    `principal` is 32 bytes: a certificate fingerprint, or the hash of a session or an operator. `purpose` is
+    '' where none applies (`admit`, `maintain`). `leaf` is the leaf hash of the entry at `log_index`.
     """
 
     kind: Kind

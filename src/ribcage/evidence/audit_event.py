@@ -1,0 +1,229 @@
+"""Audit entries: typed events in, canonical bodies out, one human line for each (docs/formats.md 5.2).
+
+    body = entry_body(DisclosureRefused(actor=..., study=..., ...), Stamp(now_ms, hospital))
+    leaf_data, leaf_hash = make_leaf(body, salt)
+
+Every event class has `to_entry(stamp)`. All text fields are short labels and all ids are bytes, so there is
+no field through which a patient's name could enter.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from ribcage.evidence._agents import (
+    Actor,
+    DeviceActor,
+    OperatorActor,
+    PersonActor,
+    StrangerActor,
+    SystemActor,
+)
+from ribcage.evidence._house_events import (
+    ApplicationActivity,
+    AssociationRefused,
+    AuditLogUsed,
+    Authentication,
+    ConfigurationChanged,
+    ConsentChanged,
+    DeviceChanged,
+    GrantChanged,
+    Maintenance,
+    ObjectionChanged,
+    PersonChanged,
+)
+from ribcage.evidence._image_events import (
+    BreakGlass,
+    DisclosureAllowed,
+    DisclosureClosed,
+    DisclosureRefused,
+    InstanceParked,
+    InstanceStored,
+    InstancesTransferred,
+    QueryAnswered,
+    QueryRefused,
+    StudyDestroyed,
+)
+from ribcage.evidence.entry import ENTRY_VERSION, Json, Stamp, canonical, parse
+
+__all__ = [
+    "ENTRY_VERSION",
+    "KINDS",
+    "Actor",
+    "ApplicationActivity",
+    "AssociationRefused",
+    "AuditLogUsed",
+    "Authentication",
+    "BreakGlass",
+    "ConfigurationChanged",
+    "ConsentChanged",
+    "DeviceActor",
+    "DeviceChanged",
+    "DisclosureAllowed",
+    "DisclosureClosed",
+    "DisclosureRefused",
+    "Event",
+    "GrantChanged",
+    "InstanceParked",
+    "InstanceStored",
+    "InstancesTransferred",
+    "Maintenance",
+    "ObjectionChanged",
+    "OperatorActor",
+    "PersonActor",
+    "PersonChanged",
+    "QueryAnswered",
+    "QueryRefused",
+    "Stamp",
+    "StrangerActor",
+    "StudyDestroyed",
+    "SystemActor",
+    "describe",
+    "entry_body",
+    "kind_of",
+]
+
+Event = (
+    ApplicationActivity
+    | AssociationRefused
+    | AuditLogUsed
+    | Authentication
+    | BreakGlass
+    | ConfigurationChanged
+    | ConsentChanged
+    | DeviceChanged
+    | DisclosureAllowed
+    | DisclosureClosed
+    | DisclosureRefused
+    | GrantChanged
+    | InstanceParked
+    | InstanceStored
+    | InstancesTransferred
+    | Maintenance
+    | ObjectionChanged
+    | PersonChanged
+    | QueryAnswered
+    | QueryRefused
+    | StudyDestroyed
+)
+
+KINDS = MappingProxyType(
+    {
+        "application-started": "application started",
+        "application-stopped": "application stopped",
+        "association-refused": "peer refused at the door",
+        "audit-log-used": "audit log read",
+        "break-glass": "BREAK-GLASS access began",
+        "configuration-changed": "security setting changed",
+        "consent-changed": "consent changed",
+        "device-changed": "device changed",
+        "disclosure-allowed": "disclosure allowed",
+        "disclosure-closed": "disclosure closed",
+        "disclosure-refused": "disclosure REFUSED",
+        "grant-changed": "grant changed",
+        "instance-parked": "instance parked as a conflict",
+        "instance-stored": "instance stored",
+        "instances-received": "instances received",
+        "login": "logged in",
+        "login-failed": "login FAILED",
+        "logout": "logged out",
+        "maintenance": "upkeep",
+        "objection-changed": "patient's objection changed",
+        "person-changed": "person changed",
+        "query-answered": "query answered",
+        "query-refused": "query REFUSED",
+        "step-up": "second factor given",
+        "step-up-failed": "second factor FAILED",
+        "study-destroyed": "study destroyed",
+    }
+)
+
+_SHOWN_DETAILS = 12
+
+
+def entry_body(event: Event, stamp: Stamp) -> bytes:
+    """The canonical body of an event; raises `EntryInvalid` when a field is not a label, an id or a count."""
+    return canonical(event.to_entry(stamp))
+
+
+def kind_of(body: bytes) -> str:
+    """The kind of an entry, one of `KINDS` or '' for a kind this version does not know."""
+    return _kind(parse(body))
+
+
+def describe(body: bytes) -> str:
+    """One line for people: time, what, by whom, about what, with what outcome. Safe to print on a terminal.
+
+    Raises `EntryInvalid` when the body is not a canonical entry.
+    """
+    entry = parse(body)
+    kind = _kind(entry)
+    parts = [_text(entry.get("recorded")), KINDS.get(kind, "unknown event")]
+    if "resourceType" not in entry:
+        parts.append(f"by {_short(_text(entry.get('by')))}")
+        parts.append(
+            f"object {_short(_text(entry.get('object')))}, study {_short(_text(entry.get('study')))}"
+        )
+        parts.append(f"octets={_text(entry.get('octets'))}")
+        return _printable(" | ".join(parts))
+    parts.append("by " + ", ".join(_agent(each) for each in _objects(entry.get("agent"))))
+    parts.extend(_entity(each) for each in _objects(entry.get("entity")))
+    for purpose in _objects(entry.get("purposeOfEvent")):
+        parts.extend(f"for {_text(each.get('code'))}" for each in _objects(purpose.get("coding")))
+    if "outcomeDesc" in entry:
+        parts.append(f"reason {_text(entry['outcomeDesc'])}")
+    return _printable(" | ".join(parts))
+
+
+def _kind(entry: Json) -> str:
+    if "resourceType" not in entry:
+        return _text(entry.get("kind"))
+    subtypes = _objects(entry.get("subtype"))
+    return _text(subtypes[0].get("code")) if subtypes else ""
+
+
+def _agent(agent: Json) -> str:
+    words = [_identifier(agent.get("who")) or "unknown"]
+    if "altId" in agent:
+        words.append(_text(agent["altId"]).removeprefix("AETITLES="))
+    network = agent.get("network")
+    if isinstance(network, dict):
+        words.append(f"at {_text(network.get('address'))}")
+    return " ".join(words)
+
+
+def _entity(entity: Json) -> str:
+    details = _objects(entity.get("detail"))
+    shown = [
+        f"{_text(each.get('type'))}={_short(_text(each.get('valueString')))}"
+        for each in details[:_SHOWN_DETAILS]
+    ]
+    if len(details) > _SHOWN_DETAILS:
+        shown.append(f"and {len(details) - _SHOWN_DETAILS} more")
+    return " ".join([_identifier(entity.get("what")), *shown])
+
+
+def _identifier(reference: object) -> str:
+    identifier = reference.get("identifier") if isinstance(reference, dict) else None
+    if not isinstance(identifier, dict):
+        return ""
+    system = _text(identifier.get("system")).removeprefix("urn:ribcage:")
+    return f"{system} {_short(_text(identifier.get('value')))}"
+
+
+def _objects(value: object) -> list[Json]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _short(text: str) -> str:
+    """Cut long identifiers to what people compare: 'device:' and 12 digits."""
+    head, separator, tail = text.rpartition(":")
+    return f"{head}{separator}{tail[:12]}…" if len(tail) >= 32 else text
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
