@@ -92,7 +92,7 @@ class Argon2Parameters:
 def operator_key(passphrase: bytes, challenge_salt: bytes) -> bytes:
     """The key that proves knowledge of the passphrase to the guard (`FileKeyProvider.operator_key`).
 
-    `challenge_salt` is the guard's: `memory KiB ‖ iterations ‖ lanes` (u32 big-endian each) and 16 bytes salt.
+    `challenge_salt` is the guard's: `memory KiB ‖ iterations ‖ lanes` (u32 big-endian each) ‖ `salt[16]`.
     """
     if len(challenge_salt) != _PARAMETERS.size + _SALT_BYTES:
         raise KeyProviderFailure(f"expected a challenge salt of {_PARAMETERS.size + _SALT_BYTES} bytes")

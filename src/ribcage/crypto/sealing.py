@@ -170,7 +170,7 @@ class Sealed:
     """Random access to one sealed object. Not thread-safe: one reader per request.
 
     `pread(offset, length)` returns up to `length` bytes of the sealed object, `sealed_bytes` is its whole
-    size, `expected` is what the guard says this object is. Raises SealBroken (FormatNewer for unknown formats).
+    size, `expected` is what the guard says this object is. Raises SealBroken, or FormatNewer.
     """
 
     def __init__(

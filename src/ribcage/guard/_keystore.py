@@ -29,7 +29,9 @@ CREATE TABLE wrap (
   key_id BLOB PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('patient', 'study', 'parked')),
   epoch INTEGER NOT NULL REFERENCES epoch (number), context BLOB NOT NULL, wrapped BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE destroyed (key_id BLOB PRIMARY KEY, epoch INTEGER NOT NULL, at REAL NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE destroyed (
+  key_id BLOB PRIMARY KEY, epoch INTEGER NOT NULL, at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE blob (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
 """
 
@@ -110,7 +112,9 @@ def transaction(link: sqlite3.Connection) -> Iterator[None]:
 
 def forget_old_pages(link: sqlite3.Connection) -> None:
     """Move the write-ahead log into the file and cut it, so that it keeps no removed wrap."""
-    link.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    busy, _, _ = link.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise KeyStoreFailure("the key store's log cannot be cut: another process reads it; close that one")
 
 
 def sync_folder(folder: Path) -> None:

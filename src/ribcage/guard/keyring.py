@@ -98,20 +98,18 @@ class Keyring:
     def create(
         cls, path: Path, provider: KeyProvider, hospital: bytes, *, now: Callable[[], float] = time.time
     ) -> Keyring:
-        """Make the key store with its service keys and epoch 1. `hospital` has 16 bytes; the folder exists."""
+        """Make the key store with its service keys and epoch 1 (`hospital`: 16 bytes; the folder exists)."""
         if len(hospital) != ID_BYTES:
             raise ValueError(f"hospital has {ID_BYTES} bytes, got {len(hospital)}")
         link = files.create_file(path, hospital)
         ring = cls(path, link, provider, hospital, now)
-        with ring._write_lock, files.sqlite_failures():
-            slot = provider.generate()
-            with files.transaction(link):
-                link.execute("INSERT INTO meta VALUES ('service-slot', ?)", (slot.encode(),))
-                for name in SERVICES:
-                    wrapped = provider.wrap(slot, os.urandom(KEY_BYTES), ring._service_context(name))
-                    link.execute("INSERT INTO service VALUES (?, ?)", (name, wrapped))
-                ring._insert_epoch(1)
-        ring._load()
+        try:
+            with ring._write_lock, files.sqlite_failures():
+                ring._fill()
+            ring._load()
+        except BaseException:
+            ring.close()
+            raise
         return ring
 
     @classmethod
@@ -149,7 +147,7 @@ class Keyring:
         return key_id, held.key
 
     def key(self, key_id: bytes, kind: KeyKind, context: bytes) -> bytes:
-        """The key of this id, kind and owner; KeyUnknown for another owner, KeyDestroyed after destruction."""
+        """The key of this id, kind and owner; KeyUnknown for another owner, or KeyDestroyed."""
         with self._lock:
             held = self._pending.get(key_id) or self._cache.get(key_id) or self._fetch(key_id)
             if (held.kind, held.owner) != (kind, context):
@@ -191,9 +189,17 @@ class Keyring:
     def rebind(
         self, key_id: bytes, kind: KeyKind, context: bytes, new_kind: KeyKind, new_context: bytes
     ) -> None:
-        """Give a key another owner (merge, unpark, moving a study), durably; no object is rewritten."""
+        """Give a key another owner (merge, unpark, moving a study), durably; no object is rewritten.
+
+        Repeating it is allowed: after a crash between this commit and the database's, do it again.
+        """
         self.flush()
-        held = _Held(new_kind, new_context, self.key(key_id, kind, context))
+        try:
+            self.key(key_id, new_kind, new_context)
+        except KeyUnknown:
+            held = _Held(new_kind, new_context, self.key(key_id, kind, context))
+        else:
+            return
         with self._write_lock:
             with files.sqlite_failures(), files.transaction(self._write):
                 changed = self._write.execute(
@@ -213,10 +219,14 @@ class Keyring:
         self.flush()
         with self._write_lock:
             old, new = self._epoch, self._epoch + 1
-            with files.sqlite_failures(), files.transaction(self._write):
-                self._epoch_keys[new] = self._insert_epoch(new)
-                self._write.execute("UPDATE epoch SET state = 'retiring' WHERE number = ?", (old,))
-                removed, survivors = self._move(keep, new)
+            try:
+                with files.sqlite_failures(), files.transaction(self._write):
+                    self._epoch_keys[new] = self._insert_epoch(new)
+                    self._write.execute("UPDATE epoch SET state = 'retiring' WHERE number = ?", (old,))
+                    removed, survivors = self._move(keep, new)
+            except BaseException:
+                self._epoch_keys.pop(new, None)
+                raise
             with self._lock:
                 self._epoch = new
                 for key_id in removed:
@@ -249,6 +259,15 @@ class Keyring:
             self._write.close()
 
     # --- inside -----------------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        slot = self._provider.generate()
+        with files.transaction(self._write):
+            self._write.execute("INSERT INTO meta VALUES ('service-slot', ?)", (slot.encode(),))
+            for name in SERVICES:
+                wrapped = self._provider.wrap(slot, os.urandom(KEY_BYTES), self._service_context(name))
+                self._write.execute("INSERT INTO service VALUES (?, ?)", (name, wrapped))
+            self._insert_epoch(1)
 
     def _load(self) -> None:
         with files.sqlite_failures():
@@ -314,7 +333,10 @@ class Keyring:
         with self._write_lock:
             with files.sqlite_failures():
                 rows = self._write.execute("SELECT number FROM epoch WHERE state = 'retiring'").fetchall()
+                named = {row[0] for row in self._write.execute("SELECT DISTINCT epoch FROM wrap")}
             for (number,) in rows:
+                if number in named:
+                    raise KeyStoreFailure("a retiring epoch still wraps keys: the key store was changed")
                 self._destroy_epoch(number)
 
     def _insert_epoch(self, number: int) -> bytes:
