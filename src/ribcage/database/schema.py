@@ -186,6 +186,14 @@ log_leaf = sa.Table(
     sa.Column("sealed", sa.LargeBinary, nullable=False),  # salt and body
 )
 
+log_tile = sa.Table(
+    "log_tile",
+    metadata,
+    sa.Column("level", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("hashes", sa.LargeBinary, nullable=False),  # 256 hashes, C2SP tlog-tiles
+)
+
 checkpoint = sa.Table(
     "checkpoint",
     metadata,

@@ -52,6 +52,29 @@ class InstanceStored:
 
 
 @dataclass(frozen=True)
+class SealingLeased:
+    """A principal may seal new instances into one study for a while (receipt kind `admit`); no plaintext left."""
+
+    actor: Actor
+    study: bytes
+    patient: bytes | None
+    channel: str
+
+    def to_entry(self, stamp: Stamp) -> Json:
+        """DICOM Instances Accessed, action create (PS3.15 A.5.3.6)."""
+        details = [detail("channel", token(self.channel))]
+        study = entity("study", identity(self.study), role=_STUDY_ROLE, details=details)
+        return audit_event(
+            stamp,
+            kind="sealing-leased",
+            event=ACCESSED,
+            action="C",
+            actor=self.actor,
+            entities=[study, *patient_entity(self.patient)],
+        )
+
+
+@dataclass(frozen=True)
 class InstanceParked:
     """One instance was kept apart as a conflict; `reason` is a short label."""
 

@@ -42,6 +42,7 @@ from ribcage.evidence._image_events import (
     InstancesTransferred,
     QueryAnswered,
     QueryRefused,
+    SealingLeased,
     StudyDestroyed,
 )
 from ribcage.evidence.entry import ENTRY_VERSION, Json, Stamp, canonical, parse
@@ -74,6 +75,7 @@ __all__ = [
     "PersonChanged",
     "QueryAnswered",
     "QueryRefused",
+    "SealingLeased",
     "Stamp",
     "StrangerActor",
     "StudyDestroyed",
@@ -104,6 +106,7 @@ Event = (
     | PersonChanged
     | QueryAnswered
     | QueryRefused
+    | SealingLeased
     | StudyDestroyed
 )
 
@@ -132,6 +135,7 @@ KINDS = MappingProxyType(
         "person-changed": "person changed",
         "query-answered": "query answered",
         "query-refused": "query REFUSED",
+        "sealing-leased": "sealing key leased",
         "step-up": "second factor given",
         "step-up-failed": "second factor FAILED",
         "study-destroyed": "study destroyed",

@@ -40,7 +40,7 @@ class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
 # --- who asks -------------------------------------------------------------------------------------------
 
 
-class Device(_Body):
+class Device(_Body, frozen=True):
     """A peer identified by its TLS leaf certificate (SHA-256 of the DER) and what it calls itself."""
 
     fingerprint: bytes
@@ -48,14 +48,14 @@ class Device(_Body):
     address: str
 
 
-class Session(_Body):
+class Session(_Body, frozen=True):
     """A person: the opaque session proof from the cookie (`docs/formats.md`, session proof)."""
 
     proof: bytes
     address: str
 
 
-class Operator(_Body):
+class Operator(_Body, frozen=True):
     """The local administrator on the guard's admin socket, who proved the passphrase."""
 
     name: str
@@ -67,7 +67,7 @@ Principal = Device | Session | Operator
 # --- the way in -----------------------------------------------------------------------------------------
 
 
-class Attributes(_Body):
+class Attributes(_Body, frozen=True):
     """What the index learns of one instance; text already decoded, '' where absent. Dates are DA strings."""
 
     sop_class_uid: str
@@ -97,7 +97,7 @@ class Attributes(_Body):
     specific_character_set: str = ""
 
 
-class Admit(_Body):
+class Admit(_Body, frozen=True):
     """Ask for a sealing key for one instance whose bytes were received and scanned."""
 
     principal: Principal
@@ -109,7 +109,7 @@ class Admit(_Body):
     data_set_bytes: int
 
 
-class Admitted(_Body):
+class Admitted(_Body, frozen=True):
     """Sealing keys for one new object. Never plaintext, never a stored key (rule 1, receipt kind `admit`)."""
 
     admission: bytes  # 16 bytes, to be quoted in Commit
@@ -122,11 +122,11 @@ class Admitted(_Body):
     algorithm: int
 
 
-class AlreadyHeld(_Body):
+class AlreadyHeld(_Body, frozen=True):
     """The same SOP Instance UID with the same data set hash is held: acknowledge, keep no second copy."""
 
 
-class Commit(_Body):
+class Commit(_Body, frozen=True):
     """The object file is on disk and fsynced: write index row and audit entry, durably."""
 
     admission: bytes
@@ -140,14 +140,14 @@ class Commit(_Body):
     file_sha256: bytes  # of prefix + data set; equals data_set_sha256 when prefix_bytes == 0
 
 
-class Committed(_Body):
+class Committed(_Body, frozen=True):
     """Durable. `parked` means: held apart as a conflict; the peer is answered as if it were new."""
 
     log_index: int
     parked: bool
 
 
-class IngestClosed(_Body):
+class IngestClosed(_Body, frozen=True):
     """An association or STOW request ended: one AuditEvent per study (DICOM Instances Transferred)."""
 
     principal: Principal
@@ -159,7 +159,7 @@ class IngestClosed(_Body):
 # --- the way out ----------------------------------------------------------------------------------------
 
 
-class Query(_Body):
+class Query(_Body, frozen=True):
     """QIDO-RS or C-FIND. `filters` maps DICOM keyword to the query value as written by the peer."""
 
     principal: Principal
@@ -171,14 +171,14 @@ class Query(_Body):
     offset: int = 0
 
 
-class Record(_Body):
+class Record(_Body, frozen=True):
     """One answer row; `attributes` maps DICOM keyword to value, already masked where the view is masked."""
 
     view: View
     attributes: dict[str, str | int | list[str]]
 
 
-class QueryAnswer(_Body):
+class QueryAnswer(_Body, frozen=True):
     """Rows the principal may see, in stable order, and whether more follow."""
 
     records: list[Record]
@@ -186,7 +186,7 @@ class QueryAnswer(_Body):
     log_index: int
 
 
-class Disclose(_Body):
+class Disclose(_Body, frozen=True):
     """Ask to disclose (part of) a study. `want` 'best' takes the highest view allowed right now."""
 
     principal: Principal
@@ -198,7 +198,7 @@ class Disclose(_Body):
     purpose: Purpose = "TREAT"
 
 
-class InstanceRef(_Body):
+class InstanceRef(_Body, frozen=True):
     """One instance of a disclosure, without keys."""
 
     object_id: bytes
@@ -210,7 +210,7 @@ class InstanceRef(_Body):
     prefix_bytes: int
 
 
-class Disclosed(_Body):
+class Disclosed(_Body, frozen=True):
     """The receipt (`docs/formats.md`) and what it covers. The durable entry precedes this answer."""
 
     disclosure: bytes  # 16 bytes
@@ -223,7 +223,7 @@ class Disclosed(_Body):
     instances: list[InstanceRef]
 
 
-class Open(_Body):
+class Open(_Body, frozen=True):
     """Fetch keys for instances of a live disclosure; revocation is checked again for each call."""
 
     receipt: bytes
@@ -231,7 +231,7 @@ class Open(_Body):
     object_ids: list[bytes]
 
 
-class OpenedObject(_Body):
+class OpenedObject(_Body, frozen=True):
     """Where one object lies and the keys that open exactly this object."""
 
     object_id: bytes
@@ -253,13 +253,13 @@ class OpenedObject(_Body):
     transfer_syntax_uid: str
 
 
-class Opened(_Body):
+class Opened(_Body, frozen=True):
     """Keys for the asked objects, in the asked order."""
 
     objects: list[OpenedObject]
 
 
-class DisclosureClosed(_Body):
+class DisclosureClosed(_Body, frozen=True):
     """The closing entry: what really left."""
 
     receipt: bytes
@@ -268,7 +268,7 @@ class DisclosureClosed(_Body):
     outcome: Literal["complete", "aborted", "cut"]
 
 
-class Revoked(_Body):
+class Revoked(_Body, frozen=True):
     """Unsolicited: these disclosures are cut now; a front stops before its next segment."""
 
     disclosures: list[bytes]
@@ -277,7 +277,7 @@ class Revoked(_Body):
 # --- people ---------------------------------------------------------------------------------------------
 
 
-class LogIn(_Body):
+class LogIn(_Body, frozen=True):
     """Username and password, over TLS. Throttled per name and per address."""
 
     username: str
@@ -285,33 +285,33 @@ class LogIn(_Body):
     address: str
 
 
-class LoggedIn(_Body):
+class LoggedIn(_Body, frozen=True):
     """A session of assurance 1."""
 
     proof: bytes
     expires_at: float
 
 
-class StepUp(_Body):
+class StepUp(_Body, frozen=True):
     """A one-time password of RFC 6238 for this session; each code works once."""
 
     session: Session
     code: str
 
 
-class LogOut(_Body):
+class LogOut(_Body, frozen=True):
     """End this session."""
 
     session: Session
 
 
-class WhoAmI(_Body):
+class WhoAmI(_Body, frozen=True):
     """Describe the session."""
 
     session: Session
 
 
-class Person(_Body):
+class Person(_Body, frozen=True):
     """What a session may know of itself."""
 
     username: str
@@ -325,13 +325,13 @@ class Person(_Body):
 # --- fronts ---------------------------------------------------------------------------------------------
 
 
-class Hello(_Body):
+class Hello(_Body, frozen=True):
     """First call of a front: its process id, for the log."""
 
     process: int
 
 
-class TlsIdentity(_Body):
+class TlsIdentity(_Body, frozen=True):
     """The listener's certificate chain and private key (PEM), and what checks peers' certificates."""
 
     certificate_chain_pem: bytes
@@ -341,7 +341,7 @@ class TlsIdentity(_Body):
     registry_version: int
 
 
-class CheckDevice(_Body):
+class CheckDevice(_Body, frozen=True):
     """May this certificate open an association under this AE title? Refusals are audited by the guard."""
 
     device: Device
@@ -349,14 +349,14 @@ class CheckDevice(_Body):
     action: Literal["associate", "http"]
 
 
-class DeviceKnown(_Body):
+class DeviceKnown(_Body, frozen=True):
     """What the registered device may do."""
 
     name: str
     may: list[Literal["store", "query", "retrieve"]]
 
 
-class Refusal(_Body):
+class Refusal(_Body, frozen=True):
     """A refusal the front saw alone (handshake, plain bytes, bad PDU): aggregated per minute and audited."""
 
     kind: Literal["handshake", "plain_bytes", "timeout", "no_certificate", "malformed", "limit", "called_ae"]
@@ -365,43 +365,43 @@ class Refusal(_Body):
     count: int = 1
 
 
-class Noted(_Body):
+class Noted(_Body, frozen=True):
     """Done, nothing to return."""
 
 
-class Refused(_Body):
+class Refused(_Body, frozen=True):
     """Why not, from a closed list. `entry` is the log index of the audited refusal, -1 where none is due."""
 
     reason: RefusalReason
     entry: int = -1
 
 
-class Ping(_Body):
+class Ping(_Body, frozen=True):
     """Liveness; answered without touching the disk."""
 
 
 # --- administration (admin socket only) -----------------------------------------------------------------
 
 
-class AdminChallenge(_Body):
+class AdminChallenge(_Body, frozen=True):
     """Ask for a nonce; answered with `AdminNonce`."""
 
 
-class AdminNonce(_Body):
+class AdminNonce(_Body, frozen=True):
     """HMAC-SHA256(operator key, nonce) is due in `AdminProof`."""
 
     nonce: bytes
     salt: bytes
 
 
-class AdminProof(_Body):
+class AdminProof(_Body, frozen=True):
     """Proof of the passphrase; opens the administrative calls on this connection."""
 
     name: str
     mac: bytes
 
 
-class AddPerson(_Body):
+class AddPerson(_Body, frozen=True):
     """Create a person. Password '' makes one; the answer carries it once, with the TOTP secret."""
 
     username: str
@@ -411,7 +411,7 @@ class AddPerson(_Body):
     department: str = ""
 
 
-class PersonAdded(_Body):
+class PersonAdded(_Body, frozen=True):
     """Shown once, never stored in clear."""
 
     person_id: bytes
@@ -419,14 +419,14 @@ class PersonAdded(_Body):
     totp_uri: str
 
 
-class SuspendPerson(_Body):
+class SuspendPerson(_Body, frozen=True):
     """Suspension prevails over everything (DESIGN rule 5)."""
 
     username: str
     suspended: bool
 
 
-class AddDevice(_Body):
+class AddDevice(_Body, frozen=True):
     """Register a device: its own certificate, a CSR to be signed, or neither (a key pair is made)."""
 
     name: str
@@ -437,7 +437,7 @@ class AddDevice(_Body):
     csr_pem: bytes = b""
 
 
-class DeviceAdded(_Body):
+class DeviceAdded(_Body, frozen=True):
     """`private_key_pem` is filled only when the guard made the key pair; it is not kept."""
 
     fingerprint: bytes
@@ -446,14 +446,14 @@ class DeviceAdded(_Body):
     authority_pem: bytes
 
 
-class SuspendDevice(_Body):
+class SuspendDevice(_Body, frozen=True):
     """Suspend or restore a registered device by name."""
 
     name: str
     suspended: bool
 
 
-class AddGrant(_Body):
+class AddGrant(_Body, frozen=True):
     """Put a grant on the ledger. Subject: 'person:NAME' or 'device:NAME'. Resource: 'study:UID',
     'patient:ID[|ISSUER]' or 'department:NAME'."""
 
@@ -465,20 +465,20 @@ class AddGrant(_Body):
     valid_until: float = 0.0  # 0: 24 hours from now
 
 
-class GrantAdded(_Body):
+class GrantAdded(_Body, frozen=True):
     """The grant's number on the ledger."""
 
     grant_id: int
     transaction: bytes
 
 
-class RevokeGrant(_Body):
+class RevokeGrant(_Body, frozen=True):
     """Revoke by number; effective before this call is answered."""
 
     grant_id: int
 
 
-class Object(_Body):
+class Object(_Body, frozen=True):
     """An explicit objection of the patient against a subject ('*' for everybody): denies first."""
 
     patient: str
@@ -486,7 +486,7 @@ class Object(_Body):
     standing: bool
 
 
-class AuditPage(_Body):
+class AuditPage(_Body, frozen=True):
     """Decoded log entries, oldest first; reading the log is itself an entry (PS3.15 A.5.3.2)."""
 
     start: int
@@ -494,20 +494,20 @@ class AuditPage(_Body):
     person: str = ""
 
 
-class AuditEntries(_Body):
+class AuditEntries(_Body, frozen=True):
     """Entries as JSON texts (FHIR AuditEvent-shaped), with their indices."""
 
     entries: list[tuple[int, str]]
     size: int
 
 
-class ProveEntry(_Body):
+class ProveEntry(_Body, frozen=True):
     """An opening of one leaf: salt, body, inclusion proof and checkpoint."""
 
     index: int
 
 
-class EntryProof(_Body):
+class EntryProof(_Body, frozen=True):
     """All a stranger needs (`docs/formats.md`, inclusion proof)."""
 
     index: int
@@ -518,11 +518,11 @@ class EntryProof(_Body):
     verifier_key: str
 
 
-class GetStatus(_Body):
+class GetStatus(_Body, frozen=True):
     """Counters and configuration for `ribcage status`."""
 
 
-class Status(_Body):
+class Status(_Body, frozen=True):
     """No personal data: numbers and states only."""
 
     version: str
@@ -538,7 +538,7 @@ class Status(_Body):
     findings: list[str]
 
 
-class VerifyRequest(_Body):
+class VerifyRequest(_Body, frozen=True):
     """Recompute one page of the archive from stored bytes (receipt kind `maintain`)."""
 
     part: Literal["log", "ledger", "rows", "objects"]
@@ -546,7 +546,7 @@ class VerifyRequest(_Body):
     count: int
 
 
-class Difference(_Body):
+class Difference(_Body, frozen=True):
     """One finding of `verify`: what, where, expected, found. No personal data."""
 
     part: str
@@ -555,7 +555,7 @@ class Difference(_Body):
     found: str
 
 
-class VerifyAnswer(_Body):
+class VerifyAnswer(_Body, frozen=True):
     """`cursor` is -1 when the part is finished."""
 
     cursor: int
@@ -564,14 +564,14 @@ class VerifyAnswer(_Body):
     locations: list[str]  # for part 'objects': files that were checked, so that strays can be named
 
 
-class ParkedPage(_Body):
+class ParkedPage(_Body, frozen=True):
     """List conflicts for the administrator."""
 
     start: int
     count: int
 
 
-class ParkedItem(_Body):
+class ParkedItem(_Body, frozen=True):
     """One parked instance: its ordinal and why."""
 
     ordinal: int
@@ -580,13 +580,13 @@ class ParkedItem(_Body):
     device: str
 
 
-class ParkedItems(_Body):
+class ParkedItems(_Body, frozen=True):
     """A page of conflicts."""
 
     items: list[ParkedItem]
 
 
-class Stop(_Body):
+class Stop(_Body, frozen=True):
     """Finish what is in hand, write the last checkpoint, exit."""
 
 

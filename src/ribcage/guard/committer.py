@@ -1,0 +1,158 @@
+"""The group committer: one thread, one writer, one fsync for everybody who waits.
+
+Rules, in order:
+1. A unit of work runs inside a savepoint; a unit that raises leaves nothing behind.
+2. New key wraps are durable before the database refers to them.
+3. Answers are given only after COMMIT has returned (DESIGN rule 2).
+4. When COMMIT fails, every unit of the batch fails with GuardUnavailable; the tree does not advance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+
+from ribcage.database.schema import log_leaf
+from ribcage.guard.errors import GuardUnavailable
+from ribcage.guard.log import AuditLog, Draft
+
+_T = TypeVar("_T")
+_BATCH_UNITS = 512
+
+
+class Transaction:
+    """What a unit of work may do: statements on `connection`, and `append` for its audit entries."""
+
+    def __init__(self, connection: sa.Connection, log: AuditLog) -> None:
+        self.connection = connection
+        self._log = log
+        self._first = log.size
+        self.drafts: list[Draft] = []
+
+    def append(self, body: bytes) -> int:
+        """Add an audit entry to this transaction; returns its number in the log."""
+        number = self._first + len(self.drafts)
+        self.drafts.append(self._log.draft(number, body))
+        return number
+
+    def leaf_data(self, number: int) -> bytes:
+        """Leaf data of an entry appended in this transaction."""
+        return self.drafts[number - self._first].leaf_data
+
+
+@dataclass
+class _Unit(Generic[_T]):
+    write: Callable[[Transaction], _T]
+    future: asyncio.Future[_T]
+    loop: asyncio.AbstractEventLoop
+    result: _T | None = None
+    error: BaseException | None = None
+
+    def settle(self) -> None:
+        """Runs on the loop of the caller."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)  # type: ignore[arg-type]  # set when error is None
+
+
+class Committer:
+    """Runs units of work in groups on its own thread."""
+
+    def __init__(self, engine: sa.Engine, log: AuditLog, flush_keys: Callable[[], None]) -> None:
+        self._engine = engine
+        self._log = log
+        self._flush_keys = flush_keys
+        self._queue: queue.Queue[_Unit[Any] | None] = queue.Queue()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
+        self._thread.start()
+
+    async def run(self, write: Callable[[Transaction], _T]) -> _T:
+        """Run `write` in the next transaction; returns after it is durable.
+
+        Raises what `write` raised (nothing of it is kept), or GuardUnavailable when COMMIT failed.
+        """
+        if self._stopped:
+            raise GuardUnavailable("the guard is stopping")
+        loop = asyncio.get_running_loop()
+        unit = _Unit(write, loop.create_future(), loop)
+        self._queue.put(unit)
+        result: _T = await unit.future
+        return result
+
+    def stop(self) -> None:
+        """Commit what waits and end the thread."""
+        self._stopped = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        with self._engine.connect() as connection:
+            while batch := self._gather():
+                self._commit(connection, batch)
+                for unit in batch:
+                    unit.loop.call_soon_threadsafe(unit.settle)
+
+    def _gather(self) -> list[_Unit[Any]]:
+        first = self._queue.get()
+        if first is None:
+            return []
+        batch = [first]
+        while len(batch) < _BATCH_UNITS:
+            try:
+                unit = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if unit is None:
+                self._queue.put(None)
+                break
+            batch.append(unit)
+        return batch
+
+    def _commit(self, connection: sa.Connection, batch: list[_Unit[Any]]) -> None:
+        transaction = Transaction(connection, self._log)
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            for unit in batch:
+                self._run_unit(transaction, unit)
+            if transaction.drafts:
+                connection.execute(sa.insert(log_leaf), [draft.row() for draft in transaction.drafts])
+            self._log.write_tiles(connection)
+            self._flush_keys()
+            connection.exec_driver_sql("COMMIT")
+            connection.commit()
+        except Exception as failure:  # noqa: BLE001 - the thread's edge: whatever failed, nobody is told yes
+            _roll_back(connection)
+            for unit in batch:
+                unit.error = unit.error or GuardUnavailable(f"not durable: {type(failure).__name__}")
+            return
+        self._log.advance(draft.leaf_data for draft in transaction.drafts)
+
+    def _run_unit(self, transaction: Transaction, unit: _Unit[Any]) -> None:
+        mark = len(transaction.drafts)
+        connection = transaction.connection
+        connection.exec_driver_sql("SAVEPOINT unit")
+        try:
+            unit.result = unit.write(transaction)
+        except Exception as failure:  # noqa: BLE001 - handed to the caller, whose unit leaves nothing behind
+            del transaction.drafts[mark:]
+            unit.error = failure
+            connection.exec_driver_sql("ROLLBACK TO unit")
+        connection.exec_driver_sql("RELEASE unit")
+
+
+def _roll_back(connection: sa.Connection) -> None:
+    try:
+        connection.exec_driver_sql("ROLLBACK")
+    except sa.exc.SQLAlchemyError:
+        connection.invalidate()  # the pool opens a fresh one for the next batch
+    connection.rollback()

@@ -1,0 +1,140 @@
+"""What the guard's rooms share, and who is asking."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from ribcage.crypto.blind import BlindIndex
+from ribcage.crypto.derive import derive
+from ribcage.evidence.audit_event import (
+    DeviceActor,
+    Event,
+    OperatorActor,
+    PersonActor,
+    Stamp,
+    entry_body,
+)
+from ribcage.guard.committer import Committer
+from ribcage.guard.devices import Devices, KnownDevice
+from ribcage.guard.errors import GuardRefused
+from ribcage.guard.keyring import Keyring
+from ribcage.guard.limits import GuardLimits
+from ribcage.guard.log import AuditLog
+from ribcage.guard.people import People, Visitor
+from ribcage.guard.protocol import Device, Operator, Principal, Session
+from ribcage.guard.rows import MacRows
+from ribcage.ledger.client import AccessLedger
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A verified principal. `subject` is its identifier on the ledger (32 bytes)."""
+
+    kind: str  # "device", "person", "operator"
+    identifier: bytes  # 16 bytes
+    digest: bytes  # 32 bytes: what a receipt is bound to
+    subject: bytes
+    address: str
+    department: str
+    evidence: DeviceActor | PersonActor | OperatorActor  # how the log names it
+    device: KnownDevice | None = None
+    visitor: Visitor | None = None
+
+    @property
+    def source(self) -> str:
+        """How rows name where an instance came from."""
+        return "operator" if self.kind == "operator" else f"{self.kind}:{self.identifier.hex()}"
+
+
+@dataclass
+class Core:
+    """Everything the guard's request handlers work with. Built once by `guard.home.open_core`."""
+
+    limits: GuardLimits
+    clock: Callable[[], float]
+    hospital: bytes  # 16 bytes
+    hospital_name: str
+    keyring: Keyring
+    engine: sa.Engine
+    rows: MacRows
+    log: AuditLog
+    committer: Committer
+    people: People
+    devices: Devices
+    ledger: AccessLedger
+    blind: BlindIndex
+    objects_root: str
+    started_at: float
+    findings: list[str] = field(default_factory=list)
+
+    def actor(self, principal: Principal, *, operator: bool = False) -> Actor:
+        """Verify who asks. Raises GuardRefused('not_authenticated').
+
+        `operator` tells that the connection has proved the passphrase; nobody else may be an Operator.
+        """
+        if isinstance(principal, Session):
+            visitor = self.people.visitor(principal.proof, self.clock())
+            return Actor(
+                kind="person",
+                identifier=visitor.person_id,
+                digest=hashlib.sha256(b"session" + visitor.session_id).digest(),
+                subject=self.subject("person", visitor.person_id),
+                address=principal.address,
+                department=visitor.department,
+                evidence=PersonActor(visitor.person_id, principal.address, visitor.assurance(self.clock())),
+                visitor=visitor,
+            )
+        if isinstance(principal, Device):
+            title = principal.ae_title or None
+            known = self.devices.identify(principal.fingerprint, title, self.clock())
+            return Actor(
+                kind="device",
+                identifier=known.device_id,
+                digest=principal.fingerprint,
+                subject=self.subject("device", known.device_id),
+                address=principal.address,
+                department=known.department,
+                evidence=DeviceActor(principal.fingerprint, principal.address, principal.ae_title),
+                device=known,
+            )
+        return self._operator(principal, operator)
+
+    def _operator(self, principal: Operator, proved: bool) -> Actor:
+        if not proved:
+            raise GuardRefused("not_authenticated")
+        digest = hashlib.sha256(b"operator" + principal.name.encode()).digest()
+        return Actor(
+            kind="operator",
+            identifier=digest[:16],
+            digest=digest,
+            subject=self.subject("operator", digest[:16]),
+            address="",
+            department="",
+            evidence=OperatorActor(principal.name),
+        )
+
+    def entry(self, event: Event) -> bytes:
+        """The canonical body of an audit entry, stamped with our clock."""
+        return entry_body(event, Stamp(int(self.clock() * 1000), self.hospital))
+
+    def subject(self, kind: str, identifier: bytes) -> bytes:
+        """A person's or device's identifier on the ledger."""
+        return derive(self.keyring.service("ledger-identifiers"), f"ledger/{kind}", identifier)
+
+    def department(self, name: str) -> bytes:
+        """A department's identifier on the ledger."""
+        return derive(self.keyring.service("ledger-identifiers"), "ledger/department", name.encode())
+
+    @staticmethod
+    def patient_resource(patient_key: bytes) -> bytes:
+        """A patient's identifier on the ledger: from the patient's own key, so that it dies with it."""
+        return derive(patient_key, "ledger/patient")
+
+    @staticmethod
+    def study_resource(patient_key: bytes, study_uid: str) -> bytes:
+        """A study's identifier on the ledger."""
+        return derive(patient_key, "ledger/study", study_uid.encode())

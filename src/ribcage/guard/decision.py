@@ -1,0 +1,102 @@
+"""The decision: who may see which view of which study, right now.
+
+Rules, in order (DESIGN rule 5):
+1. No verified principal: refused (`Core.actor`).
+2. The contract is asked with the patient, the study and the department as resources; it denies first.
+3. A device gets the full view or nothing, and only with the matching right.
+4. A person gets `full` or `original` only while the second factor is fresh: 15 minutes sliding, a shift for a
+   radiologist; otherwise `masked`.
+5. When the ledger cannot answer, the answer is no.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ribcage.guard.catalogue import HeldStudy
+from ribcage.guard.core import Actor, Core
+from ribcage.guard.errors import GuardRefused
+from ribcage.guard.protocol import Purpose, RefusalReason, View
+from ribcage.ledger import calls
+from ribcage.ledger.client import Verdict
+from ribcage.ledger.errors import LedgerError
+
+_ORDER: tuple[View, ...] = ("none", "masked", "full", "original")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """An allowed view, and on what ground."""
+
+    view: View
+    grant_id: int
+    microseconds: float
+
+
+class Denied(Exception):
+    """The decision is no; `reason` is for the asker, `cause` for the log."""
+
+    def __init__(self, reason: RefusalReason, cause: str) -> None:
+        super().__init__(cause)
+        self.reason: RefusalReason = reason
+        self.cause = cause
+
+
+def ask_contract(core: Core, actor: Actor, study: HeldStudy, purpose: Purpose) -> Verdict:
+    """The contract's verdict. Raises Denied('unavailable') when it cannot answer."""
+    resources = (
+        core.patient_resource(study.patient_key),
+        core.study_resource(study.patient_key, study.uid),
+        core.department(study.department),
+    )
+    try:
+        return core.ledger.check(actor.subject, resources, calls.Purpose[purpose], core.clock())
+    except LedgerError as failure:
+        raise Denied("unavailable", "ledger-unavailable") from failure
+
+
+def decide(core: Core, actor: Actor, study: HeldStudy, want: str, purpose: Purpose, right: str) -> Decision:
+    """The view `actor` gets now. `right` is what a device needs: 'query' or 'retrieve'. Raises Denied."""
+    if actor.kind == "operator":
+        raise Denied("not_permitted", "operators-see-no-images")
+    if actor.device is not None and right not in actor.device.may:
+        raise Denied("not_permitted", f"device-without-{right}")
+    verdict = ask_contract(core, actor, study, purpose)
+    if verdict.view == calls.View.NONE:
+        raise Denied("not_permitted", verdict.reason.name.lower().replace("_", "-"))
+    highest = _ORDER[int(verdict.view)]
+    view = _for_device(highest, want) if actor.device is not None else _for_person(core, actor, highest, want)
+    return Decision(view, verdict.grant_id, verdict.microseconds)
+
+
+def _for_device(highest: View, want: str) -> View:
+    if _ORDER.index(highest) < _ORDER.index("full") or want == "masked":
+        raise Denied("not_permitted", "devices-get-the-full-view-or-nothing")
+    if want == "original" and highest != "original":
+        raise Denied("not_permitted", "view-above-grant")
+    return highest if want in ("best", "original") else "full"
+
+
+def _for_person(core: Core, actor: Actor, highest: View, want: str) -> View:
+    if actor.visitor is None:
+        raise GuardRefused("not_authenticated")
+    fresh_until = actor.visitor.second_factor_until
+    if "radiologist" in actor.visitor.roles:
+        fresh_until = max(fresh_until, core.people.shift_until(actor.visitor))
+    fresh = core.clock() < fresh_until
+    reachable: View = highest if fresh else "masked"
+    wanted: View = reachable if want == "best" else _view(want)
+    if _ORDER.index(wanted) > _ORDER.index(highest):
+        raise Denied("not_permitted", "view-above-grant")
+    if _ORDER.index(wanted) > _ORDER.index(reachable):
+        raise Denied("second_factor_needed", "second-factor-needed")
+    if wanted != "masked":
+        core.people.used(actor.visitor, core.clock())
+    return wanted
+
+
+def _view(want: str) -> View:
+    for view in _ORDER[1:]:
+        if view == want:
+            return view
+    raise GuardRefused("invalid")

@@ -1,0 +1,135 @@
+"""Registered devices: a certificate's fingerprint is the identity, the AE title is a label bound to it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from ribcage.crypto.errors import RowTampered
+from ribcage.database.schema import device
+from ribcage.guard.committer import Transaction
+from ribcage.guard.errors import GuardRefused
+from ribcage.guard.rows import MacRows
+
+_ID_BYTES = 16
+_AE_BYTES = 16
+
+
+@dataclass(frozen=True)
+class KnownDevice:
+    """A device whose row holds."""
+
+    device_id: bytes
+    name: str
+    ae_titles: frozenset[str]
+    may: frozenset[str]
+    department: str
+
+
+@dataclass(frozen=True)
+class NewDevice:
+    """What a registration says."""
+
+    name: str
+    fingerprint: bytes
+    certificate_pem: bytes
+    foreign_authority: bool
+    not_after: datetime
+    ae_titles: list[str]
+    may: list[str]
+    department: str
+
+
+class Devices:
+    """The registry, in memory, with its durable copy in the database."""
+
+    def __init__(self, engine: sa.Engine, rows: MacRows) -> None:
+        self._rows = rows
+        self._by_fingerprint: dict[bytes, dict[str, Any]] = {}
+        self.findings: list[str] = []
+        self.version = 1
+        with engine.connect() as connection:
+            for number, row in enumerate(rows.all(connection, device), 1):
+                try:
+                    self._keep(rows.check(device, row))
+                except RowTampered:
+                    self.findings.append(f"device row {number} does not carry the guard's MAC: ignored")
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        self._by_fingerprint[bytes(row["fingerprint"])] = row
+
+    def find(self, name: str) -> dict[str, Any]:
+        """The row of device `name`. Raises GuardRefused('not_found')."""
+        for row in self._by_fingerprint.values():
+            if row["name"] == name:
+                return row
+        raise GuardRefused("not_found")
+
+    def identify(self, fingerprint: bytes, ae_title: str | None, now: float) -> KnownDevice:
+        """The device behind a certificate. `ae_title` None: HTTP, where there is none.
+
+        Raises GuardRefused('not_authenticated') for an unknown, suspended or expired certificate, or an AE
+        title that is not bound to it (DESIGN rule 4).
+        """
+        row = self._by_fingerprint.get(fingerprint)
+        if row is None or row["suspended"] or now >= float(row["not_after"]):
+            raise GuardRefused("not_authenticated")
+        titles = frozenset(str(row["ae_titles"]).split("\\"))
+        if ae_title is not None and ae_title not in titles:
+            raise GuardRefused("not_authenticated")
+        return KnownDevice(
+            device_id=bytes(row["id"]),
+            name=str(row["name"]),
+            ae_titles=titles,
+            may=frozenset(str(row["may"]).split()),
+            department=str(row["department"]),
+        )
+
+    def add(self, tx: Transaction, new: NewDevice) -> bytes:
+        """Register; returns the device id. Raises GuardRefused('conflict' | 'invalid')."""
+        if any(r["name"] == new.name for r in self._by_fingerprint.values()):
+            raise GuardRefused("conflict")
+        if new.fingerprint in self._by_fingerprint:
+            raise GuardRefused("conflict")
+        bad_title = any(not t or len(t) > _AE_BYTES or "\\" in t or not t.isascii() for t in new.ae_titles)
+        if bad_title or not new.may or not set(new.may) <= {"store", "query", "retrieve"}:
+            raise GuardRefused("invalid")
+        identifier = os.urandom(_ID_BYTES)
+        self._rows.insert(
+            tx.connection,
+            device,
+            {
+                "id": identifier,
+                "name": new.name,
+                "fingerprint": new.fingerprint,
+                "certificate_pem": new.certificate_pem,
+                "foreign_authority": int(new.foreign_authority),
+                "not_after": new.not_after.astimezone(UTC).timestamp(),
+                "ae_titles": "\\".join(new.ae_titles),
+                "may": " ".join(sorted(set(new.may))),
+                "department": new.department,
+                "suspended": 0,
+            },
+        )
+        return identifier
+
+    def suspend(self, tx: Transaction, name: str, suspended: bool) -> bytes:
+        """Suspend or restore a device by name; returns its id."""
+        row = self.find(name)
+        self._rows.update(tx.connection, device, dict(row, suspended=int(suspended)))
+        return bytes(row["id"])
+
+    def refresh(self, connection: sa.Connection, device_id: bytes) -> None:
+        """Take a committed row into memory."""
+        row = connection.execute(sa.select(device).where(device.c.id == device_id)).mappings().one()
+        self._keep(self._rows.check(device, row))
+        self.version += 1
+
+    def foreign_leaves_pem(self) -> bytes:
+        """Certificates registered as they are (their authority is not ours): trusted leaf by leaf."""
+        live = (r for r in self._by_fingerprint.values() if r["foreign_authority"] and not r["suspended"])
+        return b"\n".join(bytes(r["certificate_pem"]) for r in live)

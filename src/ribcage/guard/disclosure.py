@@ -1,0 +1,303 @@
+"""The way out, as the guard sees it: receipts, keys under receipts, revocation inside them.
+
+Rules, in order:
+1. The entry of a decision is durable before its answer, a refusal's too (DESIGN rule 1).
+2. A receipt opens nothing by itself: it must be ours, alive, of this principal, and the disclosure must be live.
+3. Every `Open` asks the contract again; a lower verdict ends the disclosure.
+4. After each change of rights every live disclosure is asked again, and what fell is pushed to all fronts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from ribcage.crypto.derive import object_key
+from ribcage.crypto.sealing import Stream
+from ribcage.database.schema import instance, series
+from ribcage.evidence import receipt as receipts
+from ribcage.evidence.audit_event import DisclosureAllowed, DisclosureClosed, DisclosureRefused
+from ribcage.evidence.errors import ReceiptRefused
+from ribcage.evidence.merkle import leaf_hash
+from ribcage.guard import catalogue, protocol
+from ribcage.guard.catalogue import HeldStudy
+from ribcage.guard.committer import Transaction
+from ribcage.guard.core import Actor, Core
+from ribcage.guard.decision import Decision, Denied, decide
+from ribcage.guard.errors import GuardRefused
+from ribcage.guard.protocol import (
+    Disclose,
+    Disclosed,
+    InstanceRef,
+    Noted,
+    Open,
+    Opened,
+    OpenedObject,
+    Revoked,
+)
+
+_ID_BYTES = 16
+_OPEN_OBJECTS = 256
+
+
+@dataclass
+class _Live:
+    actor: Actor
+    study: HeldStudy
+    request: Disclose
+    decision: Decision
+    principal: protocol.Principal
+    expires_at: float
+    objects: frozenset[bytes]
+    opened: set[bytes] = field(default_factory=set)
+
+
+class Disclosures:
+    """Live disclosures; lost with the process, so that after a restart everything is asked anew."""
+
+    def __init__(self, core: Core, push: Callable[[Revoked], None]) -> None:
+        self._core = core
+        self._push = push
+        self._live: dict[bytes, _Live] = {}
+        self._by_receipt: dict[bytes, bytes] = {}
+        self._receipt_key = core.keyring.service("session")
+
+    async def disclose(self, actor: Actor, request: Disclose) -> Disclosed:
+        """Decide, write the entry, answer. Raises GuardRefused (its entry is durable too)."""
+        core = self._core
+        self._forget_expired()
+        if len(self._live) >= core.limits.live_disclosures:
+            raise GuardRefused("throttled")
+        with core.engine.connect() as connection:
+            study = catalogue.hold(core, connection, request.study_instance_uid)
+            rows = [] if study is None else self._rows(connection, study, request)
+        try:
+            if study is None:
+                raise Denied("not_found", "unknown-study")
+            decision = decide(core, actor, study, request.want, request.purpose, "retrieve")
+            if not rows:
+                raise Denied("not_found", "no-such-instance")
+        except Denied as denied:
+            raise await self._refuse(actor, request, study, denied) from denied
+        return await self._allow(actor, request, study, decision, rows)
+
+    async def _refuse(
+        self, actor: Actor, request: Disclose, study: HeldStudy | None, denied: Denied
+    ) -> GuardRefused:
+        event = DisclosureRefused(
+            actor=actor.evidence,
+            study=study.key_id if study else None,
+            patient=study.patient_id if study else None,
+            want=request.want,
+            purpose=request.purpose,
+            channel=request.channel,
+            reason=denied.cause,
+        )
+        index = await self._core.committer.run(lambda tx: tx.append(self._core.entry(event)))
+        # An unknown study and a forbidden one are answered alike: nothing tells what exists.
+        reason = "not_permitted" if denied.cause == "unknown-study" else denied.reason
+        return GuardRefused(reason, index)
+
+    async def _allow(
+        self, actor: Actor, request: Disclose, study: HeldStudy, decision: Decision, rows: list[sa.RowMapping]
+    ) -> Disclosed:
+        core, now = self._core, self._core.clock()
+        identifier, expires_at = os.urandom(_ID_BYTES), now + core.limits.disclosure_seconds
+        event = DisclosureAllowed(
+            actor=actor.evidence,
+            disclosure=identifier,
+            study=study.key_id,
+            patient=study.patient_id,
+            view=decision.view,
+            purpose=request.purpose,
+            channel=request.channel,
+            instances=len(rows),
+            ground="grant",
+            ledger_height=core.ledger.height,
+            expires_at_ms=int(expires_at * 1000),
+            grant=decision.grant_id,
+        )
+
+        def write(tx: Transaction) -> tuple[int, bytes]:
+            index = tx.append(core.entry(event))
+            return index, tx.leaf_data(index)
+
+        index, leaf = await core.committer.run(write)
+        receipt = receipts.issue(
+            self._receipt_key,
+            receipts.Receipt(
+                kind="disclose",
+                disclosure=identifier,
+                principal=actor.digest,
+                resource=study.key_id,
+                view=decision.view,
+                purpose=request.purpose,
+                issued_at_ms=int(now * 1000),
+                expires_at_ms=int(expires_at * 1000),
+                log_index=index,
+                leaf=leaf_hash(leaf),
+            ),
+        )
+        self._by_receipt[receipt] = identifier
+        objects = frozenset(bytes(row["object_id"]) for row in rows)
+        self._live[identifier] = _Live(
+            actor, study, request, decision, request.principal, expires_at, objects
+        )
+        return Disclosed(
+            disclosure=identifier,
+            receipt=receipt,
+            view=decision.view,
+            purpose=request.purpose,
+            expires_at=expires_at,
+            log_index=index,
+            decided_microseconds=decision.microseconds,
+            instances=[_reference(row) for row in rows],
+        )
+
+    def _rows(self, connection: sa.Connection, study: HeldStudy, request: Disclose) -> list[sa.RowMapping]:
+        query = (
+            sa.select(instance, series.c.uid.label("series_uid"))
+            .join(series, series.c.pk == instance.c.series_pk)
+            .where(instance.c.study_pk == study.pk)
+            .order_by(instance.c.pk)
+            .limit(self._core.limits.disclosure_instances)
+        )
+        if request.series_instance_uid:
+            query = query.where(series.c.uid == request.series_instance_uid)
+        if request.sop_instance_uid:
+            query = query.where(instance.c.uid == request.sop_instance_uid)
+        return list(connection.execute(query).mappings())
+
+    # --- keys under a receipt ---------------------------------------------------------------------------
+
+    def open(self, actor: Actor, request: Open) -> Opened:
+        """Keys for objects of a live disclosure. Raises GuardRefused."""
+        live = self._check(actor, request.receipt)
+        if not request.object_ids or len(request.object_ids) > _OPEN_OBJECTS:
+            raise GuardRefused("invalid")
+        if not live.objects.issuperset(request.object_ids):
+            raise GuardRefused("not_permitted")
+        with self._core.engine.connect() as connection:
+            query = sa.select(instance).where(instance.c.object_id.in_(request.object_ids))
+            rows = {bytes(row["object_id"]): row for row in connection.execute(query).mappings()}
+        if len(rows) != len(set(request.object_ids)):
+            raise GuardRefused("unavailable")
+        return Opened(objects=[self._opened(live, rows[identifier]) for identifier in request.object_ids])
+
+    def _check(self, actor: Actor, receipt: bytes) -> _Live:
+        core = self._core
+        try:
+            checked = receipts.check(self._receipt_key, receipt, int(core.clock() * 1000))
+        except ReceiptRefused as failure:
+            raise GuardRefused("not_permitted") from failure
+        live = self._live.get(checked.disclosure)
+        if checked.kind != "disclose" or live is None or live.actor.digest != actor.digest:
+            raise GuardRefused("not_permitted")
+        if core.clock() >= live.expires_at or not self._still_allowed(actor, live):
+            self._cut([checked.disclosure])
+            raise GuardRefused("not_permitted")
+        return live
+
+    def _still_allowed(self, actor: Actor, live: _Live) -> bool:
+        try:
+            decide(self._core, actor, live.study, live.decision.view, live.request.purpose, "retrieve")
+        except (Denied, GuardRefused):
+            return False
+        return True
+
+    def _opened(self, live: _Live, row: sa.RowMapping) -> OpenedObject:
+        core, identifier = self._core, bytes(row["object_id"])
+        header, bulk = (
+            object_key(
+                live.study.key,
+                hospital=core.hospital,
+                key_id=live.study.key_id,
+                object_id=identifier,
+                stream=stream,
+            )
+            for stream in (Stream.HEADER, Stream.BULK)
+        )
+        return OpenedObject(
+            object_id=identifier,
+            location=str(row["location"]),
+            header_key=header,
+            bulk_key=bulk,
+            algorithm=int(row["algorithm"]),
+            key_id=live.study.key_id,
+            epoch=int(row["epoch"]),
+            hospital=core.hospital,
+            header_plain_bytes=int(row["header_plain_bytes"]),
+            bulk_plain_bytes=int(row["bulk_plain_bytes"]),
+            header_sealed_bytes=int(row["header_sealed_bytes"]),
+            bulk_sealed_bytes=int(row["bulk_sealed_bytes"]),
+            prefix_bytes=int(row["prefix_bytes"]),
+            data_set_sha256=bytes(row["data_set_sha256"]),
+            sop_class_uid=str(row["sop_class_uid"]),
+            sop_instance_uid=str(row["uid"]),
+            transfer_syntax_uid=str(row["transfer_syntax_uid"]),
+        )
+
+    # --- the end of a disclosure ------------------------------------------------------------------------
+
+    async def closed(self, request: protocol.DisclosureClosed) -> Noted:
+        """The closing entry. The receipt alone names the disclosure: closing needs no rights."""
+        core = self._core
+        disclosure = self._by_receipt.pop(request.receipt, b"")
+        live = self._live.pop(disclosure, None)
+        if live is None:
+            raise GuardRefused("invalid")
+        event = DisclosureClosed(
+            actor=live.actor.evidence,
+            disclosure=disclosure,
+            study=live.study.key_id,
+            patient=live.study.patient_id,
+            instances=request.instances,
+            octets=request.octets,
+            ending=request.outcome,
+        )
+        await core.committer.run(lambda tx: tx.append(core.entry(event)))
+        return Noted()
+
+    def rights_changed(self) -> None:
+        """Ask the contract again for every live disclosure; cut what fell (rule 4)."""
+        fallen = []
+        for identifier, live in self._live.items():
+            try:
+                actor = self._core.actor(live.principal)
+            except GuardRefused:
+                fallen.append(identifier)
+                continue
+            if not self._still_allowed(actor, live):
+                fallen.append(identifier)
+        self._cut(fallen)
+
+    def _cut(self, identifiers: list[bytes]) -> None:
+        for identifier in identifiers:
+            live = self._live.get(identifier)
+            if live is not None:
+                live.expires_at = 0.0  # kept for its closing entry
+        if identifiers:
+            self._push(Revoked(disclosures=identifiers))
+
+    def _forget_expired(self) -> None:
+        deadline = self._core.clock() - self._core.limits.disclosure_seconds
+        for identifier in [i for i, live in self._live.items() if 0 < live.expires_at < deadline]:
+            del self._live[identifier]
+        self._by_receipt = {r: i for r, i in self._by_receipt.items() if i in self._live}
+
+
+def _reference(row: sa.RowMapping) -> InstanceRef:
+    return InstanceRef(
+        object_id=bytes(row["object_id"]),
+        sop_class_uid=str(row["sop_class_uid"]),
+        sop_instance_uid=str(row["uid"]),
+        series_instance_uid=str(row["series_uid"]),
+        transfer_syntax_uid=str(row["transfer_syntax_uid"]),
+        data_set_bytes=int(row["header_plain_bytes"])
+        + int(row["bulk_plain_bytes"])
+        - int(row["prefix_bytes"]),
+        prefix_bytes=int(row["prefix_bytes"]),
+    )

@@ -1,0 +1,29 @@
+"""Limits of the guard. Units stand in the names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GuardLimits:
+    """How long, how many, how often."""
+
+    session_seconds: int = 12 * 3600
+    second_factor_seconds: int = 900  # sliding, for browsing
+    reader_shift_seconds: int = 8 * 3600  # the assigned reader
+    disclosure_seconds: int = 900
+    admission_lease_seconds: int = 900
+    pending_admissions: int = 4096
+    live_disclosures: int = 16384
+    query_answer_records: int = 1000
+    query_candidates: int = 20_000
+    disclosure_instances: int = 20_000
+    password_attempts: int = 5
+    password_window_seconds: int = 300
+    grant_default_seconds: int = 24 * 3600
+    checkpoint_seconds: float = 0.5
+    connections: int = 256
+    calls_in_flight: int = 512  # per connection
+    audit_page_entries: int = 1000
+    verify_page_items: int = 2000

@@ -1,0 +1,54 @@
+"""Rows that decide access carry a MAC over all their columns and a version that only grows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from ribcage.crypto.rowmac import row_mac, verify_row_mac
+
+
+class MacRows:
+    """Reads and writes rows under the guard's row key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def insert(self, connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> None:
+        """Insert version 1 of a row."""
+        row = dict(values, version=1)
+        connection.execute(sa.insert(table), dict(row, mac=self._mac(table, row)))
+
+    def update(self, connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> dict[str, Any]:
+        """Write the next version of a whole row; returns it. `values` holds `id` and the old version."""
+        row = dict(values, version=int(values["version"]) + 1)
+        row.pop("mac", None)
+        row["mac"] = self._mac(table, row)
+        connection.execute(sa.update(table).where(table.c.id == row["id"]).values(row))
+        return row
+
+    def check(self, table: sa.Table, row: sa.RowMapping) -> dict[str, Any]:
+        """The row as a dict. Raises RowTampered when its MAC does not hold."""
+        values = {name: value for name, value in row.items() if name not in ("mac", "version")}
+        verify_row_mac(self._key, table.name, _plain(table, values), int(row["version"]), bytes(row["mac"]))
+        return dict(row)
+
+    def all(self, connection: sa.Connection, table: sa.Table) -> Iterator[sa.RowMapping]:
+        """Every row of `table`, unchecked, in primary key order."""
+        yield from connection.execute(sa.select(table).order_by(*table.primary_key.columns)).mappings()
+
+    def _mac(self, table: sa.Table, row: dict[str, Any]) -> bytes:
+        values = {name: value for name, value in row.items() if name not in ("mac", "version")}
+        return row_mac(self._key, table.name, _plain(table, values), int(row["version"]))
+
+
+def _plain(table: sa.Table, values: dict[str, Any]) -> dict[str, bytes | str | int | None]:
+    """Columns as the MAC takes them: floats by their exact text; keys the database assigns are left out."""
+    plain: dict[str, bytes | str | int | None] = {}
+    for name, value in values.items():
+        if name == "pk":
+            continue
+        plain[name] = repr(value) if isinstance(value, float) else value
+    return plain
