@@ -6,7 +6,7 @@ Rules, in order:
 2. An entry is a FHIR AuditEvent (BALP-like), or a compact leaf with `kind`; both carry `ENTRY_VERSION`.
 3. No personal data of patients. Patients, studies and objects appear by internal pseudonymous id (hex), staff
    by person id. Free text is refused: labels are short tokens. What a stranger sent (address, AE title)
-   is kept when well-formed and else recorded as INVALID, so that nobody can keep his own refusal out of the log.
+   is kept when well-formed and else recorded as INVALID, so that nobody keeps his own refusal out of the log.
 """
 
 from __future__ import annotations
