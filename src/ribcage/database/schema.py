@@ -99,6 +99,7 @@ study = sa.Table(
     sa.Column("study_date", sa.Text, nullable=False, index=True),
     sa.Column("study_time", sa.Text, nullable=False),
     sa.Column("accession_token", sa.LargeBinary(32), index=True),
+    sa.Column("patient_id_token", sa.LargeBinary(32), index=True),
     sa.Column("sealed", sa.LargeBinary, nullable=False),  # identifying attributes, JSON
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),

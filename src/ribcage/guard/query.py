@@ -1,0 +1,261 @@
+"""QIDO-RS and C-FIND on the sealed index.
+
+Rules, in order:
+1. Candidates come by clear columns and keyed tokens; the exact match is made on the opened attributes.
+2. A study is answered only in the view the asker has now; filtering comes before counting and paging.
+3. In the masked view identifying attributes neither match nor return: who may not see a name cannot probe for it.
+4. One entry names the studies answered (receipt kind `query`); it holds no query value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ribcage.crypto.columns import column_context, open_column
+from ribcage.database.schema import instance, name_token, patient, series, study
+from ribcage.evidence.audit_event import QueryAnswered
+from ribcage.guard import catalogue, matching
+from ribcage.guard.catalogue import HeldStudy
+from ribcage.guard.core import Actor, Core
+from ribcage.guard.decision import Denied, decide
+from ribcage.guard.errors import GuardRefused
+from ribcage.guard.protocol import Query, QueryAnswer, Record, View
+
+_SLICE_ROWS = 200
+_STUDIES_IN_ONE_ENTRY = 400
+_TOKENS_USED = 6
+
+Values = dict[str, str | int | list[str]]
+
+
+@dataclass
+class _Match:
+    held: HeldStudy
+    view: View
+    values: Values
+
+
+class Queries:
+    """Answers queries for one guard."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def answer(self, actor: Actor, request: Query) -> QueryAnswer:
+        """Rows the actor may see. Raises GuardRefused('invalid') for an unknown attribute or a wrong range."""
+        matching.check(request.filters, request.level)
+        self._check_right(actor)
+        wanted = min(max(request.limit, 0), self._core.limits.query_answer_records)
+        if request.level == "study":
+            wanted = min(wanted, _STUDIES_IN_ONE_ENTRY)
+        records: list[Record] = []
+        studies: dict[bytes, None] = {}
+        skip, more = max(request.offset, 0), False
+        for match in await self._studies(actor, request):
+            rows = [match.values] if request.level == "study" else await self._below(match, request)
+            for values in rows:
+                if skip:
+                    skip -= 1
+                elif len(records) >= wanted or len(studies) >= _STUDIES_IN_ONE_ENTRY:
+                    more = True
+                    break
+                else:
+                    records.append(Record(view=match.view, attributes=values))
+                    studies[match.held.key_id] = None
+            if more:
+                break
+        index = await self._entry(actor, request, tuple(studies), len(records), more)
+        return QueryAnswer(records=records, more=more, log_index=index)
+
+    def _check_right(self, actor: Actor) -> None:
+        if actor.kind == "operator" or (actor.device is not None and "query" not in actor.device.may):
+            raise GuardRefused("not_permitted")
+
+    async def _entry(
+        self, actor: Actor, request: Query, studies: tuple[bytes, ...], records: int, more: bool
+    ) -> int:
+        event = QueryAnswered(
+            actor=actor.evidence,
+            channel=request.channel,
+            level=request.level,
+            keywords=tuple(request.filters),
+            studies=studies,
+            records=records,
+            more=more,
+            purpose=request.purpose,
+        )
+        return await self._core.committer.run(lambda tx: tx.append(self._core.entry(event)))
+
+    # --- studies ----------------------------------------------------------------------------------------
+
+    async def _studies(self, actor: Actor, request: Query) -> list[_Match]:
+        rows = await asyncio.to_thread(self._candidates, request.filters)
+        enough = max(request.offset, 0) + max(request.limit, 0) + 1
+        found: list[_Match] = []
+        for number, row in enumerate(rows):
+            if number % _SLICE_ROWS == _SLICE_ROWS - 1:
+                await asyncio.sleep(0)
+            match = self._consider(actor, request, row)
+            if match is not None:
+                found.append(match)
+                if request.level == "study" and len(found) >= enough:
+                    break
+        return found
+
+    def _consider(self, actor: Actor, request: Query, row: sa.RowMapping) -> _Match | None:
+        try:
+            held = catalogue.open_row(self._core, row)
+            view = decide(self._core, actor, held, "best", request.purpose, "query").view
+        except (Denied, GuardRefused):
+            return None
+        values = self._study_values(held, row, view)
+        study_filters = {k: v for k, v in request.filters.items() if k in matching.STUDY_KEYWORDS}
+        if not matching.matches(study_filters, values, masked=view == "masked"):
+            return None
+        return _Match(held, view, values)
+
+    def _candidates(self, filters: Mapping[str, str]) -> list[sa.RowMapping]:
+        counted = (
+            sa.select(
+                instance.c.study_pk,
+                sa.func.count().label("instances"),
+                sa.func.count(sa.distinct(instance.c.series_pk)).label("series"),
+            )
+            .group_by(instance.c.study_pk)
+            .subquery()
+        )
+        modalities = (
+            sa.select(sa.func.group_concat(sa.distinct(series.c.modality)))
+            .where(series.c.study_pk == study.c.pk)
+            .scalar_subquery()
+        )
+        query = (
+            sa.select(
+                study,
+                patient.c.key_id.label("patient_key_id"),
+                patient.c.id_token,
+                counted.c.instances,
+                counted.c.series,
+                modalities.label("modalities"),
+            )
+            .join(patient, patient.c.id == study.c.patient_id)
+            .join(counted, counted.c.study_pk == study.c.pk)
+            .order_by(study.c.study_date.desc(), study.c.pk.desc())
+            .limit(self._core.limits.query_candidates)
+        )
+        with self._core.engine.connect() as connection:
+            return list(connection.execute(query.where(*self._conditions(filters))).mappings())
+
+    def _conditions(self, filters: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
+        conditions: list[sa.ColumnElement[bool]] = []
+        if uids := filters.get("StudyInstanceUID"):
+            conditions.append(study.c.uid.in_(matching.uid_list(uids)))
+        if dates := filters.get("StudyDate"):
+            low, high = matching.date_range(dates)
+            if low:
+                conditions.append(study.c.study_date >= low)
+            if high:
+                conditions.append(study.c.study_date <= high)
+        if (accession := filters.get("AccessionNumber", "").strip()) and not matching.has_wildcard(accession):
+            conditions.append(study.c.accession_token == self._core.blind.exact("accession", accession))
+        if (identifier := filters.get("PatientID", "").strip()) and not matching.has_wildcard(identifier):
+            conditions.append(study.c.patient_id_token == self._core.blind.exact("patient-id", identifier))
+        if name := filters.get("PatientName"):
+            for token in sorted(self._core.blind.pattern_tokens(name))[:_TOKENS_USED]:
+                named = sa.select(name_token.c.study_pk).where(name_token.c.token == token)
+                conditions.append(study.c.pk.in_(named))
+        return conditions
+
+    def _study_values(self, held: HeldStudy, row: sa.RowMapping, view: View) -> Values:
+        values: Values = {
+            "StudyInstanceUID": held.uid,
+            "ModalitiesInStudy": sorted(filter(None, str(row["modalities"] or "").split(","))),
+            "NumberOfStudyRelatedSeries": int(row["series"]),
+            "NumberOfStudyRelatedInstances": int(row["instances"]),
+        }
+        if view == "masked":
+            return values
+        facts = catalogue.facts_of(held, bytes(row["sealed"]))
+        values |= {
+            "StudyDate": str(row["study_date"]),
+            "StudyTime": str(row["study_time"]),
+            "PatientID": facts.patient_id,
+            "IssuerOfPatientID": facts.issuer_of_patient_id,
+            "PatientName": facts.patient_name,
+            "PatientBirthDate": facts.patient_birth_date,
+            "PatientSex": facts.patient_sex,
+            "AccessionNumber": facts.accession_number,
+            "StudyID": facts.study_id,
+            "StudyDescription": facts.study_description,
+            "ReferringPhysicianName": facts.referring_physician_name,
+        }
+        return values
+
+    # --- series and instances ---------------------------------------------------------------------------
+
+    async def _below(self, match: _Match, request: Query) -> list[Values]:
+        rows = await asyncio.to_thread(self._rows_below, match.held, request.level)
+        below = {k: v for k, v in request.filters.items() if k not in matching.STUDY_KEYWORDS}
+        masked = match.view == "masked"
+        answers = []
+        for row in rows:
+            values = match.values | self._series_values(match.held, row, masked)
+            if request.level == "instance":
+                values |= _instance_values(row)
+            else:
+                values["NumberOfSeriesRelatedInstances"] = int(row["instances"])
+            if matching.matches(below, values, masked=masked):
+                answers.append(values)
+        return answers
+
+    def _rows_below(self, held: HeldStudy, level: str) -> list[sa.RowMapping]:
+        chosen = (series.c.uid.label("series_uid"), series.c.modality, series.c.sealed)
+        if level == "series":
+            query = (
+                sa.select(*chosen, sa.func.count(instance.c.pk).label("instances"))
+                .join(instance, instance.c.series_pk == series.c.pk)
+                .where(series.c.study_pk == held.pk)
+                .group_by(series.c.pk)
+                .order_by(series.c.pk)
+            )
+        else:
+            query = (
+                sa.select(*chosen, instance)
+                .join(instance, instance.c.series_pk == series.c.pk)
+                .where(series.c.study_pk == held.pk)
+                .order_by(series.c.pk, instance.c.pk)
+            )
+        with self._core.engine.connect() as connection:
+            return list(connection.execute(query).mappings())
+
+    def _series_values(self, held: HeldStudy, row: sa.RowMapping, masked: bool) -> Values:
+        values: Values = {"SeriesInstanceUID": str(row["series_uid"]), "Modality": str(row["modality"])}
+        if masked:
+            return values
+        context = column_context("series", "sealed", str(row["series_uid"]))
+        facts: dict[str, Any] = msgspec.json.decode(
+            open_column(held.patient_key, context, bytes(row["sealed"]))
+        )
+        values["SeriesNumber"] = str(facts["series_number"])
+        values["SeriesDescription"] = str(facts["series_description"])
+        values["BodyPartExamined"] = str(facts["body_part_examined"])
+        return values
+
+
+def _instance_values(row: sa.RowMapping) -> Values:
+    return {
+        "SOPClassUID": str(row["sop_class_uid"]),
+        "SOPInstanceUID": str(row["uid"]),
+        "InstanceNumber": str(row["instance_number"]),
+        "Rows": int(row["rows"]),
+        "Columns": int(row["columns"]),
+        "BitsAllocated": int(row["bits_allocated"]),
+        "NumberOfFrames": int(row["number_of_frames"]),
+        "AvailableTransferSyntaxUID": str(row["transfer_syntax_uid"]),
+    }
