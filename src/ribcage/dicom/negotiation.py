@@ -1,0 +1,85 @@
+"""Which presentation contexts an acceptor takes (PS3.8 9.3.3.2, PS3.7 D.3.3.4): a request in, answers out.
+
+Rules, in order:
+1. An abstract syntax outside the closed lists, or of a service this peer may not use, is result 3.
+2. Storage takes every transfer syntax of PS3.6 Annex A, retired ones included: originals are kept as they come.
+   The first proposed one that is known is chosen, because the requestor lists its preference first.
+3. Verification and query/retrieve exchange small data sets: Implicit or Explicit VR Little Endian only.
+4. No known transfer syntax is result 4.
+5. Storage contexts in which the requestor is only SCP serve C-GET, and need the right to retrieve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Final
+
+from ribcage.dicom.pdu import AssociateRq
+from ribcage.dicom.pdu_items import ContextResult, ProposedContext, RoleSelection
+from ribcage.dicom.sop_classes import QUERY_CLASSES, RETRIEVE_CLASSES, VERIFICATION, is_storage
+from ribcage.dicom.transfer_syntaxes import (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    TRANSFER_SYNTAXES,
+)
+
+ACCEPTED: Final = 0
+ABSTRACT_SYNTAX_NOT_SUPPORTED: Final = 3
+TRANSFER_SYNTAXES_NOT_SUPPORTED: Final = 4
+_PLAIN: Final = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN})
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What this peer may use. Verification is always offered."""
+
+    store: bool = True
+    query: bool = False
+    retrieve: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One result per proposed context, in its order, and the role selections to be answered."""
+
+    results: tuple[ContextResult, ...]
+    roles: tuple[RoleSelection, ...]
+
+
+def negotiate(request: AssociateRq, offer: Offer) -> Answer:
+    """The acceptor's answer. Refuses context by context and never raises."""
+    proposed_roles = {role.sop_class: role for role in request.user.roles}
+    answered: dict[str, RoleSelection] = {}
+    results = []
+    for context in request.contexts:
+        uid = context.abstract_syntax
+        role = _role(uid, proposed_roles.get(uid), offer)
+        if not (role.scu or role.scp):
+            results.append(ContextResult(context.context_id, ABSTRACT_SYNTAX_NOT_SUPPORTED))
+            continue
+        result = _choose(context, TRANSFER_SYNTAXES.keys() if is_storage(uid) else _PLAIN)
+        results.append(result)
+        if result.result == ACCEPTED and uid in proposed_roles:
+            answered[uid] = role
+    return Answer(tuple(results), tuple(answered.values()))
+
+
+def _role(uid: str, proposed: RoleSelection | None, offer: Offer) -> RoleSelection:
+    """The roles the requestor gets: those it wants (SCU when it says nothing) and may have."""
+    wants_scu, wants_scp = (True, False) if proposed is None else (proposed.scu, proposed.scp)
+    if is_storage(uid):
+        return RoleSelection(uid, wants_scu and offer.store, wants_scp and offer.retrieve)
+    served = (
+        uid == VERIFICATION
+        or (uid in QUERY_CLASSES and offer.query)
+        or (uid in RETRIEVE_CLASSES and offer.retrieve)
+    )
+    return RoleSelection(uid, wants_scu and served, False)
+
+
+def _choose(context: ProposedContext, known: Set[str]) -> ContextResult:
+    for uid in context.transfer_syntaxes:
+        if uid in known:
+            return ContextResult(context.context_id, ACCEPTED, uid)
+    return ContextResult(context.context_id, TRANSFER_SYNTAXES_NOT_SUPPORTED)
