@@ -1,0 +1,290 @@
+"""The way out: the one door for every byte of an image, whatever the protocol.
+
+Rules, in order (DESIGN rules 1, 5, 6, 7):
+1. The guard's durable entry precedes the first byte: without `Disclosed` there is no `Disclosure`.
+2. Keys are fetched in small batches as the stream goes; the guard checks revocation at each.
+3. Before each segment the disclosure must be alive: not revoked, not expired, the guard reachable. What is cut
+   stops there (`DisclosureCut`).
+4. In the masked view the header passes `usage.masking` and the bulk stream ends with the pixel element. A SOP
+   class without a rule is refused with the offer of a step-up.
+5. In the other views what came as a file goes out bit for bit; what came as a data set gets a file prefix made
+   here, and its data set is bit for bit.
+6. One closing entry says what really left, however it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Literal
+
+from ribcage.dicom.errors import DicomError
+from ribcage.dicom.part10 import file_prefix
+from ribcage.guard.errors import GuardError, GuardRefused
+from ribcage.guard.protocol import (
+    Channel,
+    Disclose,
+    Disclosed,
+    DisclosureClosed,
+    InstanceRef,
+    Noted,
+    Open,
+    Opened,
+    OpenedObject,
+    Principal,
+    Purpose,
+    Response,
+    Revoked,
+    View,
+)
+from ribcage.storage.errors import StorageError
+from ribcage.storage.objects import ObjectStore
+from ribcage.storage.ports import Guard
+from ribcage.storage.retrieve import ObjectReader, iter_bulk, read_header
+from ribcage.usage._masked import masked_bulk_bytes, masked_header
+from ribcage.usage.errors import (
+    DisclosureCut,
+    DisclosureError,
+    ObjectDamaged,
+    RequestInvalid,
+    disclosure_error,
+)
+
+_BATCH = 16  # instances per `Open`
+Want = Literal["best", "masked", "full", "original"]
+
+
+class WayOut:
+    """What the door needs, one per front: the guard, the objects folder, and the disclosures that are alive."""
+
+    def __init__(self, guard: Guard, objects: ObjectStore, clock: Callable[[], float] = time.time) -> None:
+        self.guard = guard
+        self.objects = objects
+        self.clock = clock
+        self._alive: dict[bytes, Disclosure] = {}
+
+    def on_push(self, message: Response) -> None:
+        """Give every unsolicited message of the guard to this: `Revoked` cuts."""
+        if isinstance(message, Revoked):
+            self._cut(message.disclosures, "revoked")
+
+    def guard_lost(self) -> None:
+        """The connection to the guard is gone: a revocation could not reach us, so everything is cut."""
+        self._cut(list(self._alive), "the guard is gone")
+
+    def _cut(self, identifiers: Iterable[bytes], why: str) -> None:
+        for identifier in identifiers:
+            disclosure = self._alive.get(identifier)
+            if disclosure is not None:
+                disclosure.cut(why)
+
+    def _add(self, disclosure: Disclosure) -> None:
+        self._alive[disclosure.answer.disclosure] = disclosure
+
+    def _remove(self, disclosure: Disclosure) -> None:
+        self._alive.pop(disclosure.answer.disclosure, None)
+
+
+async def open_disclosure(
+    way: WayOut,
+    principal: Principal,
+    channel: Channel,
+    study_instance_uid: str,
+    series_instance_uid: str = "",
+    sop_instance_uid: str = "",
+    want: Want = "best",
+    purpose: Purpose = "TREAT",
+) -> Disclosure:
+    """Ask for (part of) a study. Use the answer with `async with`. Raises DisclosureError."""
+    request = Disclose(
+        principal, channel, study_instance_uid, series_instance_uid, sop_instance_uid, want, purpose
+    )
+    try:
+        answer = await way.guard.call(request, Disclosed)
+    except GuardError as failure:
+        raise disclosure_error(failure) from failure
+    return Disclosure(way, principal, answer)
+
+
+@dataclass
+class InstanceStream:
+    """One instance on its way out. `header` is its data set up to the bulk element, masked where the view is.
+
+    `prefix` is preamble and file meta; `content_length` counts prefix, header and bulk. `pixels_checked` is
+    False where burned-in text was not looked for.
+    """
+
+    ref: InstanceRef
+    view: View
+    prefix: bytes
+    header: bytes
+    bulk_bytes: int
+    pixels_checked: bool
+    _disclosure: Disclosure = field(repr=False)
+    _opened: OpenedObject = field(repr=False)
+
+    @property
+    def content_length(self) -> int:
+        """Bytes of the whole file as `parts` yields it."""
+        return len(self.prefix) + len(self.header) + self.bulk_bytes
+
+    @property
+    def transfer_syntax_uid(self) -> str:
+        """The syntax the data set is in: the stored one."""
+        return self.ref.transfer_syntax_uid
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """The file: prefix, header, then the bulk stream by segment. Raises DisclosureError."""
+        async for part in self._disclosure.send(self._opened, [self.prefix, self.header], self.bulk_bytes):
+            yield part
+
+    async def data_set(self) -> AsyncIterator[bytes]:
+        """The data set alone, for DIMSE. Raises DisclosureError."""
+        async for part in self._disclosure.send(self._opened, [self.header], self.bulk_bytes):
+            yield part
+
+
+class Disclosure:
+    """A live disclosure; an async context manager that writes the closing entry."""
+
+    def __init__(self, way: WayOut, principal: Principal, answer: Disclosed) -> None:
+        self.answer = answer
+        self._way = way
+        self._principal = principal
+        self._positions = {ref.object_id: number for number, ref in enumerate(answer.instances)}
+        self._keys: dict[bytes, OpenedObject] = {}
+        self._lock = asyncio.Lock()
+        self._cut_because = ""
+        self._was_cut = False
+        self._unfinished = 0
+        self._sent: set[bytes] = set()
+        self._octets = 0
+
+    @property
+    def view(self) -> View:
+        """The view that was granted."""
+        return self.answer.view
+
+    @property
+    def instances(self) -> list[InstanceRef]:
+        """What the receipt covers, in stable order."""
+        return self.answer.instances
+
+    async def __aenter__(self) -> Disclosure:
+        self._way._add(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._way._remove(self)
+        self._keys.clear()
+        outcome: Literal["complete", "aborted", "cut"] = "complete"
+        if self._was_cut:
+            outcome = "cut"
+        elif kind is not None or self._unfinished:
+            outcome = "aborted"
+        closing = DisclosureClosed(self.answer.receipt, len(self._sent), self._octets, outcome)
+        # Without its closing entry the guard's own record says that the disclosure never closed.
+        with contextlib.suppress(GuardError):
+            await asyncio.shield(self._way.guard.call(closing, Noted))
+
+    def cut(self, why: str) -> None:
+        """End it: nothing more leaves after the segment in hand."""
+        self._cut_because = self._cut_because or why
+
+    def check_alive(self) -> None:
+        """Raises DisclosureCut when it was revoked, has expired or the guard is gone."""
+        if not self._cut_because and self._way.clock() >= self.answer.expires_at:
+            self._cut_because = "expired"
+        if self._cut_because:
+            self._was_cut = True
+            raise DisclosureCut(f"the disclosure ended: {self._cut_because}", self.answer.log_index)
+
+    async def instance_stream(self, ref: InstanceRef) -> InstanceStream:
+        """Open one instance and read its header. Raises DisclosureError."""
+        opened = await self._keys_of(ref)
+        try:
+            stored = await read_header(self._way.objects, opened)
+        except StorageError as failure:
+            raise disclosure_error(failure) from failure
+        self.check_alive()
+        stream = await self._shape(ref, opened, stored)
+        self._sent.add(ref.object_id)
+        return stream
+
+    async def send(self, opened: OpenedObject, front: list[bytes], bulk_bytes: int) -> AsyncIterator[bytes]:
+        """Yield `front`, then the first `bulk_bytes` of the bulk stream, counting. Raises DisclosureError."""
+        self._unfinished += 1
+        for part in front:
+            self.check_alive()
+            self._octets += len(part)
+            yield part
+        if bulk_bytes:
+            try:
+                with ObjectReader(self._way.objects, opened) as reader:
+                    async for part in iter_bulk(reader, self.check_alive, bulk_bytes):
+                        self._octets += len(part)
+                        yield part
+            except StorageError as failure:
+                raise disclosure_error(failure) from failure
+        self._unfinished -= 1
+
+    async def _shape(self, ref: InstanceRef, opened: OpenedObject, stored: bytes) -> InstanceStream:
+        """The stream in the granted view (rules 4 and 5)."""
+        prefix, header = stored[: opened.prefix_bytes], stored[opened.prefix_bytes :]
+        bulk_bytes, checked = opened.bulk_plain_bytes, True
+        try:
+            if self.view not in ("full", "original"):
+                masked = await masked_header(header, ref, self.view)
+                header, checked, prefix = masked.header, masked.pixels_checked, b""
+                bulk_bytes = await masked_bulk_bytes(self._way.objects, opened, self.check_alive)
+            if not prefix:
+                prefix = file_prefix(ref.sop_class_uid, ref.sop_instance_uid, ref.transfer_syntax_uid)
+        except (DicomError, StorageError) as failure:
+            raise ObjectDamaged("a stored instance cannot be read; run `ribcage verify`") from failure
+        return InstanceStream(ref, self.view, prefix, header, bulk_bytes, checked, self, opened)
+
+    async def _keys_of(self, ref: InstanceRef) -> OpenedObject:
+        """The keys of one instance; fetches the batch that begins with it when it is not in hand (rule 2)."""
+        position = self._positions.get(ref.object_id)
+        if position is None:
+            raise RequestInvalid("the instance is not part of this disclosure")
+        async with self._lock:
+            self.check_alive()
+            opened = self._keys.pop(ref.object_id, None)
+            if opened is None:
+                batch = [one.object_id for one in self.instances[position : position + _BATCH]]
+                self._keys = await self._open(batch)
+                opened = self._keys.pop(ref.object_id)
+            self.check_alive()
+            return opened
+
+    async def _open(self, object_ids: list[bytes]) -> dict[bytes, OpenedObject]:
+        request = Open(self.answer.receipt, self._principal, object_ids)
+        try:
+            answer = await self._way.guard.call(request, Opened)
+        except GuardRefused as failure:
+            if failure.reason in ("not_permitted", "not_authenticated", "second_factor_needed"):
+                self.cut("revoked")
+                self.check_alive()
+            raise disclosure_error(failure) from failure
+        except GuardError as failure:
+            raise disclosure_error(failure) from failure
+        if [one.object_id for one in answer.objects] != object_ids:
+            raise ObjectDamaged("the guard opened other objects than were asked for")
+        return {one.object_id: one for one in answer.objects}
+
+
+__all__ = [
+    "Disclosure",
+    "DisclosureError",
+    "InstanceStream",
+    "Want",
+    "WayOut",
+    "open_disclosure",
+]
