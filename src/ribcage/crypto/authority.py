@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -53,10 +53,7 @@ class Issued:
     """A certificate and its private key (PKCS #8, not encrypted: seal it at once), both PEM."""
 
     certificate_pem: bytes
-    private_key_pem: bytes
-
-    def __repr__(self) -> str:
-        return f"Issued({fingerprint(self.certificate_pem).hex()[:16]})"
+    private_key_pem: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -67,7 +67,7 @@ class EpochDestroyed:
 class _Held:
     kind: KeyKind
     owner: bytes
-    key: bytes
+    key: bytes = field(repr=False)
 
 
 class Keyring:
@@ -153,10 +153,7 @@ class Keyring:
             if (held.kind, held.owner) != (kind, context):
                 raise KeyUnknown("the key belongs to another owner")
             if key_id not in self._pending:
-                self._cache[key_id] = held
-                self._cache.move_to_end(key_id)
-                if len(self._cache) > _CACHED_KEYS:
-                    self._cache.popitem(last=False)
+                self._remember(key_id, held)
             return held.key
 
     def discard(self, key_ids: Iterable[bytes]) -> None:
@@ -183,7 +180,7 @@ class Keyring:
             with self._lock:
                 for key_id, held in batch.items():
                     if self._pending.pop(key_id, None) is not None:
-                        self._cache[key_id] = held
+                        self._remember(key_id, held)
             return len(batch)
 
     def rebind(
@@ -209,7 +206,7 @@ class Keyring:
             if changed != 1:
                 raise KeyDestroyed("the key was destroyed meanwhile")
             with self._lock:
-                self._cache[key_id] = held
+                self._remember(key_id, held)
 
     def new_epoch_and_destroy_old(self, keep: Callable[[bytes, KeyKind, bytes], bool]) -> EpochDestroyed:
         """Start a new epoch, rewrap keys for which `keep(key_id, kind, context)`, destroy the rest for good.
@@ -284,6 +281,13 @@ class Keyring:
         number, slot, wrapped = epochs[0]
         self._epoch_keys[number] = self._provider.unwrap(slot, wrapped, self._epoch_context(number))
         self._epoch = number
+
+    def _remember(self, key_id: bytes, held: _Held) -> None:
+        """Put a durable key into the bounded cache; the caller holds `_lock`."""
+        self._cache[key_id] = held
+        self._cache.move_to_end(key_id)
+        while len(self._cache) > _CACHED_KEYS:
+            self._cache.popitem(last=False)
 
     def _fetch(self, key_id: bytes) -> _Held:
         with files.sqlite_failures():
