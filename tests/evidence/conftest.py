@@ -50,11 +50,6 @@ class Log:
         return inclusion_path(self.tree.read, index, self.size)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_log():
     return Log
-
-
-@pytest.fixture
-def make_tree():
-    return StoredTree

@@ -15,6 +15,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Final
 
 from ribcage.evidence.errors import EntryInvalid
@@ -35,7 +36,6 @@ MAX_SAFE_INTEGER = (1 << 53) - 1
 MAX_DEPTH = 12
 
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,127}")
-_ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9._-]{1,15})?")
 _AE_TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
 
 Json = dict[str, "JsonValue"]
@@ -116,9 +116,10 @@ def count(value: int) -> str:
 
 def network(address: str) -> Json:
     """FHIR `agent.network`: an IP address (type 2), or a name (type 1): 'local' for '', else 'INVALID'."""
-    if not _ADDRESS.fullmatch(address):
+    try:
+        return {"address": str(ip_address(address.partition("%")[0])), "type": "2"}
+    except ValueError:
         return {"address": "INVALID" if address else "local", "type": "1"}
-    return {"address": address, "type": "2"}
 
 
 def ae_title(text: str) -> str:
