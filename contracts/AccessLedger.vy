@@ -125,8 +125,8 @@ standing: HashMap[bytes32, uint256]  # slot -> up to eight 32-bit grant numbers,
 
 suspended: public(HashMap[uint32, HashMap[bytes32, bool]])
 marks: HashMap[uint32, HashMap[bytes32, Mark]]
-objected: HashMap[uint32, HashMap[bytes32, HashMap[bytes32, bool]]]  # patient, subject
-consent_flagged: HashMap[uint32, HashMap[uint8, bool]]
+objected: public(HashMap[uint32, HashMap[bytes32, HashMap[bytes32, bool]]])  # patient, subject
+consent_flagged: public(HashMap[uint32, HashMap[uint8, bool]])
 consent_state: public(HashMap[uint32, HashMap[bytes32, HashMap[uint8, uint8]]])  # patient, purpose
 
 break_glass_count: public(uint256)
@@ -258,15 +258,8 @@ def add_grant(
     self.terms[grant_id] = self._pack(institution, purpose, view_, valid_from, valid_until)
     self._place(self._slot(institution, subject, resource, purpose), grant_id)
     log GrantAdded(
-        institution=institution,
-        subject=subject,
-        resource=resource,
-        grant_id=grant_id,
-        purpose=purpose,
-        view_=view_,
-        valid_from=valid_from,
-        valid_until=valid_until,
-        note=note,
+        institution=institution, subject=subject, resource=resource, grant_id=grant_id, purpose=purpose,
+        view_=view_, valid_from=valid_from, valid_until=valid_until, note=note
     )
     return grant_id
 
@@ -392,7 +385,9 @@ def tombstone(resource: bytes32, certificate: bytes32):
 
 
 @external
-def break_glass(subject: bytes32, resource: bytes32, occurred_at: uint64, valid_until: uint64, note: bytes32) -> uint256:
+def break_glass(
+    subject: bytes32, resource: bytes32, occurred_at: uint64, valid_until: uint64, note: bytes32
+) -> uint256:
     """@notice Record an emergency access that the guard decided, possibly some time ago. Returns its number."""
     institution: uint32 = self._author()
     assert subject != empty(bytes32), "subject is zero"
@@ -405,13 +400,8 @@ def break_glass(subject: bytes32, resource: bytes32, occurred_at: uint64, valid_
     if valid_until > self.break_glass_until[institution][subject][resource]:
         self.break_glass_until[institution][subject][resource] = valid_until
     log GlassBroken(
-        institution=institution,
-        subject=subject,
-        resource=resource,
-        number=number,
-        occurred_at=occurred_at,
-        valid_until=valid_until,
-        note=note,
+        institution=institution, subject=subject, resource=resource, number=number,
+        occurred_at=occurred_at, valid_until=valid_until, note=note
     )
     return number
 
@@ -432,12 +422,6 @@ def anchor(log_id: bytes32, tree_size: uint64, root: bytes32):
 
 @internal
 @view
-def _consent_needed(institution: uint32, purpose: uint8) -> bool:
-    return purpose == RESEARCH or self.consent_flagged[institution][purpose]
-
-
-@internal
-@view
 def _consent(institution: uint32, resources: DynArray[bytes32, MAX_RESOURCES], purpose: uint8) -> uint8:
     given: bool = False
     for resource: bytes32 in resources:
@@ -452,7 +436,9 @@ def _consent(institution: uint32, resources: DynArray[bytes32, MAX_RESOURCES], p
 
 @internal
 @view
-def _denial(institution: uint32, subject: bytes32, resources: DynArray[bytes32, MAX_RESOURCES], purpose: uint8) -> uint8:
+def _denial(
+    institution: uint32, subject: bytes32, resources: DynArray[bytes32, MAX_RESOURCES], purpose: uint8
+) -> uint8:
     if institution == 0:
         return UNKNOWN_INSTITUTION
     if self.suspended[institution][subject]:
@@ -468,7 +454,7 @@ def _denial(institution: uint32, subject: bytes32, resources: DynArray[bytes32, 
         return LEGAL_BLOCK
     if objected or Mark.OBJECTED in marks:
         return OBJECTION
-    if self._consent_needed(institution, purpose):
+    if purpose == RESEARCH or self.consent_flagged[institution][purpose]:
         return self._consent(institution, resources, purpose)
     return GRANTED
 
@@ -507,21 +493,7 @@ def check(subject: bytes32, resources: DynArray[bytes32, MAX_RESOURCES], purpose
 
 @external
 @view
-def consent_needed(institution: uint32, purpose: uint8) -> bool:
-    """@notice Does this institution demand consent for the purpose?"""
-    return self._consent_needed(institution, purpose)
-
-
-@external
-@view
 def state_of(institution: uint32, resource: bytes32) -> (bool, bool, bool):
     """@notice destroyed, legally blocked, objection against everybody."""
     marks: Mark = self.marks[institution][resource]
     return Mark.DESTROYED in marks, Mark.BLOCKED in marks, Mark.OBJECTED in marks
-
-
-@external
-@view
-def objection(institution: uint32, patient: bytes32, subject: bytes32) -> bool:
-    """@notice Does the patient object to this subject by name?"""
-    return self.objected[institution][patient][subject]

@@ -48,11 +48,11 @@ class Machine:
         finally:
             self._evm.revert(checkpoint)
 
-    def create(self, sender: bytes, code: bytes, height: int, time: int) -> bytes:
+    def create(self, sender: bytes, code: bytes, gas: int, height: int, time: int) -> bytes:
         """Create the contract and return its address. Raises Reverted or LedgerUnavailable."""
         self._evm.set_block_env(BlockEnv(number=height, timestamp=time))
         try:
-            return bytes.fromhex(self._evm.deploy(_hex(sender), code, gas=GAS_LIMIT)[2:])
+            return bytes.fromhex(self._evm.deploy(_hex(sender), code, gas=gas)[2:])
         except RuntimeError as error:
             raise _failure(error) from error
 

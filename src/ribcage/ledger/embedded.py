@@ -102,7 +102,7 @@ class _Chain:
     def run(self, transaction: Transaction, sender: bytes, height: int, block_time: int) -> bytes:
         """Execute one transaction in the machine, without touching height, time or nonces."""
         if height == 1:
-            created = self.machine.create(sender, transaction.data, height, block_time)
+            created = self.machine.create(sender, transaction.data, transaction.gas_limit, height, block_time)
             if created != self.contract:
                 raise LedgerUnavailable("the contract was created at an unexpected address")
             return b""
@@ -215,6 +215,8 @@ class EmbeddedLedger:
             raise InvalidCall("expected identifiers of 32 bytes")
         if len(resources) > MAX_RESOURCES:
             raise InvalidCall(f"expected at most {MAX_RESOURCES} resources, got {len(resources)}")
+        if purpose not in _PURPOSES:
+            raise InvalidCall("expected a known purpose of use")
         data = b"".join((_CHECK, subject, _OFFSET, _PURPOSES[purpose], _COUNTS[len(resources)], *resources))
         view, reason, grant_id = abi.decode_words(self._ask(data, now), 3)
         return Verdict(View(view), Reason(reason), grant_id, (time.perf_counter_ns() - started) / 1000)
@@ -266,7 +268,7 @@ class EmbeddedLedger:
             to=b"" if call.creates else chain.contract,
             data=chain.creation if call.creates else call.data,
         )
-        if call.creates and not chain.creation.endswith(call.data):
+        if call.creates and call.data != chain.creation[-abi.WORD :]:
             raise InvalidCall("expected the genesis of the configured institution")
         with chain.machine.trial():
             output = chain.run(transaction, self.address, height, block_time)
