@@ -154,7 +154,7 @@ def make_study(core: Core, tx: Transaction, attributes: Attributes, department: 
     uid = attributes.study_instance_uid
     key_id, key = core.keyring.new_key("study", study_context(core, patient_id, uid))
     facts = StudyFacts(**{name: getattr(attributes, name) for name in StudyFacts.__struct_fields__})
-    accession = attributes.accession_number.strip()
+    accession, identifier = attributes.accession_number.strip(), attributes.patient_id.strip()
     values = {
         "uid": uid,
         "patient_id": patient_id,
@@ -163,6 +163,7 @@ def make_study(core: Core, tx: Transaction, attributes: Attributes, department: 
         "study_date": attributes.study_date,
         "study_time": attributes.study_time,
         "accession_token": core.blind.exact("accession", accession) if accession else None,
+        "patient_id_token": core.blind.exact("patient-id", identifier) if identifier else None,
         "sealed": seal_column(
             patient_key, column_context("study", "sealed", uid), msgspec.json.encode(facts)
         ),

@@ -67,7 +67,7 @@ class _Unit(Generic[_T]):
 class Committer:
     """Runs units of work in groups on its own thread."""
 
-    def __init__(self, engine: sa.Engine, log: AuditLog, flush_keys: Callable[[], None]) -> None:
+    def __init__(self, engine: sa.Engine, log: AuditLog, flush_keys: Callable[[], object]) -> None:
         self._engine = engine
         self._log = log
         self._flush_keys = flush_keys

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -28,6 +28,8 @@ from ribcage.guard.people import People, Visitor
 from ribcage.guard.protocol import Device, Operator, Principal, Session
 from ribcage.guard.rows import MacRows
 from ribcage.ledger.client import AccessLedger
+
+JournalCheck = Callable[[Iterable[tuple[int, int, bytes]]], tuple[int, bytes]]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Core:
     people: People
     devices: Devices
     ledger: AccessLedger
+    check_journal: JournalCheck
     blind: BlindIndex
     objects_root: str
     started_at: float

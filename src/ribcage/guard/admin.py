@@ -1,0 +1,251 @@
+"""Administrative calls: only on a connection that proved the passphrase; each leaves an entry."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from ribcage import __version__
+from ribcage.crypto import authority
+from ribcage.crypto.errors import CertificateRefused, CryptoError
+from ribcage.database.schema import checkpoint, instance, log_leaf, parked, study
+from ribcage.evidence.audit_event import AuditLogUsed, DeviceChanged, PersonChanged
+from ribcage.guard.committer import Transaction
+from ribcage.guard.core import Actor, Core
+from ribcage.guard.devices import NewDevice
+from ribcage.guard.errors import GuardRefused
+from ribcage.guard.home import AUTHORITY_BLOB, load_issuer
+from ribcage.guard.protocol import (
+    AddDevice,
+    AddPerson,
+    AuditEntries,
+    AuditPage,
+    DeviceAdded,
+    EntryProof,
+    Noted,
+    ParkedItem,
+    ParkedItems,
+    ParkedPage,
+    PersonAdded,
+    ProveEntry,
+    Status,
+    SuspendDevice,
+    SuspendPerson,
+)
+from ribcage.guard.rights import Rights
+
+
+class Administration:
+    """Persons, devices, the log and the state of the house."""
+
+    def __init__(self, core: Core, rights: Rights) -> None:
+        self._core = core
+        self._rights = rights
+
+    async def add_person(self, actor: Actor, request: AddPerson) -> PersonAdded:
+        """Create a person. Raises GuardRefused('conflict' | 'invalid')."""
+        core = self._core
+
+        def write(tx: Transaction) -> tuple[bytes, str, str]:
+            added = core.people.add(
+                tx,
+                request.username,
+                request.display_name,
+                request.roles,
+                request.department,
+                request.password,
+            )
+            event = PersonChanged(actor.evidence, added[0], "added", tuple(sorted(set(request.roles))))
+            tx.append(core.entry(event))
+            return added
+
+        person_id, password, uri = await core.committer.run(write)
+        with core.engine.connect() as connection:
+            core.people.refresh(connection, person_id)
+        return PersonAdded(person_id=person_id, password=password, totp_uri=uri)
+
+    async def suspend_person(self, actor: Actor, request: SuspendPerson) -> Noted:
+        """Suspend or restore; sessions and disclosures fall at once."""
+        core = self._core
+        person_id = await core.committer.run(
+            lambda tx: core.people.suspend(tx, request.username, request.suspended)
+        )
+        with core.engine.connect() as connection:
+            core.people.refresh(connection, person_id)
+        change = "suspended" if request.suspended else "restored"
+        event = PersonChanged(actor.evidence, person_id, change)  # type: ignore[arg-type]  # one of the literals
+        await self._rights.suspension(actor, core.subject("person", person_id), request.suspended, event)
+        return Noted()
+
+    async def add_device(self, actor: Actor, request: AddDevice) -> DeviceAdded:
+        """Register a device by its own certificate or CSR, or with a key pair made here and not kept."""
+        core, now = self._core, datetime.fromtimestamp(self._core.clock(), UTC)
+        try:
+            leaf, chain, private_key = await asyncio.to_thread(self._certificate, request, now)
+            info = authority.read_certificate(leaf)
+        except CertificateRefused as failure:
+            raise GuardRefused("invalid") from failure
+        new = NewDevice(
+            name=request.name,
+            fingerprint=info.fingerprint,
+            certificate_pem=info.pem,
+            foreign_authority=bool(request.certificate_pem),
+            not_after=info.not_after,
+            ae_titles=request.ae_titles,
+            may=list(request.may),
+            department=request.department,
+        )
+
+        def write(tx: Transaction) -> bytes:
+            identifier = core.devices.add(tx, new)
+            event = DeviceChanged(actor.evidence, info.fingerprint, "added", tuple(sorted(set(request.may))))
+            tx.append(core.entry(event))
+            return identifier
+
+        identifier = await core.committer.run(write)
+        with core.engine.connect() as connection:
+            core.devices.refresh(connection, identifier)
+        return DeviceAdded(
+            fingerprint=info.fingerprint,
+            certificate_pem=leaf + chain,
+            private_key_pem=private_key,
+            authority_pem=core.keyring.load_blob(AUTHORITY_BLOB),
+        )
+
+    def _certificate(self, request: AddDevice, now: datetime) -> tuple[bytes, bytes, bytes]:
+        if request.certificate_pem:
+            return request.certificate_pem, b"", b""
+        issuer = load_issuer(self._core.keyring)
+        chain = issuer.certificate_pem
+        if request.csr_pem:
+            leaf = authority.issue_from_csr(issuer, request.name, request.csr_pem, now=now)
+            return leaf, chain, b""
+        issued = authority.issue_client(issuer, request.name, now=now)
+        return issued.certificate_pem, chain, issued.private_key_pem
+
+    async def suspend_device(self, actor: Actor, request: SuspendDevice) -> Noted:
+        """Suspend or restore a device."""
+        core = self._core
+        device_id = await core.committer.run(
+            lambda tx: core.devices.suspend(tx, request.name, request.suspended)
+        )
+        with core.engine.connect() as connection:
+            core.devices.refresh(connection, device_id)
+        fingerprint = bytes(core.devices.find(request.name)["fingerprint"])
+        change = "suspended" if request.suspended else "restored"
+        event = DeviceChanged(actor.evidence, fingerprint, change)  # type: ignore[arg-type]  # one of the literals
+        await self._rights.suspension(actor, core.subject("device", device_id), request.suspended, event)
+        return Noted()
+
+    # --- the log ----------------------------------------------------------------------------------------
+
+    async def audit_page(self, actor: Actor, request: AuditPage) -> AuditEntries:
+        """Entries in clear, for an operator; reading them is an entry of its own (PS3.15 A.5.3.2)."""
+        core = self._core
+        count = min(max(request.count, 0), core.limits.audit_page_entries)
+        start = request.start if request.start >= 0 else max(core.log.size - count, 0)
+        person = bytes(core.people.find(request.person)["id"]) if request.person else None
+        event = AuditLogUsed(actor.evidence, start, count, person)
+        await core.committer.run(lambda tx: tx.append(core.entry(event)))
+        with core.engine.connect() as connection:
+            query = (
+                sa.select(log_leaf).where(log_leaf.c.number >= start).order_by(log_leaf.c.number).limit(count)
+            )
+            rows = connection.execute(query).mappings().all()
+        entries = []
+        for row in rows:
+            body = self._body(row)
+            if person is None or person.hex() in body:
+                entries.append((int(row["number"]), body))
+        return AuditEntries(entries=entries, size=core.log.size)
+
+    def _body(self, row: sa.RowMapping) -> str:
+        try:
+            return self._core.log.open(int(row["number"]), bytes(row["sealed"]))[1].decode()
+        except CryptoError:
+            return '{"broken":"this row does not open: run ribcage verify"}'
+
+    async def prove(self, actor: Actor, request: ProveEntry) -> EntryProof:
+        """Opening and inclusion proof of one entry under a fresh checkpoint."""
+        core = self._core
+        if not 0 <= request.index < core.log.size:
+            raise GuardRefused("not_found")
+        await sign_checkpoint(core)
+        with core.engine.connect() as connection:
+            row = connection.execute(
+                sa.select(checkpoint)
+                .where(checkpoint.c.size > request.index)
+                .order_by(checkpoint.c.size.desc())
+            ).first()
+            sealed = connection.execute(
+                sa.select(log_leaf.c.sealed).where(log_leaf.c.number == request.index)
+            ).scalar_one()
+            if row is None:
+                raise GuardRefused("unavailable")
+            path = core.log.prove(connection, request.index, int(row.size))
+        salt, body = core.log.open(request.index, bytes(sealed))
+        return EntryProof(
+            index=request.index,
+            body=body,
+            salt=salt,
+            path=path,
+            checkpoint=bytes(row.note),
+            verifier_key=core.log.verifier_key,
+        )
+
+    # --- state ------------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """Numbers and states; no personal data."""
+        core = self._core
+        with core.engine.connect() as connection:
+            counts = [
+                int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+                for table in (study, instance, parked)
+            ]
+        findings = [*core.findings, *core.people.findings, *core.devices.findings]
+        return Status(
+            version=__version__,
+            hospital=core.hospital_name,
+            configuration=["embedded"],
+            studies=counts[0],
+            instances=counts[1],
+            parked=counts[2],
+            log_size=core.log.size,
+            ledger_height=core.ledger.height,
+            epoch=core.keyring.epoch,
+            started_at=core.started_at,
+            findings=findings,
+        )
+
+    def parked_page(self, request: ParkedPage) -> ParkedItems:
+        """Conflicts, oldest first."""
+        with self._core.engine.connect() as connection:
+            query = sa.select(parked).where(parked.c.pk >= request.start).order_by(parked.c.pk)
+            rows = connection.execute(query.limit(min(request.count, 1000))).mappings().all()
+        return ParkedItems(
+            items=[
+                ParkedItem(
+                    ordinal=int(row["pk"]),
+                    reason=str(row["reason"]),
+                    received_at=float(row["received_at"]),
+                    device=str(row["source"]),
+                )
+                for row in rows
+            ]
+        )
+
+
+async def sign_checkpoint(core: Core) -> None:
+    """Make a checkpoint of the present tree durable, if entries came since the last."""
+    if not core.log.unsigned:
+        return
+
+    def write(tx: Transaction) -> int:
+        row = core.log.checkpoint_row()
+        tx.connection.execute(sa.insert(checkpoint).prefix_with("OR REPLACE"), row)
+        return core.log.size
+
+    core.log.signed(await core.committer.run(write))

@@ -1,0 +1,248 @@
+"""The home on disk, as far as the guard owns it: create it, open it, refuse what is newer.
+
+HOME/home.json            format version, hospital id and name
+HOME/keys/                key store: provider.json, keystore.db (never in a backup of the data)
+HOME/database/ribcage.db  everything else the guard writes
+HOME/objects/             sealed files, written by fronts
+HOME/run/                 sockets and the lock: one guard for one home
+ROOT/                     the certificate authority's root key, sealed apart: take it offline
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from ribcage.crypto import authority
+from ribcage.crypto.blind import BlindIndex
+from ribcage.crypto.provider import Argon2Parameters, FileKeyProvider
+from ribcage.database.engine import open_engine
+from ribcage.database.migrate import migrate
+from ribcage.database.schema import FORMAT_VERSION, ledger_transaction, meta
+from ribcage.evidence.checkpoint import CheckpointSigner, log_origin
+from ribcage.guard.committer import Committer
+from ribcage.guard.core import Core, JournalCheck
+from ribcage.guard.devices import Devices
+from ribcage.guard.errors import GuardError
+from ribcage.guard.keyring import Keyring
+from ribcage.guard.limits import GuardLimits
+from ribcage.guard.log import AuditLog
+from ribcage.guard.people import People
+from ribcage.guard.protocol import TlsIdentity
+from ribcage.guard.rows import MacRows
+from ribcage.ledger import calls
+from ribcage.ledger.embedded import EmbeddedLedger, verify_journal
+
+HOME_FORMAT = 1
+AUTHORITY_BLOB = "authority-chain"
+_AUTHORITY_KEY_BLOB = "authority-key"
+_TLS_CHAIN_BLOB = "tls-chain"
+_TLS_KEY_BLOB = "tls-key"
+_ROOT_KEY_BLOB = "root-key"
+_FOLDERS = ("keys", "database", "objects", "run")
+
+
+class HomeError(GuardError):
+    """The home cannot be created or opened; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class HomePlan:
+    """What `ribcage init` decides. `cost` None takes the default of the passphrase's Argon2id."""
+
+    hospital_name: str
+    hostnames: Sequence[str] = ()
+    addresses: Sequence[str] = ("127.0.0.1", "::1")
+    cost: Argon2Parameters | None = None
+
+
+@dataclass(frozen=True)
+class HomeFacts:
+    """`home.json`."""
+
+    hospital: bytes
+    hospital_name: str
+
+
+def create_home(home: Path, root: Path, passphrase: bytes, plan: HomePlan) -> None:
+    """Make a new home and its offline root. Raises HomeError when either exists with content."""
+    for folder in (home, root):
+        if folder.exists() and any(each.name != "settings.toml" for each in folder.iterdir()):
+            raise HomeError(f"{folder} is not empty: choose another folder")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in _FOLDERS:
+        (home / name).mkdir(mode=0o700)
+    hospital = os.urandom(16)
+    _write_facts(home, HomeFacts(hospital, plan.hospital_name))
+    provider = FileKeyProvider.create(home / "keys" / "provider.json", passphrase, plan.cost)
+    keyring = Keyring.create(home / "keys" / "keystore.db", provider, hospital)
+    try:
+        _make_authority(keyring, root, passphrase, hospital, plan)
+        engine = open_engine(home / "database" / "ribcage.db", keyring.service("database"))
+        migrate(engine)
+        rows = [
+            {"name": "format", "value": str(FORMAT_VERSION)},
+            {"name": "hospital", "value": hospital.hex()},
+        ]
+        with engine.begin() as connection:
+            connection.execute(sa.insert(meta), rows)
+        _first_block(engine, keyring, hospital)
+        engine.dispose()
+    finally:
+        keyring.close()
+
+
+def _make_authority(keyring: Keyring, root: Path, passphrase: bytes, hospital: bytes, plan: HomePlan) -> None:
+    now = datetime.now(UTC)
+    top = authority.make_root(plan.hospital_name, now=now)
+    provider = FileKeyProvider.create(root / "provider.json", passphrase, plan.cost)
+    apart = Keyring.create(root / "keystore.db", provider, hospital)
+    apart.store_blob(_ROOT_KEY_BLOB, top.private_key_pem)
+    apart.close()
+    (root / "root.pem").write_bytes(top.certificate_pem)
+    issuer = authority.make_intermediate(
+        top, plan.hospital_name, now=now, dns_names=("localhost", *plan.hostnames)
+    )
+    chain = issuer.certificate_pem + top.certificate_pem
+    keyring.store_blob(AUTHORITY_BLOB, chain)
+    keyring.store_blob(_AUTHORITY_KEY_BLOB, issuer.private_key_pem)
+    leaf = authority.issue_server(issuer, now=now, hostnames=plan.hostnames, addresses=plan.addresses)
+    keyring.store_blob(_TLS_CHAIN_BLOB, leaf.certificate_pem + issuer.certificate_pem)
+    keyring.store_blob(_TLS_KEY_BLOB, leaf.private_key_pem)
+
+
+def _first_block(engine: sa.Engine, keyring: Keyring, hospital: bytes) -> None:
+    """Genesis: the contract exists from the first moment."""
+    ledger = _ledger(keyring, hospital)
+    prepared = ledger.prepare(calls.genesis(_institution(hospital)), time.time())
+    row = {"height": prepared.height, "block_time": prepared.block_time, "raw": prepared.raw}
+    with engine.begin() as connection:
+        connection.execute(sa.insert(ledger_transaction), row)
+    ledger.apply(prepared)
+
+
+def open_core(
+    home: Path, passphrase: bytes, limits: GuardLimits, clock: Callable[[], float] = time.time
+) -> tuple[Core, FileKeyProvider]:
+    """Open the home for one guard. Raises HomeError, WrongPassphrase, DatabaseError, LedgerError."""
+    facts = read_facts(home)
+    _lock(home)
+    provider = FileKeyProvider.open(home / "keys" / "provider.json", passphrase)
+    keyring = Keyring.open(home / "keys" / "keystore.db", provider, facts.hospital)
+    engine = open_engine(home / "database" / "ribcage.db", keyring.service("database"))
+    migrate(engine)
+    rows = MacRows(keyring.service("rowmac"))
+    signer = CheckpointSigner(log_origin(facts.hospital), keyring.service("checkpoint"))
+    log = AuditLog(engine, keyring.service("log"), signer)
+    ledger = _ledger(keyring, facts.hospital)
+    with engine.connect() as connection:
+        query = sa.select(ledger_transaction).order_by(ledger_transaction.c.height)
+        ledger.replay((int(r.height), int(r.block_time), bytes(r.raw)) for r in connection.execute(query))
+    core = Core(
+        limits=limits,
+        clock=clock,
+        hospital=facts.hospital,
+        hospital_name=facts.hospital_name,
+        keyring=keyring,
+        engine=engine,
+        rows=rows,
+        log=log,
+        committer=Committer(engine, log, keyring.flush),
+        people=People(engine, rows, keyring.service("session"), limits),
+        devices=Devices(engine, rows),
+        ledger=ledger,
+        check_journal=_journal_check(ledger, facts.hospital),
+        blind=BlindIndex(keyring.service("blind")),
+        objects_root=str(home / "objects"),
+        started_at=clock(),
+    )
+    return core, provider
+
+
+def read_facts(home: Path) -> HomeFacts:
+    """`home.json`. Raises HomeError for a missing home or one of a newer format."""
+    try:
+        facts = json.loads((home / "home.json").read_text())
+        version, hospital, name = int(facts["format"]), bytes.fromhex(facts["hospital"]), str(facts["name"])
+    except FileNotFoundError:
+        raise HomeError(f"{home} is not a Ribcage home: run `ribcage init --home {home}`") from None
+    except (ValueError, KeyError, TypeError) as failure:
+        raise HomeError(f"{home}/home.json is damaged: restore it from your backup") from failure
+    if version > HOME_FORMAT:
+        raise HomeError(
+            f"this home has format {version}, this program knows {HOME_FORMAT}: install the newer Ribcage"
+        )
+    return HomeFacts(hospital, name)
+
+
+def _write_facts(home: Path, facts: HomeFacts) -> None:
+    text = json.dumps({"format": HOME_FORMAT, "hospital": facts.hospital.hex(), "name": facts.hospital_name})
+    with (home / "home.json").open("w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _lock(home: Path) -> None:
+    """One guard for one home; the lock ends with the process."""
+    descriptor = os.open(home / "run" / "guard.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise HomeError(
+            "another process has this home open: use the running server, or stop it first"
+        ) from None
+
+
+def _institution(hospital: bytes) -> int:
+    return int.from_bytes(hospital[:4], "big") or 1
+
+
+def _ledger(keyring: Keyring, hospital: bytes) -> EmbeddedLedger:
+    return EmbeddedLedger(keyring.service("ledger-signer"), _institution(hospital), _chain_id(hospital))
+
+
+def _journal_check(ledger: EmbeddedLedger, hospital: bytes) -> JournalCheck:
+    def check(rows: Iterable[tuple[int, int, bytes]]) -> tuple[int, bytes]:
+        return verify_journal(
+            rows, founder=ledger.address, institution=_institution(hospital), chain_id=_chain_id(hospital)
+        )
+
+    return check
+
+
+def _chain_id(hospital: bytes) -> int:
+    return int.from_bytes(hospital[4:8], "big") or 1
+
+
+def load_issuer(keyring: Keyring) -> authority.Issued:
+    """The constrained intermediate that signs devices."""
+    chain = keyring.load_blob(AUTHORITY_BLOB)
+    marker = b"-----END CERTIFICATE-----\n"
+    first = chain[: chain.index(marker) + len(marker)]
+    return authority.Issued(first, keyring.load_blob(_AUTHORITY_KEY_BLOB))
+
+
+def tls_identity(core: Core) -> TlsIdentity:
+    """What a front needs to speak TLS."""
+    return TlsIdentity(
+        certificate_chain_pem=core.keyring.load_blob(_TLS_CHAIN_BLOB),
+        private_key_pem=core.keyring.load_blob(_TLS_KEY_BLOB),
+        client_authorities_pem=core.keyring.load_blob(AUTHORITY_BLOB),
+        registered_leaves_pem=core.devices.foreign_leaves_pem(),
+        registry_version=core.devices.version,
+    )
+
+
+def authority_pem(core: Core) -> bytes:
+    """Certificates a peer needs to trust our listeners."""
+    return core.keyring.load_blob(AUTHORITY_BLOB)

@@ -1,0 +1,172 @@
+"""Changes of rights: one signed transaction on the ledger and one audit entry, durable together.
+
+Rules, in order:
+1. One change at a time. It is tried, stored with its entry, and only then given effect.
+2. A change that could not be stored is abandoned; nothing happened.
+3. Live disclosures are asked again before the change is answered (DESIGN rule 5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from ribcage.crypto.columns import column_context, seal_column
+from ribcage.database.schema import grant_note, ledger_transaction, patient
+from ribcage.evidence.audit_event import Event, GrantChanged, ObjectionChanged
+from ribcage.guard import catalogue, protocol
+from ribcage.guard.committer import Transaction
+from ribcage.guard.core import Actor, Core
+from ribcage.guard.errors import GuardRefused
+from ribcage.guard.protocol import AddGrant, GrantAdded, Noted, RevokeGrant
+from ribcage.ledger import calls
+from ribcage.ledger.client import Prepared
+from ribcage.ledger.errors import InvalidCall, LedgerUnavailable, Reverted
+
+
+class Rights:
+    """Writes grants, revocations and objections."""
+
+    def __init__(self, core: Core, rights_changed: Callable[[], None]) -> None:
+        self._core = core
+        self._rights_changed = rights_changed
+        self._one_at_a_time = asyncio.Lock()
+
+    async def change(
+        self,
+        call: calls.Call,
+        event: Callable[[Prepared], Event],
+        extra: Callable[[Transaction, Prepared], None],
+    ) -> Prepared:
+        """Store and apply one change. Raises GuardRefused('invalid' | 'unavailable')."""
+        core = self._core
+        async with self._one_at_a_time:
+            try:
+                prepared = core.ledger.prepare(call, core.clock())
+            except LedgerUnavailable as failure:
+                raise GuardRefused("unavailable") from failure
+            except (Reverted, InvalidCall) as failure:
+                raise GuardRefused("invalid") from failure
+
+            def write(tx: Transaction) -> None:
+                row = {"height": prepared.height, "block_time": prepared.block_time, "raw": prepared.raw}
+                tx.connection.execute(sa.insert(ledger_transaction), row)
+                extra(tx, prepared)
+                tx.append(core.entry(event(prepared)))
+
+            try:
+                await core.committer.run(write)
+            except BaseException:
+                core.ledger.abandon(prepared)
+                raise
+            core.ledger.apply(prepared)
+        self._rights_changed()
+        return prepared
+
+    async def grant(self, actor: Actor, request: AddGrant) -> GrantAdded:
+        """Put a grant on the ledger."""
+        core, now = self._core, self._core.clock()
+        subject = self._subject(request.subject)
+        resource = self._resource(request.resource)
+        begin = int(request.valid_from or now)
+        until = int(request.valid_until or now + core.limits.grant_default_seconds)
+        if request.view == "none" or until <= begin:
+            raise GuardRefused("invalid")
+        purpose, view = calls.Purpose[request.purpose], calls.View[request.view.upper()]
+        call = calls.add_grant(subject, resource, purpose, view, begin, until)
+
+        def event(prepared: Prepared) -> Event:
+            return GrantChanged(
+                actor=actor.evidence,
+                grant=prepared.outcome,
+                change="added",
+                transaction=prepared.transaction,
+                subject=subject,
+                resource=resource,
+                view=request.view,
+                purpose=request.purpose,
+                valid_until_ms=until * 1000,
+            )
+
+        def note(tx: Transaction, prepared: Prepared) -> None:
+            text = json.dumps([request.subject, request.resource, request.view, request.purpose, until])
+            context = column_context("grant_note", "sealed", prepared.outcome)
+            sealed = seal_column(core.keyring.service("log"), context, text.encode())
+            tx.connection.execute(sa.insert(grant_note), {"grant_id": prepared.outcome, "sealed": sealed})
+
+        prepared = await self.change(call, event, note)
+        return GrantAdded(grant_id=prepared.outcome, transaction=prepared.transaction)
+
+    async def revoke(self, actor: Actor, request: RevokeGrant) -> Noted:
+        """End a grant; effective when answered."""
+
+        def event(prepared: Prepared) -> Event:
+            return GrantChanged(actor.evidence, request.grant_id, "revoked", prepared.transaction)
+
+        await self.change(calls.revoke_grant(request.grant_id), event, _nothing)
+        return Noted()
+
+    async def objection(self, actor: Actor, request: protocol.Object) -> Noted:
+        """An explicit objection, or its end."""
+        identifier, resource = self._patient(request.patient)
+        everybody = request.subject == "*"
+        subject = calls.EVERYBODY if everybody else self._subject(request.subject)
+
+        def event(prepared: Prepared) -> Event:
+            named = None if everybody else subject
+            return ObjectionChanged(actor.evidence, identifier, named, request.standing, prepared.transaction)
+
+        await self.change(calls.objection(resource, subject, request.standing), event, _nothing)
+        return Noted()
+
+    async def suspension(self, actor: Actor, subject: bytes, suspended: bool, event: Event) -> None:
+        """Suspend a subject on the ledger, or lift it."""
+        await self.change(calls.suspend(subject, suspended), lambda _: event, _nothing)
+
+    # --- names to identifiers ---------------------------------------------------------------------------
+
+    def _subject(self, written: str) -> bytes:
+        kind, _, name = written.partition(":")
+        if kind == "person":
+            return self._core.subject("person", bytes(self._core.people.find(name)["id"]))
+        if kind == "device":
+            return self._core.subject("device", bytes(self._core.devices.find(name)["id"]))
+        raise GuardRefused("invalid")
+
+    def _resource(self, written: str) -> bytes:
+        core = self._core
+        kind, _, name = written.partition(":")
+        if kind == "department" and name:
+            return core.department(name)
+        if kind == "patient":
+            return self._patient(name)[1]
+        if kind == "study":
+            with core.engine.connect() as connection:
+                held = catalogue.hold(core, connection, name)
+            if held is None:
+                raise GuardRefused("not_found")
+            return core.study_resource(held.patient_key, held.uid)
+        raise GuardRefused("invalid")
+
+    def _patient(self, written: str) -> tuple[bytes, bytes]:
+        """`(internal id, ledger identifier)` of 'ID' or 'ID|ISSUER'."""
+        core = self._core
+        identifier, _, issuer = written.partition("|")
+        attributes = protocol.Attributes("", "", "", "", patient_id=identifier, issuer_of_patient_id=issuer)
+        token = catalogue.patient_token(core, attributes)
+        with core.engine.connect() as connection:
+            query = sa.select(patient).where(patient.c.id_token == token)
+            row = connection.execute(query).mappings().one_or_none()
+        if token is None or row is None:
+            raise GuardRefused("not_found")
+        core.rows.check(patient, row)
+        internal = bytes(row["id"])
+        key = core.keyring.key(bytes(row["key_id"]), "patient", catalogue.patient_context(core, internal))
+        return internal, core.patient_resource(key)
+
+
+def _nothing(_tx: Transaction, _prepared: Prepared) -> None:
+    return None
