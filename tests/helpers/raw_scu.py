@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Iterable, Sequence
@@ -174,10 +175,8 @@ class RawAssociation:
     def abort(self) -> None:
         """A-ABORT and close; never fails."""
         self.upper_layer.abort()
-        try:
+        with contextlib.suppress(OSError):
             self.flush()
-        except OSError:
-            pass
         self.close()
 
     def flush(self) -> None:

@@ -18,6 +18,7 @@ from typing import Final
 
 from ribcage.dicom.errors import PduMalformed, ProtocolMisuse
 from ribcage.dicom.limits import UpperLayerLimits
+from ribcage.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 
 ITEM_APPLICATION_CONTEXT: Final = 0x10
 ITEM_CONTEXT_RQ: Final = 0x20
@@ -321,11 +322,11 @@ def encode_proposed(context: ProposedContext) -> bytes:
 
 
 def encode_result(context: ContextResult) -> bytes:
-    """Item 21H; a refused context carries an empty transfer syntax, which is not significant."""
+    """Item 21H. A refused context carries the default transfer syntax: not significant, but there are peers
+    that cannot read its absence."""
     head = bytes((context.context_id, 0, context.result, 0))
-    return encode_item(
-        ITEM_CONTEXT_AC, head + encode_item(ITEM_TRANSFER_SYNTAX, context.transfer_syntax.encode())
-    )
+    syntax = context.transfer_syntax or IMPLICIT_VR_LITTLE_ENDIAN
+    return encode_item(ITEM_CONTEXT_AC, head + encode_item(ITEM_TRANSFER_SYNTAX, syntax.encode()))
 
 
 def _lengthed(content: bytes) -> bytes:
