@@ -233,7 +233,7 @@ class Keyring:
 
     def store_blob(self, name: str, plaintext: bytes) -> None:
         """Keep a small secret file (TLS key, CA key) sealed in the key store, replacing the old one."""
-        sealed = wraps.wrap(self._services["blob"], plaintext, self._blob_context(name))
+        sealed = wraps.wrap(self._services["blob"], plaintext, self._bound("blob", name))
         with self._write_lock, files.sqlite_failures(), files.transaction(self._write):
             self._write.execute("INSERT OR REPLACE INTO blob VALUES (?, ?)", (name, sealed))
 
@@ -243,7 +243,7 @@ class Keyring:
             row = self._read.execute("SELECT sealed FROM blob WHERE name = ?", (name,)).fetchone()
         if row is None:
             raise KeyUnknown(f"the key store keeps no file {name!r}")
-        return wraps.unwrap(self._services["blob"], row[0], self._blob_context(name))
+        return wraps.unwrap(self._services["blob"], row[0], self._bound("blob", name))
 
     def close(self) -> None:
         """Forget all keys and close the file. Buffered keys that were never flushed are gone."""
@@ -262,7 +262,7 @@ class Keyring:
         with files.transaction(self._write):
             self._write.execute("INSERT INTO meta VALUES ('service-slot', ?)", (slot.encode(),))
             for name in SERVICES:
-                wrapped = self._provider.wrap(slot, os.urandom(KEY_BYTES), self._service_context(name))
+                wrapped = self._provider.wrap(slot, os.urandom(KEY_BYTES), self._bound("service", name))
                 self._write.execute("INSERT INTO service VALUES (?, ?)", (name, wrapped))
             self._insert_epoch(1)
 
@@ -277,9 +277,9 @@ class Keyring:
             raise KeyStoreFailure("the key store lacks service keys or an epoch: restore its own backup")
         slot = row[0].decode()
         for name, wrapped in services.items():
-            self._services[name] = self._provider.unwrap(slot, wrapped, self._service_context(name))
+            self._services[name] = self._provider.unwrap(slot, wrapped, self._bound("service", name))
         number, slot, wrapped = epochs[0]
-        self._epoch_keys[number] = self._provider.unwrap(slot, wrapped, self._epoch_context(number))
+        self._epoch_keys[number] = self._provider.unwrap(slot, wrapped, self._bound("epoch", number))
         self._epoch = number
 
     def _remember(self, key_id: bytes, held: _Held) -> None:
@@ -346,7 +346,7 @@ class Keyring:
     def _insert_epoch(self, number: int) -> bytes:
         slot = self._provider.generate()
         key = os.urandom(KEY_BYTES)
-        wrapped = self._provider.wrap(slot, key, self._epoch_context(number))
+        wrapped = self._provider.wrap(slot, key, self._bound("epoch", number))
         self._write.execute(
             "INSERT INTO epoch VALUES (?, ?, ?, 'active', ?, NULL)", (number, slot, wrapped, self._now())
         )
@@ -363,11 +363,6 @@ class Keyring:
         bound = wraps.context(self._hospital, kind, epoch, key_id, owner)
         return _Held(kind, owner, wraps.unwrap(epoch_key, wrapped, bound))
 
-    def _service_context(self, name: str) -> bytes:
-        return wraps.context(self._hospital, "service", name)
-
-    def _epoch_context(self, number: int) -> bytes:
-        return wraps.context(self._hospital, "epoch", number)
-
-    def _blob_context(self, name: str) -> bytes:
-        return wraps.context(self._hospital, "blob", name)
+    def _bound(self, *parts: str | int) -> bytes:
+        """The context of a wrap that belongs to the home itself."""
+        return wraps.context(self._hospital, *parts)
