@@ -1,0 +1,30 @@
+"""The HTTP application: the reviewed routes behind the edge."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ribcage.transfer.dicomweb.context import WebContext
+from ribcage.transfer.dicomweb.errors import from_status
+from ribcage.transfer.dicomweb.headers import Edge
+from ribcage.transfer.dicomweb.routes import routes
+
+
+def make_app(context: WebContext) -> Starlette:
+    """Build the ASGI application. There is no debug mode, no schema page and no redirect between slashes."""
+    app = Starlette(
+        routes=[entry.route for entry in routes(context)],
+        middleware=[Middleware(Edge)],
+        exception_handlers={HTTPException: _not_routed},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _not_routed(request: Request, failure: Exception) -> Response:
+    """Starlette's own 404 and 405 in the form of every other error."""
+    raise from_status(failure.status_code if isinstance(failure, HTTPException) else 500)

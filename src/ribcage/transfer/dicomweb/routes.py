@@ -1,0 +1,93 @@
+"""Every route of the HTTP room, each with what it gives. A reviewed list: a test compares it with the application.
+
+`receipt` routes answer about instances; their handlers go through `capture.admit`, `usage.disclose` or the
+guard's `Query`, each of which leaves a durable entry first. `person` routes speak of the asking session alone.
+`nothing` routes hold no data of the archive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ribcage.transfer.dicomweb.context import WebContext
+from ribcage.transfer.dicomweb.forms import FormResources
+from ribcage.transfer.dicomweb.people import PeopleResources
+from ribcage.transfer.dicomweb.retrieve import RetrieveResources
+from ribcage.transfer.dicomweb.search import SERVICE, SearchResources
+from ribcage.transfer.dicomweb.store import StoreResources
+
+Gives = Literal["receipt", "person", "nothing"]
+Handler = Callable[[Request], Awaitable[Response]]
+
+_STUDY: Final = f"{SERVICE}/studies/{{study}}"
+_SERIES: Final = f"{_STUDY}/series/{{series}}"
+_INSTANCE: Final = f"{_SERIES}/instances/{{instance}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One reviewed route."""
+
+    route: Route
+    gives: Gives
+    through: str  # the door or message that leaves the entry; "" where none is due
+
+
+def routes(context: WebContext) -> list[Entry]:
+    """All routes, in order of matching."""
+    return [*_dicom(context), *_people(context)]
+
+
+def _dicom(context: WebContext) -> list[Entry]:
+    search, store, retrieve = SearchResources(context), StoreResources(context), RetrieveResources(context)
+    return [
+        _entry("POST", f"{SERVICE}/studies", store.store, "receipt", "capture.admit"),
+        _entry("POST", _STUDY, store.store, "receipt", "capture.admit"),
+        _entry("GET", f"{SERVICE}/studies", search.studies, "receipt", "Query"),
+        _entry("GET", f"{SERVICE}/series", search.series, "receipt", "Query"),
+        _entry("GET", f"{SERVICE}/instances", search.instances, "receipt", "Query"),
+        _entry("GET", f"{_STUDY}/series", search.series, "receipt", "Query"),
+        _entry("GET", f"{_STUDY}/instances", search.instances, "receipt", "Query"),
+        _entry("GET", f"{_SERIES}/instances", search.instances, "receipt", "Query"),
+        *(
+            _entry("GET", path + suffix, handler, "receipt", "usage.disclose")
+            for path in (_STUDY, _SERIES, _INSTANCE)
+            for suffix, handler in (("", retrieve.instances), ("/metadata", retrieve.metadata))
+        ),
+        _entry("GET", "/studies/{study}/download", retrieve.download, "receipt", "usage.disclose"),
+    ]
+
+
+def _people(context: WebContext) -> list[Entry]:
+    people, forms = PeopleResources(context), FormResources(context)
+    return [
+        _entry("POST", "/api/login", people.log_in, "person"),
+        _entry("POST", "/api/step-up", people.step_up, "person"),
+        _entry("POST", "/api/logout", people.log_out, "person"),
+        _entry("GET", "/api/session", people.session, "person"),
+        _entry("GET", "/", forms.home, "person"),
+        _entry("GET", "/login", forms.login_form, "nothing"),
+        _entry("POST", "/login", forms.log_in, "person"),
+        _entry("GET", "/step-up", forms.step_up_form, "nothing"),
+        _entry("POST", "/step-up", forms.step_up, "person"),
+        _entry("POST", "/logout", forms.log_out, "person"),
+        _entry("POST", "/search", forms.search, "receipt", "Query"),
+        _entry("GET", "/healthz", _health, "nothing"),
+    ]
+
+
+def _entry(method: str, path: str, handler: Handler, gives: Gives, through: str = "") -> Entry:
+    route = Route(path, handler, methods=[method])
+    route.methods = {method}  # Starlette adds HEAD to GET: it would disclose without a body
+    return Entry(route, gives, through)
+
+
+async def _health(request: Request) -> Response:
+    """GET /healthz: this front answers. No data, no question to the guard."""
+    return Response(b"ok\n", headers={"Content-Type": "text/plain"})

@@ -1,0 +1,186 @@
+"""STOW-RS: every part of the body goes through `capture.admit`, one after the other (PS3.18 10.5).
+
+Rules, in order:
+1. Nobody is read from before he is somebody: principal, Content-Type and sizes are checked first.
+2. One part is held at a time, its bytes counted against the front's budget.
+3. Each part stands alone: one that fails is reported, the others are stored. A refusal of the asker himself
+   (401, 403, 429, 503) before anything was stored ends the request.
+4. A body that is cut or malformed after instances were stored is answered 202: they are durable.
+5. `IngestClosed` is sent however the request ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ribcage.capture.admit import admit_file
+from ribcage.capture.disarm import Expected
+from ribcage.capture.errors import AdmissionError
+from ribcage.guard.protocol import IngestClosed, Noted, Principal
+from ribcage.transfer.dicomweb import store_response as answers
+from ribcage.transfer.dicomweb.bodies import iter_body
+from ribcage.transfer.dicomweb.context import WebContext
+from ribcage.transfer.dicomweb.errors import (
+    BadRequest,
+    ClientGone,
+    TooLarge,
+    TooSlow,
+    UnsupportedMedia,
+    WebError,
+)
+from ribcage.transfer.dicomweb.headers import origin_of, to_web_error
+from ribcage.transfer.dicomweb.multipart import Event, MultipartLimits, MultipartParser, PartData, PartStart
+from ribcage.transfer.dicomweb.negotiation import (
+    DICOM,
+    DICOM_JSON,
+    DICOM_XML,
+    json_or_xml,
+    parse_accept,
+    parse_media_type,
+)
+from ribcage.transfer.dicomweb.principal import identify
+from ribcage.transfer.dicomweb.qido import check_uid
+from ribcage.transfer.dicomweb.search import SERVICE
+from ribcage.transfer.dicomweb.store_response import Named, StoreReport
+
+_ENDING: Final = frozenset({401, 403, 429, 503, 507})  # rule 3
+_DRAIN_BYTES: Final = 4 * 1024 * 1024  # read and dropped, so that a refused sender sees the answer
+_DRAIN_SECONDS: Final = 2.0
+
+
+class StoreResources:
+    """Handlers of POST /studies and /studies/{study}."""
+
+    def __init__(self, context: WebContext) -> None:
+        self._context = context
+
+    async def store(self, request: Request) -> Response:
+        """Store the instances of one request."""
+        principal = identify(request)
+        form = json_or_xml(parse_accept(request.query_params.get("accept") or request.headers.get("accept")))
+        study = check_uid(request.path_params["study"]) if "study" in request.path_params else ""
+        parser = MultipartParser(_boundary(request), self._part_limits())
+        limits = self._context.limits
+        body = iter_body(request, limits.max_store_bytes, limits.body_idle_seconds)
+        report = StoreReport()
+        try:
+            await self._store_parts(_events(body, parser), principal, study, report)
+        except WebError:
+            if not report.stored:
+                await _drain(body)
+                raise
+            report.unnamed.append(answers.CANNOT_UNDERSTAND)  # rule 4
+            await _drain(body)
+        finally:
+            await self._close(principal, report)
+        if not report.stored and not report.failures:
+            raise BadRequest("expected at least one part")
+        media_type = DICOM_JSON if form == "json" else DICOM_XML
+        content = answers.encode(report, origin_of(request) + SERVICE, form)
+        return Response(content, status_code=report.status, headers={"Content-Type": media_type})
+
+    def _part_limits(self) -> MultipartLimits:
+        limits = self._context.limits
+        return MultipartLimits(
+            limits.max_parts, limits.max_instance_bytes, limits.max_part_head_bytes, limits.max_preamble_bytes
+        )
+
+    async def _store_parts(
+        self, events: AsyncIterator[Event], principal: Principal, study: str, report: StoreReport
+    ) -> None:
+        """Gather one part after the other and admit it (rules 2 and 3)."""
+        with self._context.budget.hold() as budget:
+            part = bytearray()
+            taken = True
+            async for event in events:
+                if isinstance(event, PartStart):
+                    part, taken = bytearray(), _is_dicom(event.headers.get("content-type"))
+                elif isinstance(event, PartData):
+                    if taken:
+                        budget.take(len(event.data))
+                        part += event.data
+                elif taken:
+                    await self._admit(part, principal, study, report)
+                    budget.give_back()
+                else:
+                    report.unnamed.append(answers.CANNOT_UNDERSTAND)
+
+    async def _admit(self, file: bytearray, principal: Principal, study: str, report: StoreReport) -> None:
+        """Admit one file and note what became of it. Raises WebError where the asker himself is refused."""
+        try:
+            admission = await admit_file(
+                self._context.way_in(), principal, "dicomweb", file, Expected(study_instance_uid=study)
+            )
+        except AdmissionError as failure:
+            error = to_web_error(failure)
+            if error.status in _ENDING and not report.stored:
+                raise error from failure
+            if failure.sop_instance_uid:
+                named = Named(failure.sop_class_uid, failure.sop_instance_uid)
+                report.failed.append((named, failure.dimse_status))
+            else:
+                report.unnamed.append(failure.dimse_status)
+            return
+        report.stored.append(
+            Named(
+                admission.sop_class_uid,
+                admission.sop_instance_uid,
+                admission.study_instance_uid,
+                admission.series_instance_uid,
+            )
+        )
+
+    async def _close(self, principal: Principal, report: StoreReport) -> None:
+        """The closing entry (rule 5); shielded, since the peer may have gone."""
+        if report.stored or report.failures:
+            closed = IngestClosed(
+                principal=principal, channel="dicomweb", studies=report.studies(), failed=report.failures
+            )
+            await asyncio.shield(self._context.guard().call(closed, Noted))
+
+
+def _boundary(request: Request) -> str:
+    """The boundary of a multipart/related body of DICOM files. Raises UnsupportedMedia, BadRequest."""
+    media_type = parse_media_type(request.headers.get("content-type", ""))
+    if media_type.essence != "multipart/related" or media_type.parameters.get("type", "").lower() != DICOM:
+        raise UnsupportedMedia('expected multipart/related; type="application/dicom"')
+    boundary = media_type.parameters.get("boundary", "")
+    if not boundary:
+        raise BadRequest("expected a boundary in Content-Type (RFC 2046 5.1)")
+    return boundary
+
+
+def _is_dicom(content_type: str | None) -> bool:
+    """Whether a part says it is a DICOM file; one that says nothing inherits the root type (RFC 2387 3.1)."""
+    if content_type is None:
+        return True
+    try:
+        return parse_media_type(content_type).essence == DICOM
+    except UnsupportedMedia:
+        return False
+
+
+async def _events(body: AsyncIterator[bytes], parser: MultipartParser) -> AsyncIterator[Event]:
+    """Multipart events of a body; its end is checked. Raises WebError."""
+    async for piece in body:
+        for event in parser.feed(piece):
+            yield event
+    parser.finish()
+
+
+async def _drain(body: AsyncIterator[bytes]) -> None:
+    """Drop a little more of a refused body: a sender that still writes may otherwise miss the answer."""
+    dropped = 0
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for piece in body:
+                dropped += len(piece)
+                if dropped > _DRAIN_BYTES:
+                    return
+    except (TimeoutError, TooLarge, TooSlow, ClientGone):
+        return
