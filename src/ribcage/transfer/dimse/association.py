@@ -1,0 +1,266 @@
+"""A DICOM association on a TLS connection: moves bytes and time between a transport and the sans-IO upper layer.
+
+Rules, in order:
+1. No verified client certificate, no association (DESIGN rule 3); the upper layer sees no byte.
+2. Requests are answered one at a time, in their order, by one task. Reading pauses while a second one waits.
+3. Bytes held for unfinished instances count against the front's bound; the association that goes over it is
+   aborted and noted.
+4. ARTIM runs as the upper layer says (PS3.8 9.1.5); a silent association is aborted after `idle_seconds`.
+5. An instance in hand is finished even when the peer is gone; only then is the association over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+from ribcage.dicom.assembler import MessageReceived
+from ribcage.dicom.association_events import (
+    Aborted,
+    AssociationRejected,
+    AssociationRequested,
+    Event,
+    ReleaseRequested,
+)
+from ribcage.dicom.errors import ProtocolMisuse
+from ribcage.dicom.upper_layer import Role, UpperLayer
+from ribcage.transfer.dimse.services import (
+    LOCAL_LIMIT_EXCEEDED,
+    AssociationService,
+    Rejection,
+)
+from ribcage.transfer.dimse.site import DimseSite
+
+_READ_BYTES = 256 * 1024
+_WAITING_MESSAGES = 1
+_log = logging.getLogger(__name__)
+
+
+class DimseAssociation(asyncio.BufferedProtocol):
+    """One accepted connection on the DICOM listener. Used on the front's event loop only."""
+
+    def __init__(self, site: DimseSite) -> None:
+        self._site = site
+        self._layer = UpperLayer(Role.ACCEPTOR, site.upper_layer)
+        self._buffer = bytearray(_READ_BYTES)
+        self._events: deque[Event] = deque()
+        self._wake = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self._service: AssociationService | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._address = ""
+        self._room = False
+        self._busy = False
+        self._paused = False
+        self._lost = False
+        self._draining = False
+        self._held_bytes = 0
+        self._artim = 0
+        self._artim_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._last_seen = 0.0
+
+    # --- the transport's side ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The handshake is done (rule 1)."""
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if isinstance(peer, tuple) else ""
+        session = transport.get_extra_info("ssl_object")
+        leaf = session.getpeercert(True) if session is not None else None
+        self._room = self._site.enter(self, self._address)
+        if not leaf:
+            self._site.refusals.note("no_certificate", "dicom", self._address)
+            self._transport.abort()
+            return
+        self._service = AssociationService(self._site, hashlib.sha256(leaf).digest(), self._address)
+        loop = asyncio.get_running_loop()
+        self._last_seen = loop.time()
+        self._idle_timer = loop.call_later(self._site.upper_layer.idle_seconds, self._check_idle)
+        self._worker = loop.create_task(self._work(self._service))
+        self._worker.add_done_callback(self._worker_done)
+        self._after_layer()
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Where the next bytes go."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes arrived."""
+        if self._service is None:
+            return
+        self._last_seen = asyncio.get_running_loop().time()
+        before = self._layer.buffered_bytes
+        events = self._layer.receive(memoryview(self._buffer)[:nbytes])
+        finished = sum(len(event.data_set or b"") for event in events if isinstance(event, MessageReceived))
+        within = self._hold(self._layer.buffered_bytes - before + finished)
+        self._take(events)
+        if not within:
+            self._site.refusals.note("limit", "dicom", self._address)
+            self._abort()
+        self._after_layer()
+
+    def eof_received(self) -> bool:
+        """The peer will send nothing more: close."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; what is in hand is finished first (rule 5)."""
+        self._lost = True
+        self._take(self._layer.connection_lost())
+        for timer in (self._artim_timer, self._idle_timer):
+            if timer is not None:
+                timer.cancel()
+        self._wake.set()
+        if self._worker is None:
+            self._leave()
+
+    # --- the front's side -------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Abort as soon as nothing is in hand."""
+        self._draining = True
+        if not self._busy and not self._events and not self._layer.buffered_bytes:
+            self._abort()
+
+    def kill(self) -> None:
+        """Abort now."""
+        self._abort()
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _take(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Aborted) and event.error is not None and not event.by_peer:
+                self._site.refusals.note("malformed", "dicom", self._address)
+            if isinstance(event, AssociationRejected):
+                self._site.refusals.note("malformed", "dicom", self._address)
+            self._events.append(event)
+        if events:
+            self._wake.set()
+        self._set_reading()
+
+    def _set_reading(self) -> None:
+        """Pause while a second request waits, resume when it is taken (rule 2)."""
+        if self._transport is None or self._lost:
+            return
+        waiting = sum(isinstance(event, MessageReceived) for event in self._events)
+        full = self._busy and waiting >= _WAITING_MESSAGES
+        if full != self._paused:
+            self._paused = full
+            if full:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    async def _work(self, service: AssociationService) -> None:
+        """Answer events in order until the connection is gone and nothing is left."""
+        try:
+            while True:
+                while self._events:
+                    event = self._events.popleft()
+                    self._busy = True
+                    self._set_reading()
+                    await self._handle(service, event)
+                    self._busy = False
+                    self._last_seen = asyncio.get_running_loop().time()
+                if self._lost:
+                    return
+                if self._draining:
+                    self.drain()
+                self._wake.clear()
+                await self._wake.wait()
+        finally:
+            await service.finish()
+
+    async def _handle(self, service: AssociationService, event: Event) -> None:
+        if isinstance(event, AssociationRequested):
+            await self._associate(service, event)
+        elif isinstance(event, MessageReceived):
+            try:
+                response = await service.answer(event, self._layer.contexts[event.context_id])
+            finally:
+                self._hold(-len(event.data_set or b""))
+            if response is not None:
+                self._locally(lambda: self._layer.send_data(event.context_id, response))
+        elif isinstance(event, ReleaseRequested):
+            self._locally(self._layer.release)
+
+    async def _associate(self, service: AssociationService, event: AssociationRequested) -> None:
+        verdict = await service.negotiate(event.request) if self._room else LOCAL_LIMIT_EXCEEDED
+        if not self._room:
+            self._site.refusals.note("limit", "dicom", self._address)
+        if isinstance(verdict, Rejection):
+            self._locally(lambda: self._layer.reject(verdict.result, verdict.source, verdict.reason))
+        else:
+            self._locally(lambda: self._layer.accept(verdict.results, verdict.roles))
+
+    def _locally(self, action: Callable[[], None]) -> None:
+        """A local primitive; harmless when the peer ended the association meanwhile."""
+        with contextlib.suppress(ProtocolMisuse):
+            action()
+        self._take(self._layer.take_events())
+        self._after_layer()
+
+    def _abort(self) -> None:
+        self._locally(self._layer.abort)
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()
+
+    def _after_layer(self) -> None:
+        """Write what is due, follow ARTIM, close when the upper layer says so."""
+        output = self._layer.data_to_send()
+        if self._transport is None or self._lost:
+            return
+        if output and not self._transport.is_closing():
+            self._transport.writelines(output)
+        if self._layer.artim != self._artim:
+            self._artim = self._layer.artim
+            if self._artim_timer is not None:
+                self._artim_timer.cancel()
+                self._artim_timer = None
+            if self._artim:
+                self._artim_timer = asyncio.get_running_loop().call_later(
+                    self._site.upper_layer.artim_seconds, self._artim_expired
+                )
+        if self._layer.should_close:
+            self._transport.close()
+
+    def _artim_expired(self) -> None:
+        self._site.refusals.note("timeout", "dicom", self._address)
+        self._take(self._layer.artim_expired())
+        self._after_layer()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _check_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        left = self._last_seen + self._site.upper_layer.idle_seconds - loop.time()
+        if self._busy or left > 0:
+            wait = max(left, 0.05) if not self._busy else self._site.upper_layer.idle_seconds
+            self._idle_timer = loop.call_later(wait, self._check_idle)
+            return
+        self._site.refusals.note("timeout", "dicom", self._address)
+        self._abort()
+
+    def _hold(self, change: int) -> bool:
+        self._held_bytes += change
+        return self._site.hold(change)
+
+    def _worker_done(self, worker: asyncio.Task[None]) -> None:
+        if not worker.cancelled() and (failure := worker.exception()) is not None:
+            _log.error("an association ended on an internal error: %s", type(failure).__name__)
+        if not self._lost and self._transport is not None:
+            self._transport.abort()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._site.hold(-self._held_bytes)
+        self._held_bytes = 0
+        self._site.leave(self, self._address)

@@ -1,0 +1,129 @@
+"""The services behind an association: who may associate, C-ECHO and C-STORE.
+
+Rules, in order:
+1. A called AE title that is not ours is refused and counted (PS3.8 9.3.4: reason 7).
+2. Identity is the certificate; the calling AE title must be bound to it. The guard decides and audits
+   (`CheckDevice`); refused is reason 3. A guard that cannot answer is a transient refusal.
+3. Only what the device may do is negotiated; a C-STORE without the right to store is status 0124.
+4. A C-STORE response is sent after `capture.admit` returned: the instance is durable (DESIGN rule 2).
+5. When the association ends, one `IngestClosed` names what was stored per study.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass
+
+from ribcage.capture.admit import admit_instance
+from ribcage.capture.disarm import Expected
+from ribcage.capture.errors import AdmissionError
+from ribcage.dicom.assembler import MessageReceived
+from ribcage.dicom.dimse import CCancelRq, CEchoRq, Command, CStoreRq, refuse, respond
+from ribcage.dicom.negotiation import Answer, Offer, negotiate
+from ribcage.dicom.pdu import AssociateRq
+from ribcage.dicom.sop_classes import VERIFICATION
+from ribcage.dicom.statuses import Status
+from ribcage.dicom.upper_layer import AcceptedContext
+from ribcage.guard.errors import GuardError, GuardRefused
+from ribcage.guard.protocol import CheckDevice, Device, DeviceKnown, IngestClosed, Noted
+from ribcage.transfer.dimse.site import DimseSite
+
+_PERMANENT, _TRANSIENT = 1, 2
+_USER, _PRESENTATION = 1, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Numbers of A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
+
+    result: int
+    source: int
+    reason: int
+
+
+CALLING_AE_NOT_RECOGNIZED = Rejection(_PERMANENT, _USER, 3)
+CALLED_AE_NOT_RECOGNIZED = Rejection(_PERMANENT, _USER, 7)
+TEMPORARY_CONGESTION = Rejection(_TRANSIENT, _PRESENTATION, 1)
+LOCAL_LIMIT_EXCEEDED = Rejection(_TRANSIENT, _PRESENTATION, 2)
+
+
+class AssociationService:
+    """One association's user (PS3.7): decides, stores, counts."""
+
+    def __init__(self, site: DimseSite, fingerprint: bytes, address: str) -> None:
+        self._site = site
+        self._fingerprint = fingerprint
+        self._address = address
+        self._device = Device(fingerprint, "", address)
+        self._known: DeviceKnown | None = None
+        self._called = ""
+        self._stored: Counter[str] = Counter()
+        self._failed = 0
+
+    async def negotiate(self, request: AssociateRq) -> Answer | Rejection:
+        """Decide on an association request (rules 1 to 3)."""
+        if request.called_ae_title not in self._site.called_ae_titles:
+            self._site.refusals.note("called_ae", "dicom", self._address)
+            return CALLED_AE_NOT_RECOGNIZED
+        self._called = request.called_ae_title
+        self._device = Device(self._fingerprint, request.calling_ae_title, self._address)
+        try:
+            known = await self._site.guard.call(
+                CheckDevice(self._device, request.called_ae_title, "associate"), DeviceKnown
+            )
+        except GuardRefused as refused:
+            if refused.reason in ("throttled", "unavailable"):
+                return TEMPORARY_CONGESTION
+            return CALLING_AE_NOT_RECOGNIZED
+        except GuardError:
+            return TEMPORARY_CONGESTION
+        self._known = known
+        return negotiate(request, Offer(store="store" in known.may))
+
+    async def answer(self, message: MessageReceived, context: AcceptedContext) -> Command | None:
+        """The response to one request; None where none is due."""
+        command = message.command
+        if isinstance(command, CEchoRq):
+            known = command.sop_class == context.abstract_syntax == VERIFICATION
+            return respond(command, Status.SUCCESS if known else Status.SOP_CLASS_NOT_SUPPORTED)
+        if isinstance(command, CStoreRq):
+            return await self._store(command, message.data_set, context)
+        if isinstance(command, CCancelRq):
+            return None
+        return refuse(command)
+
+    async def finish(self) -> None:
+        """The association has ended (rule 5). The guard counts it as unclosed when it cannot be told."""
+        if self._stored or self._failed:
+            closing = IngestClosed(self._device, "dimse", dict(self._stored), self._failed)
+            with contextlib.suppress(GuardError):
+                await self._site.guard.call(closing, Noted)
+
+    async def _store(
+        self, command: CStoreRq, data_set: bytearray | None, context: AcceptedContext
+    ) -> Command:
+        if self._known is None or "store" not in self._known.may:
+            return self._failure(command, Status.NOT_AUTHORIZED, "this device may not store")
+        if command.sop_class != context.abstract_syntax:
+            return self._failure(
+                command, Status.SOP_CLASS_NOT_SUPPORTED, "SOP class is not that of the context"
+            )
+        try:
+            admission = await admit_instance(
+                self._site.way_in,
+                self._device,
+                "dimse",
+                self._called,
+                data_set or b"",
+                context.transfer_syntax,
+                Expected(command.sop_class, command.sop_instance),
+            )
+        except AdmissionError as failure:
+            return self._failure(command, failure.dimse_status, type(failure).__name__)
+        self._stored[admission.study_instance_uid] += 1
+        return respond(command, Status.SUCCESS)
+
+    def _failure(self, command: CStoreRq, status: int, comment: str) -> Command:
+        self._failed += 1
+        return respond(command, status, comment)
