@@ -128,7 +128,7 @@ class MessageAssembler:
         if not self._value_is_last:
             return
         if self._value_is_command:
-            self._command = dimse.decode(self._command_bytes, self._limits.max_command_bytes)
+            self._command = dimse.decode(bytes(self._command_bytes), self._limits.max_command_bytes)
             if self._command.has_data_set:
                 return
         command = self._command

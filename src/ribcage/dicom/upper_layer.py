@@ -151,13 +151,9 @@ class UpperLayer:
             try:
                 offset += self._step(view[offset:])
             except PduError as error:
-                self._forget()
-                self._deaf = True  # the boundaries of PDUs are lost: nothing after this can be read
-                machine.happen(Evt.EVT19, error=error)
+                self._fail(Evt.EVT19, error)
             except (CommandMalformed, DataSetLimitExceeded) as error:
-                self._forget()
-                self._deaf = True
-                machine.happen(Evt.EVT15, error=error)
+                self._fail(Evt.EVT15, error)
         return self._take_events()
 
     def connection_lost(self) -> list[Event]:
@@ -259,6 +255,14 @@ class UpperLayer:
         if context_id not in self._contexts:
             raise ProtocolMisuse(f"presentation context {context_id}: expected an accepted one")
         self._machine.local(Evt.EVT9)
+
+    def _fail(self, event: Evt, error: DicomError) -> None:
+        """The boundaries of PDUs are lost: nothing after this is read. The error keeps no frame, for frames
+        hold what was received."""
+        error.__context__ = error.__cause__ = None
+        self._forget()
+        self._deaf = True
+        self._machine.happen(event, error=error.with_traceback(None))
 
     def _forget(self) -> None:
         self._pending.clear()
