@@ -50,6 +50,8 @@ class _Admission:
     key_id: bytes
     key: bytes
     study: HeldStudy
+    epoch: int
+    opened_at: float
     parked: str  # "" or the reason
     key_context: bytes
 
@@ -67,6 +69,7 @@ class Ingest:
     async def admit(self, actor: Actor, request: Admit) -> Admitted | AlreadyHeld:
         """Keys for one new object. Raises GuardRefused."""
         self._check_permission(actor)
+        self._forget_abandoned()
         if len(self._admissions) >= self._core.limits.pending_admissions:
             raise GuardRefused("throttled")
         if len(request.data_set_sha256) != _HASH_BYTES:
@@ -77,10 +80,20 @@ class Ingest:
             return AlreadyHeld()
         study = await self._lease(actor, request)
         reason = self._contradiction(study, request, held_hash)
-        admission = await self._open_admission(actor, request, study, reason)
+        admission = self._open_admission(actor, request, study, reason)
         token = os.urandom(_ID_BYTES)
         self._admissions[token] = admission
         return self._keys(token, admission)
+
+    def _forget_abandoned(self) -> None:
+        """Admissions that nobody committed in time; a parked one's fresh key goes with it."""
+        oldest = self._core.clock() - self._core.limits.admission_lease_seconds
+        for token, admission in list(self._admissions.items()):
+            if admission.opened_at >= oldest:
+                break  # in order of opening
+            del self._admissions[token]
+            if admission.parked:
+                self._core.keyring.discard([admission.key_id])
 
     def _check_permission(self, actor: Actor) -> None:
         if actor.kind == "operator":
@@ -130,15 +143,13 @@ class Ingest:
             owner = connection.execute(query).scalar()
         return "series_mismatch" if owner is not None and owner != study.pk else ""
 
-    async def _open_admission(
-        self, actor: Actor, request: Admit, study: HeldStudy, reason: str
-    ) -> _Admission:
-        object_id = os.urandom(_ID_BYTES)
+    def _open_admission(self, actor: Actor, request: Admit, study: HeldStudy, reason: str) -> _Admission:
+        object_id, epoch, now = os.urandom(_ID_BYTES), self._core.keyring.epoch, self._core.clock()
         if not reason:
-            return _Admission(actor, request, object_id, study.key_id, study.key, study, "", b"")
+            return _Admission(actor, request, object_id, study.key_id, study.key, study, epoch, now, "", b"")
         context = wraps.context(self._core.hospital, b"parked", object_id)
         key_id, key = self._core.keyring.new_key("parked", context)
-        return _Admission(actor, request, object_id, key_id, key, study, reason, context)
+        return _Admission(actor, request, object_id, key_id, key, study, epoch, now, reason, context)
 
     def _keys(self, token: bytes, admission: _Admission) -> Admitted:
         core = self._core
@@ -156,7 +167,7 @@ class Ingest:
             admission=token,
             object_id=admission.object_id,
             key_id=admission.key_id,
-            epoch=core.keyring.epoch,
+            epoch=admission.epoch,
             hospital=core.hospital,
             header_key=header,
             bulk_key=bulk,
@@ -221,7 +232,7 @@ class Ingest:
         return {
             "object_id": admission.object_id,
             "key_id": admission.key_id,
-            "epoch": self._core.keyring.epoch,
+            "epoch": admission.epoch,
             "algorithm": int(Algorithm.AES_256_GCM),
             "location": request.location,
             "file_bytes": request.file_bytes,

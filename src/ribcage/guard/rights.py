@@ -157,10 +157,12 @@ class Rights:
         identifier, _, issuer = written.partition("|")
         attributes = protocol.Attributes("", "", "", "", patient_id=identifier, issuer_of_patient_id=issuer)
         token = catalogue.patient_token(core, attributes)
+        if token is None:
+            raise GuardRefused("not_found")  # a placeholder names nobody
         with core.engine.connect() as connection:
             query = sa.select(patient).where(patient.c.id_token == token)
             row = connection.execute(query).mappings().one_or_none()
-        if token is None or row is None:
+        if row is None:
             raise GuardRefused("not_found")
         core.rows.check(patient, row)
         internal = bytes(row["id"])

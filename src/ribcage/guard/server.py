@@ -318,7 +318,7 @@ class GuardServer:
             index = await core.committer.run(lambda tx: tx.append(core.entry(event)))
             raise GuardRefused(refused.reason, index) from refused
         may = [right for right in ("store", "query", "retrieve") if right in known.may]
-        return p.DeviceKnown(name=known.name, may=may)  # type: ignore[arg-type]  # from the literals above
+        return p.DeviceKnown(name=known.name, may=may)
 
     async def _refusal(self, _: _Connection, request: p.Refusal) -> p.Response:
         reason = request.kind.replace("_", "-")

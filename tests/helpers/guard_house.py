@@ -1,0 +1,147 @@
+"""A real guard on a real home in a temporary folder, with helpers that play front and operator."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ribcage.crypto.provider import Argon2Parameters, operator_key
+from ribcage.crypto.sealing import Envelope, Stream, seal
+from ribcage.guard import protocol as p
+from ribcage.guard.client import GuardClient
+from ribcage.guard.home import HomePlan, create_home, open_core
+from ribcage.guard.limits import GuardLimits
+from ribcage.guard.server import GuardServer
+
+PASSPHRASE = b"correct horse battery staple"
+CHEAP = Argon2Parameters(memory_kib=64, iterations=1, lanes=1)
+PLAN = HomePlan("Test Hospital", cost=CHEAP)
+
+
+@dataclass
+class House:
+    """One running guard."""
+
+    home: Path
+    server: GuardServer
+    front: GuardClient
+    admin: GuardClient
+    pushed: list[p.Response] = field(default_factory=list)
+
+    async def device(self, name: str, ae: str, may: list[str], **more: object) -> p.Device:
+        added = await self.admin.call(p.AddDevice(name=name, ae_titles=[ae], may=may, **more), p.DeviceAdded)
+        return p.Device(fingerprint=added.fingerprint, ae_title=ae, address="127.0.0.1")
+
+    async def person(self, username: str, *roles: str) -> p.PersonAdded:
+        request = p.AddPerson(username=username, display_name=username.title(), roles=list(roles))
+        return await self.admin.call(request, p.PersonAdded)
+
+    async def session(self, username: str, password: str) -> p.Session:
+        logged = await self.front.call(p.LogIn(username, password, "127.0.0.1"), p.LoggedIn)
+        return p.Session(proof=logged.proof, address="127.0.0.1")
+
+    async def store(
+        self, device: p.Principal, attributes: p.Attributes, data: bytes
+    ) -> p.Committed | p.AlreadyHeld:
+        """What a front does with one instance: seal and write with the keys it is given."""
+        digest = hashlib.sha256(data).digest()
+        admitted = await self.front.ask(
+            p.Admit(
+                principal=device,
+                channel="dimse",
+                called_ae_title="RIBCAGE",
+                attributes=attributes,
+                transfer_syntax_uid="1.2.840.10008.1.2.1",
+                data_set_sha256=digest,
+                data_set_bytes=len(data),
+            )
+        )
+        if isinstance(admitted, p.AlreadyHeld):
+            return admitted
+        assert isinstance(admitted, p.Admitted)
+        envelope = Envelope(
+            Stream.HEADER, admitted.epoch, admitted.hospital, admitted.key_id, admitted.object_id
+        )
+        sealed = seal(admitted.header_key, envelope, data)
+        location = f"{admitted.object_id.hex()}.rbc"
+        (self.home / "objects" / location).write_bytes(sealed)
+        commit = p.Commit(
+            admission=admitted.admission,
+            location=location,
+            file_bytes=len(sealed),
+            header_plain_bytes=len(data),
+            bulk_plain_bytes=0,
+            prefix_bytes=0,
+            header_sealed_bytes=len(sealed),
+            bulk_sealed_bytes=0,
+            file_sha256=digest,
+        )
+        return await self.front.call(commit, p.Committed)
+
+    async def verify(self) -> list[p.Difference]:
+        """All parts of `ribcage verify`."""
+        found: list[p.Difference] = []
+        for part in ("log", "ledger", "rows", "objects"):
+            cursor = 0
+            while cursor >= 0:
+                request = p.VerifyRequest(part=part, cursor=cursor, count=500)
+                answer = await self.admin.call(request, p.VerifyAnswer)
+                found += answer.differences
+                cursor = answer.cursor
+        return found
+
+
+def attributes(number: int = 1, **more: str) -> p.Attributes:
+    """An instance of a made-up study; `more` overrides."""
+    values = {
+        "sop_class_uid": "1.2.840.10008.5.1.4.1.1.1",
+        "sop_instance_uid": f"1.2.3.{number}.1",
+        "study_instance_uid": f"1.2.3.{number}",
+        "series_instance_uid": f"1.2.3.{number}.0",
+        "patient_id": f"PID{number:06d}",
+        "patient_name": "Muster^Erika",
+        "study_date": "20260102",
+        "modality": "CR",
+        "accession_number": f"ACC{number}",
+    }
+    return p.Attributes(**(values | more))
+
+
+async def prove_operator(client: GuardClient, passphrase: bytes = PASSPHRASE) -> None:
+    challenge = await client.call(p.AdminChallenge(), p.AdminNonce)
+    mac = hmac.digest(operator_key(passphrase, challenge.salt), challenge.nonce, "sha256")
+    await client.call(p.AdminProof(name="test", mac=mac), p.Noted)
+
+
+@contextlib.asynccontextmanager
+async def running(home: Path, limits: GuardLimits | None = None) -> AsyncIterator[House]:
+    """The guard of an existing home."""
+    core, provider = open_core(home, PASSPHRASE, limits or GuardLimits())
+    server = GuardServer(core, provider)
+    ready = asyncio.Event()
+    task = asyncio.create_task(server.serve(home / "run" / "guard.sock", ready.set))
+    await asyncio.wait([task, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
+    pushed: list[p.Response] = []
+    front = await GuardClient.connect(home / "run" / "guard.sock", pushed.append)
+    admin = await GuardClient.connect(home / "run" / "guard.sock")
+    await prove_operator(admin)
+    try:
+        yield House(home, server, front, admin, pushed)
+    finally:
+        await front.close()
+        await admin.close()
+        server.stop()
+        await task
+
+
+@contextlib.asynccontextmanager
+async def new_house(folder: Path, limits: GuardLimits | None = None) -> AsyncIterator[House]:
+    """A new home and its guard."""
+    create_home(folder / "home", folder / "root", PASSPHRASE, PLAN)
+    async with running(folder / "home", limits) as house:
+        yield house
