@@ -17,6 +17,7 @@ from ribcage.ledger.errors import (
     NotReady,
     Reverted,
     StalePrepared,
+    WrongNonce,
 )
 
 READER, STUDY, PATIENT = name("reader"), name("study"), name("patient")
@@ -233,14 +234,36 @@ def test_after_the_key_is_rotated_the_old_one_is_denied_everything(home: Home) -
 
 
 def test_clock_set_back_revives_no_grant(home: Home) -> None:
-    grant(home, seconds=3600)
+    grant(home, seconds=7170)
     home.now += 7200
     home.change(calls.suspend(name("somebody")))
-    assert home.ledger.check(READER, [STUDY], Purpose.TREAT, home.now - 60).view is View.NONE
+    assert asked(home, later=-60) == (
+        View.NONE,
+        Reason.NO_GRANT,
+    )  # within the tolerance: the block's time counts
     with pytest.raises(ClockBehind):
         home.ledger.check(READER, [STUDY], Purpose.TREAT, START + 60)
     with pytest.raises(ClockBehind):
         home.ledger.prepare(calls.suspend(READER), START + 60)
+
+
+def test_question_cannot_change_anything(home: Home) -> None:
+    machine, caller, contract = home.ledger._chain.machine, home.ledger.address, home.ledger.contract
+    with pytest.raises(LedgerUnavailable, match="halted"):
+        machine.view(f"0x{caller.hex()}", f"0x{contract.hex()}", calls.suspend(READER).data, 1, START)
+    assert asked(home) == (View.NONE, Reason.NO_GRANT)
+
+
+def test_stored_change_that_fails_silences_the_ledger(home: Home) -> None:
+    grant(home)
+    prepared = home.ledger.prepare(calls.suspend(READER), START)
+    home.ledger._chain.nonces[home.ledger.address] += 1  # memory no longer agrees with the journal
+    with pytest.raises(WrongNonce):
+        home.ledger.apply(prepared)
+    with pytest.raises(NotReady):
+        asked(home)
+    with pytest.raises((NotReady, ChangeInHand)):
+        home.ledger.prepare(calls.suspend(READER), START)
 
 
 @pytest.mark.parametrize("now", [math.nan, math.inf, -1.0, 2.0**63])
