@@ -232,6 +232,10 @@ def test_values_that_do_not_fit_are_our_own_mistake():
     with pytest.raises(ProtocolMisuse):
         pdu.encode(pdu.AssociateRq("SEVENTEEN LETTERS", "B", ()))
     with pytest.raises(ProtocolMisuse):
+        pdu.encode(pdu.AssociateRj(1, 1, 256))
+    with pytest.raises(ProtocolMisuse):
+        pdu.encode(pdu.AssociateRq("A", "B", (), items.UserInformation(max_pdu_bytes=2**32)))
+    with pytest.raises(ProtocolMisuse):
         items.encode_item(0x30, bytes(65536))
     with pytest.raises(ProtocolMisuse):
         pdu.Fragmenter(1, False, 6)

@@ -265,6 +265,13 @@ def _ae_title(field16: memoryview, kind: PduType) -> str:
 
 def encode(pdu: Pdu) -> bytes:
     """The bytes of one PDU. Raises ProtocolMisuse when a value does not fit its field."""
+    try:
+        return _encode(pdu)
+    except (ValueError, OverflowError, struct.error) as error:
+        raise ProtocolMisuse(f"{type(pdu).__name__}: expected values that fit their fields") from error
+
+
+def _encode(pdu: Pdu) -> bytes:
     match pdu:
         case AssociateRq():
             contexts = b"".join(items.encode_proposed(context) for context in pdu.contexts)
