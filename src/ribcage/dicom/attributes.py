@@ -114,8 +114,11 @@ def _text(scan: Scan, element: Element | None, vr: str, charset: Charset) -> str
         return ""
     raw = bytes(scan.data[element.value : min(element.value_end, element.value + MAX_TEXT_BYTES)])
     text = "\\".join(text_values(raw, vr, charset))
-    if vr == "DA" and _DATE.fullmatch(text) is None:
-        return ""
+    if vr == "PN":
+        return text.rstrip("=")
+    if vr == "DA":
+        text = text.replace(".", "")  # ACR-NEMA wrote 1994.01.30 (PS3.5 6.2, DA)
+        return text if _DATE.fullmatch(text) else ""
     if vr == "TM" and _TIME.fullmatch(text) is None:
         return ""
     return text if vr in CHARSET_VRS else text.encode("ascii", "replace").decode("ascii")
