@@ -60,8 +60,8 @@ class HttpProtocolFactory(Protocol):
         """Open connections."""
         ...
 
-    def shutdown(self) -> None:
-        """Close idle connections; busy ones close after their answer."""
+    async def drain(self, seconds: float) -> None:
+        """Close idle connections and wait up to `seconds` for the answers in hand."""
         ...
 
 
@@ -192,10 +192,12 @@ class _Factory:
         """Open connections."""
         return len(self._state.connections)
 
-    def shutdown(self) -> None:
-        """Close idle connections; busy ones close after their answer."""
+    async def drain(self, seconds: float) -> None:
+        """Close idle connections and wait up to `seconds` for the answers in hand."""
         for connection in list(self._state.connections):
             connection.shutdown()
+        if self._state.tasks:
+            await asyncio.wait(self._state.tasks, timeout=seconds)
 
 
 def make_http_protocol(context: WebContext) -> HttpProtocolFactory:
