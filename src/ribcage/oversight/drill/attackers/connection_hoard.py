@@ -7,7 +7,7 @@ import socket
 import time
 
 from .dicom import echo_works
-from .kit import Brief, GaveUp, Result, ask, run
+from .kit import Brief, NotArmed, Result, ask, run
 
 _SOURCE = "127.0.0.67"
 _COUNT = 80
@@ -17,7 +17,7 @@ _PATIENCE = 5.0
 def attack(brief: Brief) -> Result:
     """Succeeds when a modality or a browser elsewhere is not served within five seconds."""
     if not echo_works(brief, brief["innocent"]):
-        raise GaveUp("the other modality got no answer even before")
+        raise NotArmed("the other modality got no answer even before")
     held = []
     for port, words in ((brief["dicom"]["port"], b"\x01\x00\x00\x00"), (brief["web"]["port"], b"GET / HT")):
         for turn in range(_COUNT):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .dicom import CR_STORAGE, EXPLICIT_LE, File, echo_works, element, open_association
-from .kit import Brief, GaveUp, Result, run
+from .kit import Brief, GaveUp, NotArmed, Result, run
 
 _DEPTH = 20_000
 _ROUNDS = 6
@@ -27,7 +27,7 @@ def hostile(uid: str) -> list[bytes]:
 def attack(brief: Brief) -> Result:
     """Succeeds when another modality's C-ECHO is no longer answered."""
     if not echo_works(brief, brief["innocent"]):
-        raise GaveUp("the other modality got no answer even before")
+        raise NotArmed("the other modality got no answer even before")
     statuses: list[str] = []
     try:
         for turn in range(_ROUNDS):

@@ -6,7 +6,7 @@ import random
 import struct
 
 from .dicom import IMPLICIT_LE, VERIFICATION, Association, associate_rq, connect, echo_works, pdu
-from .kit import Brief, GaveUp, Result, plain, run
+from .kit import Brief, GaveUp, NotArmed, Result, plain, run
 
 _SOURCE = "127.0.0.66"
 _ROUNDS = 3
@@ -33,7 +33,7 @@ def attack(brief: Brief) -> Result:
     """Succeeds when another modality's C-ECHO is no longer answered while or after the messages were sent."""
     device, called = brief["device"], brief["dicom"]["called_ae"]
     if not echo_works(brief, brief["innocent"]):
-        raise GaveUp("the other modality got no answer even before")
+        raise NotArmed("the other modality got no answer even before")
     held = []
     sent = 0
     for message in hostile(device["ae"], called) * _ROUNDS:

@@ -1,5 +1,6 @@
 """What every attacker carries: the frame of a script, TLS contexts, a small HTTP client.
 
+Printed is `{"succeeded", "evidence", "broken"}`: a broken attack lacked what it starts from.
 The JSON object on standard input (`docs/threat-model.md`, drill) has of these what the attack needs:
     dicom      {"host", "port", "tls": bool, "called_ae"}
     web        {"host", "port", "tls": bool}
@@ -44,14 +45,21 @@ class GaveUp(Exception):
     """The archive did not let the attacker go on; the text says at which step."""
 
 
+class NotArmed(Exception):
+    """What the attack starts from is not there, so that its failure would prove nothing."""
+
+
 def run(attack: Callable[[Brief], Result]) -> None:
     """The frame of each script: brief in, result out. A refused or broken connection is a failed attack."""
     brief = json.load(sys.stdin)
+    broken = False
     try:
         result = attack(brief)
+    except (NotArmed, ConnectionRefusedError) as failure:
+        result, broken = Result(False, f"not armed: {plain(failure)}"), True
     except (GaveUp, OSError, EOFError, http.client.HTTPException) as failure:
         result = Result(False, f"{type(failure).__name__}: {plain(failure)}")
-    print(json.dumps({"succeeded": result.succeeded, "evidence": result.evidence}))
+    print(json.dumps({"succeeded": result.succeeded, "evidence": result.evidence, "broken": broken}))
 
 
 def plain(failure: BaseException) -> str:
@@ -121,6 +129,14 @@ def log_in(brief: Brief, person: dict[str, str]) -> tuple[str, str]:
     if answer.status >= 300 or not answer.cookies:
         raise GaveUp(f"log-in answered {answer.status}")
     return next(iter(answer.cookies.items()))
+
+
+def enter(brief: Brief, person: dict[str, str]) -> tuple[str, str]:
+    """Log in where the log-in itself is no part of the attack. Raises NotArmed."""
+    try:
+        return log_in(brief, person)
+    except GaveUp as failure:
+        raise NotArmed(str(failure)) from None
 
 
 def step_up(brief: Brief, cookie: tuple[str, str], code: str) -> int:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from .kit import Brief, GaveUp, Result, ask, fetch_study, load_seeds, log_in, run
+from .kit import Brief, NotArmed, Result, ask, enter, fetch_study, load_seeds, run
 from .search import Search
 
 
 def attack(brief: Brief) -> Result:
     """Succeeds when an identity is in the delivered file, its metadata, a listing or a header."""
-    cookie = log_in(brief, brief["person"])
+    cookie = enter(brief, brief["person"])
     study = fetch_study(brief, cookie)
     if study.status != 200 or b"DICM" not in study.body:
-        raise GaveUp(f"expected the masked image, got HTTP {study.status}")
+        raise NotArmed(f"expected the masked image, got HTTP {study.status}")
     search = Search(load_seeds(brief))
     uid = brief["study"]["study_uid"]
     answers = [study]

@@ -7,7 +7,7 @@ import hmac
 import struct
 import time
 
-from .kit import Brief, GaveUp, Result, log_in, run, step_up
+from .kit import Brief, NotArmed, Result, enter, run, step_up
 
 _STEP_SECONDS = 30
 
@@ -23,7 +23,7 @@ def totp(secret: str, counter: int) -> str:
 def attack(brief: Brief) -> Result:
     """Succeeds when a code is accepted a second time."""
     person = brief["person"]
-    owner, thief = log_in(brief, person), log_in(brief, person)
+    owner, thief = enter(brief, person), enter(brief, person)
     code = ""
     for counter in range(int(time.time() // _STEP_SECONDS) - 1, int(time.time() // _STEP_SECONDS) + 2):
         code = totp(person["totp_secret"], counter)
@@ -31,7 +31,7 @@ def attack(brief: Brief) -> Result:
         if status < 300:
             break
     else:
-        raise GaveUp(f"the owner's own code was refused (HTTP {status})")
+        raise NotArmed(f"the owner's own code was refused (HTTP {status})")
     again = step_up(brief, thief, code)
     return Result(again < 300, f"the owner's code answered {status}, the same code again {again}")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .kit import Brief, Result, ask, fetch_study, load_seeds, log_in, run
+from .kit import Brief, Result, ask, enter, fetch_study, load_seeds, run
 from .search import Search
 
 
 def attack(brief: Brief) -> Result:
     """Succeeds when the study, its metadata or a listing comes back with pixels or an identity."""
-    cookie = log_in(brief, brief["person"])
+    cookie = enter(brief, brief["person"])
     search = Search(load_seeds(brief))
     study = fetch_study(brief, cookie)
     search.feed(study.body)

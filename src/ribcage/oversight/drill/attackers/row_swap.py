@@ -1,20 +1,22 @@
 """The insider with the database key files a stranger's image under a study that they may see.
 
-Two steps: `edit` moves the rows while the archive is down, `use` fetches the permitted study afterwards.
+Steps: `arm` fetches the permitted study, `edit` moves the rows while the archive is down, `use` fetches it again.
 `study` is the permitted one, `other` the stranger's.
 """
 
 from __future__ import annotations
 
 from .database import opened, table_with, tables
-from .kit import Brief, Result, fetch_study, log_in, run
+from .kit import Brief, NotArmed, Result, enter, fetch_study, run
 
 
 def attack(brief: Brief) -> Result:
     """`edit` succeeds when a row was moved, `use` when the stranger's image came out of the permitted study."""
     if brief["step"] == "edit":
         return _edit(brief)
-    answer = fetch_study(brief, log_in(brief, brief["person"]))
+    answer = fetch_study(brief, enter(brief, brief["person"]))
+    if brief["step"] == "arm" and b"DICM" not in answer.body:
+        raise NotArmed(f"the permitted study answered HTTP {answer.status}")
     stranger = brief["other"]["instance_uid"].encode() in answer.body
     return Result(
         stranger, f"HTTP {answer.status}; the stranger's image {'came' if stranger else 'did not come'}"

@@ -1,18 +1,21 @@
 """The insider with the database key gives themself roles, and a privileged person their own password.
 
-Two steps: `edit` changes the rows while the archive is down, `use` logs in when it is up again.
+Steps: `arm` logs in as before, `edit` changes the rows while the archive is down, `use` logs in when it is up again.
 """
 
 from __future__ import annotations
 
 from .database import opened, table_with, tables
-from .kit import Brief, GaveUp, Result, fetch_study, log_in, run
+from .kit import Brief, GaveUp, Result, enter, fetch_study, log_in, run
 
 _SECRETS = ("password_hash", "password")
 
 
 def attack(brief: Brief) -> Result:
     """`edit` succeeds when rows were changed, `use` when the changed rows let the intruder see the study."""
+    if brief["step"] == "arm":
+        status = fetch_study(brief, enter(brief, brief["person"])).status
+        return Result(False, f"before the edit the study answered HTTP {status}")
     return _edit(brief) if brief["step"] == "edit" else _use(brief)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .kit import Brief, Result, fetch_study, log_in, run
+from .kit import Brief, Result, enter, fetch_study, run
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
 def attack(brief: Brief) -> Result:
     """Succeeds when a session that was never given to us opens the study."""
-    name, own = log_in(brief, brief["person"])
+    name, own = enter(brief, brief["person"])
     guesses = [str(number) for number in range(1, 20)]
     if own.isdigit():
         guesses += [str(int(own) + step) for step in range(-20, 20) if step]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from .kit import STORED_AS_IS, Brief, Result, ask, run
+from .kit import STORED_AS_IS, Brief, NotArmed, Result, ask, fetch_study, run
 
 
 def attack(brief: Brief) -> Result:
     """Succeeds when a session in the URL, without the cookie, opens the study."""
     name, value = brief["cookie"]["name"], brief["cookie"]["value"]
     path = f"/dicom-web/studies/{brief['study']['study_uid']}"
+    if b"DICM" not in fetch_study(brief, (name, value)).body:
+        raise NotArmed("the session does not open the study as a cookie either")
     statuses = []
     for form in (
         f"?{name}={value}",

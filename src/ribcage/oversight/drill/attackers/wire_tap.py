@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from .dicom import open_association, split_file
-from .kit import SECONDS, Brief, GaveUp, Result, load_seeds, run
+from .kit import SECONDS, Brief, NotArmed, Result, load_seeds, run
 from .search import Search
 
 
@@ -64,7 +64,7 @@ def attack(brief: Brief) -> Result:
     finally:
         relay.close()
     if stored != len(files):
-        raise GaveUp(f"the modality itself stored {stored} of {len(files)}")
+        raise NotArmed(f"the modality itself stored {stored} of {len(files)}")
     search = Search(load_seeds(brief))
     for copy in relay.copies:
         search.feed(bytes(copy))
