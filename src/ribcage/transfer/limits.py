@@ -34,6 +34,7 @@ class FrontLimits:
     max_connections: int = 512
     max_connections_per_address: int = 128
     max_handshakes: int = 64
+    max_handshakes_per_address: int = 32
     handshake_seconds: float = 10.0
     shutdown_seconds: float = 5.0  # TLS close_notify
     max_buffered_bytes: int = 2 * 1024**3  # received and not yet stored, over all associations

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ribcage.crypto.memory import SecretFile
 from ribcage.guard.protocol import TlsIdentity
@@ -29,6 +30,7 @@ CIPHERS = ":".join(
         "ECDHE-RSA-CHACHA20-POLY1305",
     ]
 )
+HandshakeFailure = Literal["timeout", "no_certificate", "plain_bytes", "handshake"]
 _PLAIN_BYTES = frozenset(
     {
         "HTTP_REQUEST",
@@ -85,7 +87,7 @@ class TlsContexts:
         return server_context(self.identity, listener)
 
 
-def classify(failure: OSError) -> str:
+def classify(failure: OSError) -> HandshakeFailure:
     """Why a handshake failed, as the `kind` of a `Refusal`."""
     if isinstance(failure, TimeoutError) or "longer than" in str(failure):
         return "timeout"

@@ -1,0 +1,255 @@
+"""A front: takes accepted connections from the supervisor and speaks TLS, DICOM and HTTP on them.
+
+Rules, in order:
+1. It listens nowhere. Descriptors come over the control socket; every socket gets TCP_NODELAY.
+2. TLS first, with the cause of each failed handshake noted (DESIGN: DICOM and HTTP).
+3. It is ready when the guard has given it a TLS identity; before that nothing is handed to it.
+4. Connections, handshakes and threads are bounded; what is over is closed and noted.
+5. On `StopFront`, or when the supervisor is gone: what is in hand is finished within `drain_seconds`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import uvloop
+
+from ribcage.capture.admit import WayIn
+from ribcage.crypto.memory import forbid_core_dumps
+from ribcage.guard.protocol import TlsIdentity
+from ribcage.storage.objects import ObjectStore
+from ribcage.transfer import control as wire
+from ribcage.transfer.control import Handed, Load
+from ribcage.transfer.dimse.association import DimseAssociation
+from ribcage.transfer.dimse.site import DimseSite
+from ribcage.transfer.errors import IdentityUnusable, ProcessFailed
+from ribcage.transfer.guard_link import GuardLink
+from ribcage.transfer.limits import FrontSettings, Listener
+from ribcage.transfer.refusals import Refusals
+from ribcage.transfer.tls import TlsContexts, classify
+from ribcage.usage.disclose import WayOut
+
+_REPORT_SECONDS = 0.2
+_DRAIN_STEP_SECONDS = 0.05
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FrontRooms:
+    """What protocols are built on: the link to the guard and the two doors."""
+
+    guard: GuardLink
+    objects: ObjectStore
+    way_in: WayIn
+    way_out: WayOut
+
+
+class HttpFactory(Protocol):
+    """`ribcage.transfer.dicomweb.serve.make_http_protocol` gives one."""
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+
+    def __call__(self) -> asyncio.Protocol:
+        """A protocol for one accepted connection."""
+
+    def shutdown(self) -> None:
+        """Close idle connections; busy ones close after their answer."""
+
+
+MakeHttp = Callable[[FrontRooms], HttpFactory]
+
+
+class Front:
+    """One front process. `run` returns when it was stopped."""
+
+    def __init__(self, control: socket.socket, settings: FrontSettings, make_http: MakeHttp | None) -> None:
+        self._control = control
+        self._settings = settings
+        limits = settings.limits
+        self._limits = limits
+        self._link = GuardLink(settings.guard_socket, limits.guard_answer_seconds)
+        objects = ObjectStore(settings.objects_folder)
+        self._rooms = FrontRooms(
+            self._link, objects, WayIn(self._link, objects, settings.scan), WayOut(self._link, objects)
+        )
+        self._refusals = Refusals(self._link)
+        self._site = DimseSite(
+            self._link,
+            self._rooms.way_in,
+            self._refusals,
+            settings.called_ae_titles,
+            limits,
+            settings.upper_layer,
+        )
+        self._make_http = make_http
+        self._http: HttpFactory | None = None
+        self._contexts: TlsContexts | None = None
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshaking: Counter[str] = Counter()
+        self._taken = 0
+        self._ready = False
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until stopped. Raises ProcessFailed when the control socket carries nonsense."""
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(self._limits.worker_threads, "front"))
+        if self._make_http is not None:
+            self._http = self._make_http(self._rooms)
+        way_out = self._rooms.way_out
+        self._link.listen(self._take_identity, way_out.on_push, way_out.guard_lost)
+        tasks = [
+            loop.create_task(self._link.run()),
+            loop.create_task(self._refusals.run(self._limits.refusal_report_seconds)),
+            loop.create_task(self._report()),
+        ]
+        loop.add_reader(self._control.fileno(), self._on_control)
+        try:
+            await self._stopping.wait()
+        finally:
+            loop.remove_reader(self._control.fileno())
+            await self._drain()
+            await self._refusals.report()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def connections(self) -> int:
+        """Open connections of all kinds, handshakes included."""
+        http = self._http.connections if self._http is not None else 0
+        return len(self._site.associations) + http + len(self._handshakes)
+
+    # --- the guard's side -------------------------------------------------------------------------------
+
+    def _take_identity(self, identity: TlsIdentity) -> None:
+        try:
+            self._contexts = TlsContexts(identity)
+        except IdentityUnusable as failure:
+            _log.error("%s", failure)
+            return
+        self._ready = True
+        self._send_load()
+
+    # --- the supervisor's side --------------------------------------------------------------------------
+
+    def _on_control(self) -> None:
+        """Take every message that waits."""
+        while True:
+            try:
+                received = wire.receive_as_front(self._control)
+            except BlockingIOError:
+                return
+            except (OSError, ProcessFailed) as failure:
+                _log.error("control socket: %s", type(failure).__name__)
+                received = None
+            if received is None or not isinstance(received[0], Handed):
+                self._stopping.set()
+                return
+            self._take(received[0], received[1])
+
+    def _take(self, handed: Handed, descriptor: int) -> None:
+        """One accepted connection (rules 1 and 4)."""
+        if descriptor < 0:
+            return
+        self._taken += 1
+        sock = socket.socket(fileno=descriptor)
+        full = (
+            self._contexts is None
+            or self.connections >= self._limits.max_connections
+            or len(self._handshakes) >= self._limits.max_handshakes
+            or self._handshaking[handed.address] >= self._limits.max_handshakes_per_address
+        )
+        if full or (handed.listener == "https" and self._http is None):
+            self._refusals.note("limit", handed.listener, handed.address)
+            sock.close()
+            return
+        task = asyncio.get_running_loop().create_task(self._handshake(handed, sock))
+        self._handshakes.add(task)
+        self._handshaking[handed.address] += 1
+        task.add_done_callback(lambda done: self._handshake_done(done, handed.address))
+
+    async def _handshake(self, handed: Handed, sock: socket.socket) -> None:
+        """TLS, then the protocol takes over (rule 2)."""
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._contexts is None:
+                raise IdentityUnusable("there is no TLS identity")
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._factory(handed.listener),
+                sock,
+                ssl=self._contexts.fresh(handed.listener),
+                ssl_handshake_timeout=self._limits.handshake_seconds,
+                ssl_shutdown_timeout=self._limits.shutdown_seconds,
+            )
+        except OSError as failure:
+            self._refusals.note(classify(failure), handed.listener, handed.address)
+            sock.close()
+        except IdentityUnusable:
+            sock.close()
+
+    def _factory(self, listener: Listener) -> Callable[[], asyncio.BaseProtocol]:
+        if listener == "https" and self._http is not None:
+            return self._http
+        return lambda: DimseAssociation(self._site)
+
+    def _handshake_done(self, task: asyncio.Task[None], address: str) -> None:
+        self._handshakes.discard(task)
+        self._handshaking[address] -= 1
+        if self._handshaking[address] <= 0:
+            del self._handshaking[address]
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            _log.error("a connection ended on an internal error: %s", type(failure).__name__)
+        self._send_load()
+
+    async def _report(self) -> None:
+        while True:
+            self._send_load()
+            await asyncio.sleep(_REPORT_SECONDS)
+
+    def _send_load(self) -> None:
+        if self._ready:
+            with contextlib.suppress(OSError):  # a full or closed control socket: the next report tells
+                wire.send(self._control, Load(self.connections, self._taken))
+
+    # --- the end ----------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        """Finish what is in hand, then end what is left (rule 5)."""
+        self._site.drain()
+        if self._http is not None:
+            self._http.shutdown()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._limits.drain_seconds
+        while self.connections and loop.time() < until:
+            await asyncio.sleep(_DRAIN_STEP_SECONDS)
+        for task in list(self._handshakes):
+            task.cancel()
+        for association in list(self._site.associations):
+            association.kill()
+        await asyncio.sleep(_DRAIN_STEP_SECONDS)
+
+
+def run_front(control_descriptor: int, settings: FrontSettings, make_http: MakeHttp | None) -> None:
+    """The front process's main: serve on the control socket with this descriptor until stopped."""
+    forbid_core_dumps()
+    os.umask(0o027)
+
+    async def main() -> None:
+        with socket.socket(fileno=control_descriptor) as control:
+            control.setblocking(False)
+            await Front(control, settings, make_http).run()
+
+    uvloop.run(main())
