@@ -11,7 +11,6 @@ Rules, in order:
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, cast
@@ -128,7 +127,7 @@ async def _metadata(stack: AsyncExitStack, disclosure: Disclosure) -> AsyncGener
             stream = await disclosure.instance_stream(ref)
             item = await data_set_json(stream.header, stream.transfer_syntax_uid)
             disclosure.check_alive()
-            yield lead + json.dumps(item, ensure_ascii=False).encode()
+            yield lead + item
             lead = b","
         yield b"]"
 
