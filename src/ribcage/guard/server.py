@@ -108,6 +108,12 @@ class GuardServer:
             await self._finish()
             path.unlink(missing_ok=True)
 
+    def stop_on_signals(self) -> None:
+        """SIGTERM and SIGINT of this process stop the server gracefully."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+
     def stop(self) -> None:
         """Ask the server to finish; safe from a signal handler of the loop."""
         self._stopping.set()
@@ -357,12 +363,3 @@ def _check_peer(writer: asyncio.StreamWriter) -> None:
     _, user, _ = struct.unpack("3i", credentials)
     if user != os.geteuid():
         raise ProtocolFailure("a process of another user connected")
-
-
-async def run_guard(core: Core, provider: FileKeyProvider, path: Path, ready: Callable[[], None]) -> None:
-    """Serve until stopped by a `Stop` call or SIGTERM."""
-    server = GuardServer(core, provider)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
-    await server.serve(path, ready)

@@ -1,0 +1,71 @@
+"""`ribcage serve`: one plan for the supervisor, built from one `Settings`, and the start-up report."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+from ribcage.cli.errors import UsageError
+from ribcage.cli.settings import Settings
+from ribcage.guard.home import read_facts
+from ribcage.transfer.errors import TransferError
+from ribcage.transfer.supervisor import SupervisorPlan, run_supervisor
+
+_DEFENDED = (
+    "DICOM and HTTPS by TLS 1.2/1.3 only; registered certificates only; every retrieval asks the contract",
+    "objects, index, keys and log sealed; core dumps off; every decision in a tamper-evident log",
+)
+_NOT_DEFENDED = (
+    "whole-home rollback and a cut of the log's tail: no witness",
+    "a holder of all keys who rewrites log and checkpoints: no memory outside this home",
+    "root on this machine while it runs",
+)
+
+
+def plan_of(home: Path, wanted: Settings) -> SupervisorPlan:
+    """What the supervisor runs for this home."""
+    python = (sys.executable, "-m", "ribcage.cli.process")
+    place = ("--home", str(home.resolve()))
+    guard = ("--ready", "{ready}", "--passphrase", "{passphrase}", "--lifeline", "{lifeline}")
+    return SupervisorPlan(
+        listeners=wanted.addresses(),
+        guard_command=(*python, "guard", *place, *guard),
+        front_command=(*python, "front", *place, "--control", "{control}"),
+        fronts=wanted.fronts,
+        named_public=frozenset(wanted.listen.public),
+    )
+
+
+def serve(home: Path, wanted: Settings, passphrase: bytes, *, quiet: bool) -> int:
+    """Run until SIGTERM or SIGINT. Raises UsageError."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    read_facts(home)
+
+    def announce(line: str) -> None:
+        if quiet:
+            print(line, flush=True)
+            return
+        where = json.loads(line)
+        print(f"Ribcage guards {wanted.hospital}. Ready:")
+        print(
+            f"  DICOM TLS  {where['dicom'][0]} port {where['dicom'][1]}, AE {', '.join(wanted.called_ae_titles)}"
+        )
+        print(f"  HTTPS      https://{_host(where['https'])}/login")
+        for each in _DEFENDED:
+            print(f"  defended: {each}")
+        for each in _NOT_DEFENDED:
+            print(f"  NOT defended here: {each}")
+        sys.stdout.flush()
+
+    try:
+        run_supervisor(plan_of(home, wanted), passphrase, announce)
+    except TransferError as failure:
+        raise UsageError(str(failure)) from failure
+    return 0
+
+
+def _host(address: list[object]) -> str:
+    host, port = str(address[0]), address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,95 @@
+"""Settings: limits and addresses of one home, read from `settings.toml`, validated once.
+
+No setting switches a defence off (DESIGN rule 3).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from ribcage.cli.errors import UsageError
+from ribcage.transfer.errors import SettingsRefused
+from ribcage.transfer.limits import ListenAddress, check_addresses
+
+_MAX_FRONTS = 64
+
+
+class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the archive listens. `public` names addresses that may be reachable from outside, on purpose."""
+
+    dicom_address: str = "127.0.0.1"
+    dicom_port: int = 2762
+    https_address: str = "127.0.0.1"
+    https_port: int = 8443
+    public: list[str] = []
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One home's settings. `demo` homes listen on loopback alone and may take a passphrase by environment."""
+
+    hospital: str = "Hospital"
+    hostnames: list[str] = []
+    called_ae_titles: list[str] = ["RIBCAGE"]
+    fronts: int = 2
+    demo: bool = False
+    listen: Listen = Listen()
+
+    def addresses(self) -> tuple[ListenAddress, ...]:
+        """The listeners."""
+        return (
+            ListenAddress("dicom", self.listen.dicom_address, self.listen.dicom_port),
+            ListenAddress("https", self.listen.https_address, self.listen.https_port),
+        )
+
+    def validate(self) -> None:
+        """Cross-check. Raises UsageError; unsafe combinations refuse to start."""
+        if not 1 <= self.fronts <= _MAX_FRONTS:
+            raise UsageError(f"fronts: expected 1 to {_MAX_FRONTS}, got {self.fronts}")
+        titles = self.called_ae_titles
+        if not titles or any(not 0 < len(t) <= 16 or not t.isascii() or "\\" in t for t in titles):
+            raise UsageError("called_ae_titles: expected AE titles of 1 to 16 ASCII characters")
+        try:
+            check_addresses(self.addresses(), frozenset(self.listen.public))
+        except SettingsRefused as refused:
+            raise UsageError(str(refused)) from refused
+        if self.demo and any(not each.address.startswith(("127.", "::1")) for each in self.addresses()):
+            raise UsageError("a demo home listens on loopback alone: make a real home with `ribcage init`")
+
+
+def load(home: Path) -> Settings:
+    """Read and validate `HOME/settings.toml`. Raises UsageError."""
+    path = home / "settings.toml"
+    try:
+        settings = msgspec.convert(tomllib.loads(path.read_text()), Settings)
+    except FileNotFoundError:
+        raise UsageError(f"{home} is not a Ribcage home", f"ribcage init --home {home}") from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as failure:
+        raise UsageError(f"{path}: {failure}", "compare it with docs/operations.md") from failure
+    settings.validate()
+    return settings
+
+
+def save(home: Path, settings: Settings) -> None:
+    """Write a new home's settings. Raises UsageError when they do not hold."""
+    settings.validate()
+    lines = [
+        "# Ribcage settings: addresses and names. Nothing here switches a defence off.",
+        f"hospital = {_toml(settings.hospital)}",
+        f"hostnames = {_toml(settings.hostnames)}",
+        f"called_ae_titles = {_toml(settings.called_ae_titles)}",
+        f"fronts = {settings.fronts}",
+        f"demo = {_toml(settings.demo)}",
+        "",
+        "[listen]",
+        *(f"{name} = {_toml(getattr(settings.listen, name))}" for name in Listen.__struct_fields__),
+    ]
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (home / "settings.toml").write_text("\n".join(lines) + "\n")
+
+
+def _toml(value: object) -> str:
+    """JSON is TOML for the strings, numbers, booleans and lists used here."""
+    return msgspec.json.encode(value).decode()
