@@ -45,7 +45,7 @@ from ribcage.storage.errors import StorageError
 from ribcage.storage.objects import ObjectStore
 from ribcage.storage.ports import Guard
 from ribcage.storage.retrieve import ObjectReader, iter_bulk, read_header
-from ribcage.usage._masked import masked_bulk_bytes, masked_header
+from ribcage.usage._masked import masked_header
 from ribcage.usage.errors import (
     DisclosureCut,
     DisclosureError,
@@ -53,6 +53,7 @@ from ribcage.usage.errors import (
     RequestInvalid,
     disclosure_error,
 )
+from ribcage.usage.masking import PixelElementFilter
 
 _BATCH = 16  # instances per `Open`
 Want = Literal["best", "masked", "full", "original"]
@@ -107,29 +108,31 @@ async def open_disclosure(
         answer = await way.guard.call(request, Disclosed)
     except GuardError as failure:
         raise disclosure_error(failure) from failure
-    return Disclosure(way, principal, answer)
+    return Disclosure(way, principal, study_instance_uid, answer)
 
 
 @dataclass
 class InstanceStream:
     """One instance on its way out. `header` is its data set up to the bulk element, masked where the view is.
 
-    `prefix` is preamble and file meta; `content_length` counts prefix, header and bulk. `pixels_checked` is
-    False where burned-in text was not looked for.
+    `prefix` is preamble and file meta. `bulk_bytes` is the length of the bulk stream, None in the masked view, where
+    it ends with the pixel element. `pixels_checked` is False where burned-in text was not looked for.
     """
 
     ref: InstanceRef
     view: View
     prefix: bytes
     header: bytes
-    bulk_bytes: int
+    bulk_bytes: int | None
     pixels_checked: bool
     _disclosure: Disclosure = field(repr=False)
     _opened: OpenedObject = field(repr=False)
 
     @property
-    def content_length(self) -> int:
-        """Bytes of the whole file as `parts` yields it."""
+    def content_length(self) -> int | None:
+        """Bytes of the whole file as `parts` yields it, None where that is not known before."""
+        if self.bulk_bytes is None:
+            return None
         return len(self.prefix) + len(self.header) + self.bulk_bytes
 
     @property
@@ -139,20 +142,21 @@ class InstanceStream:
 
     async def parts(self) -> AsyncIterator[bytes]:
         """The file: prefix, header, then the bulk stream by segment. Raises DisclosureError."""
-        async for part in self._disclosure.send(self._opened, [self.prefix, self.header], self.bulk_bytes):
+        async for part in self._disclosure.send(self._opened, [self.prefix, self.header]):
             yield part
 
     async def data_set(self) -> AsyncIterator[bytes]:
         """The data set alone, for DIMSE. Raises DisclosureError."""
-        async for part in self._disclosure.send(self._opened, [self.header], self.bulk_bytes):
+        async for part in self._disclosure.send(self._opened, [self.header]):
             yield part
 
 
 class Disclosure:
     """A live disclosure; an async context manager that writes the closing entry."""
 
-    def __init__(self, way: WayOut, principal: Principal, answer: Disclosed) -> None:
+    def __init__(self, way: WayOut, principal: Principal, study_instance_uid: str, answer: Disclosed) -> None:
         self.answer = answer
+        self._study = study_instance_uid
         self._way = way
         self._principal = principal
         self._positions = {ref.object_id: number for number, ref in enumerate(answer.instances)}
@@ -217,36 +221,55 @@ class Disclosure:
         self._sent.add(ref.object_id)
         return stream
 
-    async def send(self, opened: OpenedObject, front: list[bytes], bulk_bytes: int) -> AsyncIterator[bytes]:
-        """Yield `front`, then the first `bulk_bytes` of the bulk stream, counting. Raises DisclosureError."""
+    async def send(self, opened: OpenedObject, front: list[bytes]) -> AsyncIterator[bytes]:
+        """Yield `front`, then the bulk stream as far as the view goes, counting. Raises DisclosureError."""
         self._unfinished += 1
         for part in front:
             self.check_alive()
             self._octets += len(part)
             yield part
-        if bulk_bytes:
+        if opened.bulk_plain_bytes:
             try:
                 with ObjectReader(self._way.objects, opened) as reader:
-                    async for part in iter_bulk(reader, self.check_alive, bulk_bytes):
+                    async for part in self._bulk(opened, reader):
                         self._octets += len(part)
                         yield part
             except StorageError as failure:
                 raise disclosure_error(failure) from failure
+            except DicomError as failure:
+                raise _damaged() from failure
         self._unfinished -= 1
+
+    async def _bulk(self, opened: OpenedObject, reader: ObjectReader) -> AsyncIterator[bytes]:
+        """The bulk stream in the granted view (rule 4)."""
+        if self._unmasked:
+            async for part in iter_bulk(reader, self.check_alive):
+                yield part
+            return
+        gate = PixelElementFilter(opened.transfer_syntax_uid)
+        async for part in iter_bulk(reader, self.check_alive):
+            for piece in gate.feed(part):
+                yield bytes(piece)
+        gate.finish()
+
+    @property
+    def _unmasked(self) -> bool:
+        return self.view in ("full", "original")
 
     async def _shape(self, ref: InstanceRef, opened: OpenedObject, stored: bytes) -> InstanceStream:
         """The stream in the granted view (rules 4 and 5)."""
         prefix, header = stored[: opened.prefix_bytes], stored[opened.prefix_bytes :]
-        bulk_bytes, checked = opened.bulk_plain_bytes, True
+        bulk_bytes: int | None = opened.bulk_plain_bytes
+        checked = True
         try:
-            if self.view not in ("full", "original"):
-                masked = await masked_header(header, ref, self.view)
-                header, checked, prefix = masked.header, masked.pixels_checked, b""
-                bulk_bytes = await masked_bulk_bytes(self._way.objects, opened, self.check_alive)
+            if not self._unmasked:
+                masked = await masked_header(header, ref, self.view, self._study)
+                prefix, header, checked = b"", bytes(masked), masked.pixels_checked
+                bulk_bytes = None if opened.bulk_plain_bytes else 0
             if not prefix:
                 prefix = file_prefix(ref.sop_class_uid, ref.sop_instance_uid, ref.transfer_syntax_uid)
-        except (DicomError, StorageError) as failure:
-            raise ObjectDamaged("a stored instance cannot be read; run `ribcage verify`") from failure
+        except DicomError as failure:
+            raise _damaged() from failure
         return InstanceStream(ref, self.view, prefix, header, bulk_bytes, checked, self, opened)
 
     async def _keys_of(self, ref: InstanceRef) -> OpenedObject:
@@ -278,6 +301,10 @@ class Disclosure:
         if [one.object_id for one in answer.objects] != object_ids:
             raise ObjectDamaged("the guard opened other objects than were asked for")
         return {one.object_id: one for one in answer.objects}
+
+
+def _damaged() -> ObjectDamaged:
+    return ObjectDamaged("a stored instance cannot be read; run `ribcage verify`")
 
 
 __all__ = [
