@@ -46,6 +46,19 @@ def _plain(*names: str, **renamed: str) -> Procedure:
     return procedure
 
 
+def _denial(*names: str) -> Procedure:
+    """As `_plain`; an archive that was brought down is started anew for the attacks that follow."""
+
+    def procedure(attack: str, target: Target) -> Execution:
+        done = _plain(*names)(attack, target)
+        if done.succeeded or done.broken:
+            target.stop()
+            target.start()
+        return done
+
+    return procedure
+
+
 def _stolen_disk(attack: str, target: Target) -> Execution:
     with tempfile.TemporaryDirectory(prefix="ribcage-thief-") as folder:
         copy = target.steal_disk(Path(folder))
@@ -82,14 +95,15 @@ def _in_steps(**more: str) -> Procedure:
         given = {theirs: whole[ours] for theirs, ours in more.items()}
 
         def brief(step: str) -> dict[str, Any]:
-            return target.holdings().brief("study", step=step, database=asdict(target.database()), **given)
+            return target.holdings().brief("study", step=step, **given)
 
         armed = run_script(attack, brief("arm"))
         if armed.broken or armed.succeeded:
             return Execution(False, f"before the edit: {armed.evidence}", broken=True)
         with _tampering(target) as known:
+            stolen = brief("edit")
             target.stop()
-            edit = run_script(attack, brief("edit"))
+            edit = run_script(attack, {**stolen, "database": asdict(target.database())})
             if edit.broken or not edit.succeeded:
                 return _restarted(target, edit, known)
             try:
@@ -188,8 +202,8 @@ PROCEDURES: dict[str, Procedure] = {
     "audit_row_edit": _audit_row_edit,
     "self_promotion_by_sql": _in_steps(person="intruder", victim="doctor"),
     "row_swap": _in_steps(person="doctor", other="other"),
-    "hostile_pdu": _plain("device", "innocent"),
-    "hostile_data_set": _plain("device", "innocent"),
-    "connection_hoard": _plain("innocent"),
+    "hostile_pdu": _denial("device", "innocent"),
+    "hostile_data_set": _denial("device", "innocent"),
+    "connection_hoard": _denial("innocent"),
     "home_rollback": _home_rollback,
 }

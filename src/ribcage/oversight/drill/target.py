@@ -94,11 +94,12 @@ class Holdings:
     other: StudyRef  # stored, granted to nobody in this list
     seeds: str  # JSON list of lists of texts: the identities stored there, those of `files` included
     files: tuple[str, ...]  # DICOM files not stored yet, for attacks that send
+    seconds: float = 8.0  # how long an attacker waits for one answer
 
     def brief(self, *names: str, **more: Any) -> dict[str, Any]:
         """The JSON object of one attacker: addresses, authority, the named parts, and `more`."""
         whole = asdict(self)
-        chosen = {name: whole[name] for name in ("dicom", "web", "ca", *names)}
+        chosen = {name: whole[name] for name in ("dicom", "web", "ca", "seconds", *names)}
         return {**chosen, **more}
 
 

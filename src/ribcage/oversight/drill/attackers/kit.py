@@ -15,6 +15,7 @@ The JSON object on standard input (`docs/threat-model.md`, drill) has of these w
     files      paths of DICOM files
     seeds      path of a JSON list of lists of texts: the identities at stake
     folder     a stolen folder
+    seconds    how long to wait for an answer
     database   {"path", "key"}: what the database administrator holds; key in hex, "" when there is none
 """
 
@@ -47,6 +48,11 @@ class GaveUp(Exception):
 
 class NotArmed(Exception):
     """What the attack starts from is not there, so that its failure would prove nothing."""
+
+
+def patience(brief: Brief) -> float:
+    """Seconds to wait for one answer."""
+    return float(brief.get("seconds", SECONDS))
 
 
 def run(attack: Callable[[Brief], Result]) -> None:
@@ -106,9 +112,11 @@ def ask(
     if web["tls"]:
         pair = certificate or {"certificate": "", "key": ""}
         context = tls_context(str(brief.get("ca", "")), pair["certificate"], pair["key"])
-        connection = http.client.HTTPSConnection(web["host"], web["port"], timeout=SECONDS, context=context)
+        connection = http.client.HTTPSConnection(
+            web["host"], web["port"], timeout=patience(brief), context=context
+        )
     else:
-        connection = http.client.HTTPConnection(web["host"], web["port"], timeout=SECONDS)
+        connection = http.client.HTTPConnection(web["host"], web["port"], timeout=patience(brief))
     sent = dict(headers or {})
     if cookie:
         sent["Cookie"] = f"{cookie[0]}={cookie[1]}"
