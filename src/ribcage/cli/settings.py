@@ -32,7 +32,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     hospital: str = "Hospital"
     hostnames: list[str] = []
-    called_ae_titles: list[str] = ["RIBCAGE"]
+    called_ae_titles: list[str] = msgspec.field(default_factory=lambda: ["RIBCAGE"])
     fronts: int = 2
     demo: bool = False
     listen: Listen = Listen()

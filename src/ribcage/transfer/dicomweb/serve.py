@@ -15,7 +15,7 @@ import hashlib
 import logging
 import ssl
 from collections.abc import MutableMapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from starlette.types import ASGIApp
 from uvicorn.config import Config
@@ -27,6 +27,8 @@ from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.headers import SECURITY_HEADERS
 from ribcage.transfer.dicomweb.limits import WebLimits
 from ribcage.transfer.dicomweb.peer import PEER_EXTENSION, Peer
+
+_CUT_SECONDS: Final = 1.0  # for closing entries after a connection was cut
 
 
 class _HeadRefused(Exception):
@@ -61,7 +63,7 @@ class HttpProtocolFactory(Protocol):
         ...
 
     async def drain(self, seconds: float) -> None:
-        """Close idle connections and wait up to `seconds` for the answers in hand."""
+        """Close idle connections, wait up to `seconds` for the answers in hand, then cut what is left."""
         ...
 
 
@@ -80,6 +82,7 @@ class RibcageHttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._refuse_status = 400
         self._head_timer: asyncio.TimerHandle | None = None
+        self.closed: asyncio.Future[None] = self.loop.create_future()  # done once the connection is gone
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Learn the peer. Plain transports are closed at once (rule 1)."""
@@ -96,6 +99,8 @@ class RibcageHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._stop_head_timer()
+        if not self.closed.done():
+            self.closed.set_result(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -193,11 +198,20 @@ class _Factory:
         return len(self._state.connections)
 
     async def drain(self, seconds: float) -> None:
-        """Close idle connections and wait up to `seconds` for the answers in hand."""
-        for connection in list(self._state.connections):
+        """Close idle connections, wait up to `seconds` for the answers in hand, then cut what is left."""
+        open_now = [each for each in self._state.connections if isinstance(each, RibcageHttpProtocol)]
+        for connection in open_now:
             connection.shutdown()
-        if self._state.tasks:
-            await asyncio.wait(self._state.tasks, timeout=seconds)
+        waited: set[asyncio.Future[None]] = {connection.closed for connection in open_now}
+        waited |= self._state.tasks
+        if waited:
+            await asyncio.wait(waited, timeout=seconds)
+        for connection in open_now:
+            if not connection.closed.done():
+                connection.transport.abort()
+        left = {each for each in waited if not each.done()}
+        if left:  # their disclosures get a closing entry
+            await asyncio.wait(left, timeout=_CUT_SECONDS)
 
 
 def make_http_protocol(context: WebContext) -> HttpProtocolFactory:
