@@ -93,6 +93,7 @@ class Machine:
             raise ProtocolMisuse(f"{event.value}: not permitted in {self.state.name}, {self.state.value}")
 
     def start_artim(self) -> None:
+        """Start or restart the timer (PS3.8 9.1.5): `artim` names the run that counts."""
         self._artim_starts += 1
         self.artim = self._artim_starts
 

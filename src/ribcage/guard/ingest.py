@@ -276,7 +276,7 @@ class Ingest:
                 "modality": a.modality,
                 "sealed": sealed,
             }
-            series_pk = tx.connection.execute(sa.insert(series), values).inserted_primary_key[0]  # type: ignore[index]
+            series_pk = tx.connection.execute(sa.insert(series), values).inserted_primary_key[0]  # type: ignore[index]  # one row
         else:
             series_pk = found.pk
         tx.connection.execute(

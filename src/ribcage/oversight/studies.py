@@ -259,7 +259,7 @@ def _uid(salt: str, kind: str) -> str:
 
 def _dice(seed: int, ordinal: int) -> random.Random:
     """A repeatable source of made-up details; nothing secret comes from it."""
-    return random.Random(seed * 1_000_003 + ordinal)  # noqa: S311
+    return random.Random(seed * 1_000_003 + ordinal)  # noqa: S311 - repeatable, not secret
 
 
 def _suffix(ordinal: int) -> str:

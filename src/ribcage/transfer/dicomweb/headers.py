@@ -74,7 +74,7 @@ class Edge:
             await self._app(scope, receive, answer)
         except (ClientGone, ClientDisconnect):
             return
-        except Exception as failure:  # noqa: BLE001  the process edge: no request may end a front
+        except Exception as failure:  # noqa: BLE001 - the process edge: no request may end a front
             error = to_web_error(failure)
             if error.status >= 500:
                 _log.error("%s while answering %s", type(failure).__name__, scope["method"])

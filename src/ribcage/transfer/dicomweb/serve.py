@@ -62,8 +62,12 @@ class HttpProtocolFactory(Protocol):
         """Open connections."""
         ...
 
+    def shutdown(self) -> None:
+        """Close idle connections; busy ones close after their answer."""
+        ...
+
     async def drain(self, seconds: float) -> None:
-        """Close idle connections, wait up to `seconds` for the answers in hand, then cut what is left."""
+        """Shut down, wait up to `seconds` for the answers in hand, then cut what is left."""
         ...
 
 
@@ -75,7 +79,7 @@ class RibcageHttpProtocol(HttpToolsProtocol):
     def __init__(self, config: Config, state: ServerState, limits: WebLimits) -> None:
         super().__init__(config=config, server_state=state, app_state={})
         self.access_log = False
-        self.logger = _EdgeLogger(logging.getLogger("ribcage.transfer.dicomweb"), {})  # type: ignore[assignment]
+        self.logger = _EdgeLogger(logging.getLogger("ribcage.transfer.dicomweb"), {})  # type: ignore[assignment]  # an adapter
         self._limits = limits
         self._peer = Peer(b"", "")
         self._in_head = True
@@ -84,7 +88,7 @@ class RibcageHttpProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self.closed: asyncio.Future[None] = self.loop.create_future()  # done once the connection is gone
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Learn the peer. Plain transports are closed at once (rule 1)."""
         super().connection_made(transport)
         session = transport.get_extra_info("ssl_object")
@@ -197,11 +201,15 @@ class _Factory:
         """Open connections."""
         return len(self._state.connections)
 
-    async def drain(self, seconds: float) -> None:
-        """Close idle connections, wait up to `seconds` for the answers in hand, then cut what is left."""
-        open_now = [each for each in self._state.connections if isinstance(each, RibcageHttpProtocol)]
-        for connection in open_now:
+    def shutdown(self) -> None:
+        """Close idle connections; busy ones close after their answer."""
+        for connection in list(self._state.connections):
             connection.shutdown()
+
+    async def drain(self, seconds: float) -> None:
+        """Shut down, wait up to `seconds` for the answers in hand, then cut what is left."""
+        open_now = [each for each in self._state.connections if isinstance(each, RibcageHttpProtocol)]
+        self.shutdown()
         waited: set[asyncio.Future[None]] = {connection.closed for connection in open_now}
         waited |= self._state.tasks
         if waited:

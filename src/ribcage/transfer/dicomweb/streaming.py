@@ -105,7 +105,7 @@ class _Sink(io.RawIOBase):
 
     def write(self, data: object) -> int:
         """Keep `data`."""
-        piece = bytes(data)  # type: ignore[call-overload]
+        piece = bytes(data)  # type: ignore[call-overload]  # any buffer
         self._held += piece
         return len(piece)
 
