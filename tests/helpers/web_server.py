@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import uvloop
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -79,7 +80,7 @@ class WebServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
         self.port = self._listener.getsockname()[1]
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()  # as in production
         self._stopping = asyncio.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -128,7 +129,7 @@ class WebServer:
         self._ready.set()
         await self._stopping.wait()
         accepting.cancel()
-        await self.factory.drain(10)
+        await self.factory.drain(2)
         await asyncio.gather(accepting, return_exceptions=True)
 
     async def _accept(self, context: ssl.SSLContext) -> None:
@@ -199,7 +200,11 @@ def multipart(*files: bytes, boundary: str = "xyz") -> bytes:
 
 
 def make_ct(
-    study: str = "", name: str = "Wang^Xiaodong=王^小东", rows: int = 64, syntax: str = ExplicitVRLittleEndian
+    study: str = "",
+    name: str = "Wang^Xiaodong=王^小东",
+    rows: int = 64,
+    syntax: str = ExplicitVRLittleEndian,
+    sop_class: str = CT,
 ) -> tuple[bytes, Dataset]:
     """A small CT slice as a file, and the data set it was written from."""
     meta = FileMetaDataset()
@@ -208,7 +213,7 @@ def make_ct(
     data_set.file_meta = meta
     data_set.preamble = bytes(128)  # without it pydicom writes a file that PS3.10 does not know
     data_set.SpecificCharacterSet = "ISO_IR 192"
-    data_set.SOPClassUID = meta.MediaStorageSOPClassUID = CT
+    data_set.SOPClassUID = meta.MediaStorageSOPClassUID = sop_class
     data_set.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = generate_uid()
     data_set.StudyDate = "20240102"
     data_set.Modality = "CT"

@@ -40,8 +40,13 @@ class _Pinned(HTTPAdapter):
         super().init_poolmanager(*arguments, ssl_context=self._context, **more)
 
 
-def client_of(server: WebServer) -> DICOMwebClient:
-    session = requests.Session()
+@pytest.fixture
+def client(server):
+    with requests.Session() as session:
+        yield client_of(server, session)
+
+
+def client_of(server: WebServer, session: requests.Session) -> DICOMwebClient:
     session.trust_env = False
     session.mount("https://", _Pinned(server.client_context(server.papers.device)))
     session.verify = str(server.papers.authority)
@@ -69,8 +74,7 @@ def test_stored_files_come_back_bit_for_bit(server):
     ]
 
 
-def test_dicomweb_client_stores_finds_and_retrieves(server):
-    client = client_of(server)
+def test_dicomweb_client_stores_finds_and_retrieves(server, client):
     data_sets = [make_ct()[1] for _ in range(3)]
     response = client.store_instances(data_sets)
     assert len(response.ReferencedSOPSequence) == 3
@@ -93,8 +97,7 @@ def test_dicomweb_client_stores_finds_and_retrieves(server):
     assert client.search_for_studies(search_filters={"StudyInstanceUID": "1.2.3"}) == []
 
 
-def test_metadata_is_the_header_as_dicom_json(server):
-    client = client_of(server)
+def test_metadata_is_the_header_as_dicom_json(client):
     data_set = make_ct()[1]
     client.store_instances([data_set])
     (item,) = client.retrieve_study_metadata(data_set.StudyInstanceUID)
@@ -337,3 +340,40 @@ def test_a_person_downloads_a_study_as_zip(server):
         assert archive.namelist() == ["000001.dcm"]
         assert archive.read("000001.dcm") == file
     assert isinstance(server.guard.of(Disclose)[-1].principal, Session)
+
+
+def test_the_masked_view_has_no_identity_in_file_metadata_or_head(server):
+    file, data_set = make_ct()
+    server.store(file)
+    server.guard.view = "masked"
+    path = f"/dicom-web/studies/{data_set.StudyInstanceUID}"
+    whole = server.request("GET", path, headers={"Accept": AS_STORED})
+    assert whole.status == 200
+    assert whole.headers["x-ribcage-view"] == "masked"
+    body = whole.body.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]
+    masked = pydicom.dcmread(io.BytesIO(body))
+    assert masked.PixelData == data_set.PixelData
+    assert masked.SOPInstanceUID == data_set.SOPInstanceUID
+    (item,) = json.loads(server.request("GET", path + "/metadata").body)
+    assert item["00280010"]["Value"] == [64]
+    assert item["00100010"]["Value"] == [{"Alphabetic": str(masked.PatientName)}]
+    for text in (body.decode("latin-1"), json.dumps(item, ensure_ascii=False)):
+        for identity in ("Wang", "4711", "王", "Chest", "20240102"):
+            assert identity not in text
+
+
+def test_a_class_without_masked_view_is_withheld_with_the_offer_of_a_step_up(server):
+    image, data_set = make_ct()
+    report, _ = make_ct(study=data_set.StudyInstanceUID, sop_class="1.2.840.10008.5.1.4.1.1.88.11")
+    alone, alone_set = make_ct(sop_class="1.2.840.10008.5.1.4.1.1.88.11")
+    assert server.store(image, report, alone).status == 200
+    server.guard.view = "masked"
+    for suffix in ("", "/metadata"):
+        partly = server.request("GET", f"/dicom-web/studies/{data_set.StudyInstanceUID}{suffix}")
+        assert partly.status == 206
+        assert partly.headers["warning"].startswith('299 ribcage "1 instances')
+        assert partly.headers["x-ribcage-step-up"] == "totp"
+        nothing = server.request("GET", f"/dicom-web/studies/{alone_set.StudyInstanceUID}{suffix}")
+        assert nothing.status == 403
+        assert nothing.headers["x-ribcage-step-up"] == "totp"
+    assert [each.instances for each in server.guard.of(DisclosureClosed)] == [1, 0, 1, 0]
