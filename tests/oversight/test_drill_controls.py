@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from oversight.drill_ground import make_stock, open_ground
 
+from oversight.drill_ground import make_stock, open_ground
 from ribcage.oversight.drill import scripts
 from ribcage.oversight.drill.procedures import PROCEDURES, Execution
 from ribcage.oversight.drill.promises import load_promises

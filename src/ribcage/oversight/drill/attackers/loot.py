@@ -20,7 +20,7 @@ from .search import Search, all_cells, sqlite_cells
 _MAX_CANDIDATES = 4096
 _MAX_OBJECTS = 3
 _MAX_SCAN = 64 << 20
-_PEM = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")
+_PEM = re.compile(rb"-----BEGIN (?!ENCRYPTED)(?:[A-Z]+ )?PRIVATE KEY-----(?!\r?\nProc-Type: 4,ENCRYPTED)")
 _HEX_KEY = re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
 _BASE64_KEY = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{43}=?(?![A-Za-z0-9+/_=-])")
 _PASSPHRASE = re.compile(rb"(?i)(?:pass(?:word|phrase)|secret|key)[\"']?\s*[:=]\s*[\"']?([^\s\"',;]{8,128})")
