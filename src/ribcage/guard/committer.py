@@ -10,6 +10,7 @@ Rules, in order:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -100,7 +101,8 @@ class Committer:
             while batch := self._gather():
                 self._commit(connection, batch)
                 for unit in batch:
-                    unit.loop.call_soon_threadsafe(unit.settle)
+                    with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody waits
+                        unit.loop.call_soon_threadsafe(unit.settle)
 
     def _gather(self) -> list[_Unit[Any]]:
         first = self._queue.get()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -72,7 +73,15 @@ class Core:
     blind: BlindIndex
     objects_root: str
     started_at: float
+    lock: int  # descriptor of the home's lock, held until `close`
     findings: list[str] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Commit what waits, close database and key store, give the home free. Call it once, at the end."""
+        self.committer.stop()
+        self.engine.dispose()
+        self.keyring.close()
+        os.close(self.lock)
 
     def actor(self, principal: Principal, *, operator: bool = False) -> Actor:
         """Verify who asks. Raises GuardRefused('not_authenticated').

@@ -10,6 +10,7 @@ ROOT/                     the certificate authority's root key, sealed apart: ta
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -134,11 +135,29 @@ def open_core(
 ) -> tuple[Core, FileKeyProvider]:
     """Open the home for one guard. Raises HomeError, WrongPassphrase, DatabaseError, LedgerError."""
     facts = read_facts(home)
-    _lock(home)
-    provider = FileKeyProvider.open(home / "keys" / "provider.json", passphrase)
-    keyring = Keyring.open(home / "keys" / "keystore.db", provider, facts.hospital)
-    engine = open_engine(home / "database" / "ribcage.db", keyring.service("database"))
-    migrate(engine)
+    with contextlib.ExitStack() as undo:
+        lock = _lock(home)
+        undo.callback(os.close, lock)
+        provider = FileKeyProvider.open(home / "keys" / "provider.json", passphrase)
+        keyring = Keyring.open(home / "keys" / "keystore.db", provider, facts.hospital)
+        undo.callback(keyring.close)
+        engine = open_engine(home / "database" / "ribcage.db", keyring.service("database"))
+        undo.callback(engine.dispose)
+        migrate(engine)
+        core = _core(home, facts, keyring, engine, limits, clock, lock)
+        undo.pop_all()
+    return core, provider
+
+
+def _core(
+    home: Path,
+    facts: HomeFacts,
+    keyring: Keyring,
+    engine: sa.Engine,
+    limits: GuardLimits,
+    clock: Callable[[], float],
+    lock: int,
+) -> Core:
     rows = MacRows(keyring.service("rowmac"))
     signer = CheckpointSigner(log_origin(facts.hospital), keyring.service("checkpoint"))
     log = AuditLog(engine, keyring.service("log"), signer)
@@ -146,7 +165,7 @@ def open_core(
     with engine.connect() as connection:
         query = sa.select(ledger_transaction).order_by(ledger_transaction.c.height)
         ledger.replay((int(r.height), int(r.block_time), bytes(r.raw)) for r in connection.execute(query))
-    core = Core(
+    return Core(
         limits=limits,
         clock=clock,
         hospital=facts.hospital,
@@ -163,8 +182,8 @@ def open_core(
         blind=BlindIndex(keyring.service("blind")),
         objects_root=str(home / "objects"),
         started_at=clock(),
+        lock=lock,
     )
-    return core, provider
 
 
 def read_facts(home: Path) -> HomeFacts:
@@ -191,8 +210,8 @@ def _write_facts(home: Path, facts: HomeFacts) -> None:
         os.fsync(file.fileno())
 
 
-def _lock(home: Path) -> None:
-    """One guard for one home; the lock ends with the process."""
+def _lock(home: Path) -> int:
+    """One guard for one home: a descriptor that holds the lock. Raises HomeError."""
     descriptor = os.open(home / "run" / "guard.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -201,6 +220,7 @@ def _lock(home: Path) -> None:
         raise HomeError(
             "another process has this home open: use the running server, or stop it first"
         ) from None
+    return descriptor
 
 
 def _institution(hospital: bytes) -> int:

@@ -6,6 +6,7 @@ Rules, in order:
    on this connection: HMAC-SHA256(operator key, nonce).
 3. Every handler is in `_table`; a request without one is refused (a test lists them).
 4. A fault inside a handler is 'unavailable' for the asker; only the fault's class reaches our own log.
+5. A call that has begun is finished, even when its connection is gone: memory and database stay the same.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from ribcage.guard.rights import Rights
 _log = logging.getLogger("ribcage.guard")
 _READ_BYTES = 256 * 1024
 _NONCE_BYTES = 32
+_FINISH_SECONDS = 5.0
 _SYSTEM = SystemActor("guard")
 
 Handler = Callable[["_Connection", Any], Awaitable[p.Response]]
@@ -74,6 +76,7 @@ class GuardServer:
         self._core = core
         self._provider = provider
         self._connections: set[_Connection] = set()
+        self._running: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._disclosures = Disclosures(core, self._push)
         self._rights = Rights(core, self._disclosures.rights_changed)
@@ -120,17 +123,14 @@ class GuardServer:
 
     async def _finish(self) -> None:
         core = self._core
-        for connection in self._connections:
-            if connection.running:
-                await asyncio.wait(connection.running, timeout=5)
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=_FINISH_SECONDS)
         event = ApplicationActivity(_SYSTEM, "stop", __version__)
         await core.committer.run(lambda tx: tx.append(core.entry(event)))
         await sign_checkpoint(core)
-        core.committer.stop()
         for connection in list(self._connections):
             connection.writer.close()
-        core.engine.dispose()
-        core.keyring.close()
+        core.close()
 
     async def _tick(self) -> None:
         while True:
@@ -158,8 +158,6 @@ class GuardServer:
             _log.warning("a connection ended: %s", type(failure).__name__)
         finally:
             self._connections.discard(connection)
-            for task in connection.running:
-                task.cancel()
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
@@ -169,8 +167,9 @@ class GuardServer:
                 while len(connection.running) >= self._core.limits.calls_in_flight:
                     await asyncio.wait(connection.running, return_when=asyncio.FIRST_COMPLETED)
                 task = asyncio.get_running_loop().create_task(self._answer(connection, call))
-                connection.running.add(task)
-                task.add_done_callback(connection.running.discard)
+                for running in (connection.running, self._running):
+                    running.add(task)
+                    task.add_done_callback(running.discard)
             with contextlib.suppress(ConnectionError):
                 await connection.writer.drain()
 
@@ -201,20 +200,14 @@ class GuardServer:
         async def ping(_: _Connection, __: p.Ping) -> p.Response:
             return p.Noted()
 
-        async def admit(c: _Connection, r: p.Admit) -> p.Response:
-            return await self._ingest.admit(self._actor(c, r.principal), r)
+        def with_principal(method: Callable[[Actor, Any], Awaitable[p.Response]]) -> Handler:
+            async def handler(connection: _Connection, request: Any) -> p.Response:
+                return await method(self._actor(connection, request.principal), request)
 
-        async def commit(c: _Connection, r: p.Commit) -> p.Response:
+            return handler
+
+        async def commit(_: _Connection, r: p.Commit) -> p.Response:
             return await self._ingest.commit(r)
-
-        async def ingest_closed(c: _Connection, r: p.IngestClosed) -> p.Response:
-            return await self._ingest.closed(self._actor(c, r.principal), r)
-
-        async def query(c: _Connection, r: p.Query) -> p.Response:
-            return await self._queries.answer(self._actor(c, r.principal), r)
-
-        async def disclose(c: _Connection, r: p.Disclose) -> p.Response:
-            return await self._disclosures.disclose(self._actor(c, r.principal), r)
 
         async def open_(c: _Connection, r: p.Open) -> p.Response:
             return self._disclosures.open(self._actor(c, r.principal), r)
@@ -241,11 +234,11 @@ class GuardServer:
             p.Ping: ping,
             p.CheckDevice: self._check_device,
             p.Refusal: self._refusal,
-            p.Admit: admit,
+            p.Admit: with_principal(self._ingest.admit),
             p.Commit: commit,
-            p.IngestClosed: ingest_closed,
-            p.Query: query,
-            p.Disclose: disclose,
+            p.IngestClosed: with_principal(self._ingest.closed),
+            p.Query: with_principal(self._queries.answer),
+            p.Disclose: with_principal(self._disclosures.disclose),
             p.Open: open_,
             p.DisclosureClosed: disclosure_closed,
             p.LogIn: log_in,
