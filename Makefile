@@ -52,4 +52,4 @@ artifact: setup
 lock:
 	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe \
 		--extra demo --output-file requirements/dev.txt pyproject.toml requirements/dev.in
-	@sed -i -e '/^#.*pip-compile/d' requirements/dev.txt
+	@sed -i '/^#/d' requirements/dev.txt
