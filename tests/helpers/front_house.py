@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import shutil
 import socket
 import ssl
@@ -61,8 +62,12 @@ class FrontHouse:
     pushed: list[object] = field(default_factory=list)
 
     async def device(self, name: str, ae: str, may: list[str]) -> ssl.SSLContext:
-        added = await self.house.admin.call(p.AddDevice(name=name, ae_titles=[ae], may=may), p.DeviceAdded)
-        return client_context(added.authority_pem, added.certificate_pem, added.private_key_pem)
+        """Register a leaf of a foreign authority (quick: its key is on a curve); the device's TLS context."""
+        leaf = authority.issue_client(elsewhere(), name, now=datetime.now(UTC), kind="ec")
+        own = authority.read_certificate(leaf.certificate_pem).pem
+        request = p.AddDevice(name=name, ae_titles=[ae], may=may, certificate_pem=own)
+        added = await self.house.admin.call(request, p.DeviceAdded)
+        return client_context(added.authority_pem, leaf.certificate_pem, leaf.private_key_pem)
 
     async def events(self) -> str:
         page = await self.house.admin.call(p.AuditPage(start=0, count=1000), p.AuditEntries)
@@ -138,12 +143,16 @@ def client_context(
     return context
 
 
+@functools.cache
+def elsewhere() -> authority.Issued:
+    """An authority that the house does not trust."""
+    now = datetime.now(UTC)
+    return authority.make_intermediate(authority.make_root("Elsewhere", now=now), "Elsewhere", now=now)
+
+
 def stranger(authority_pem: bytes) -> ssl.SSLContext:
     """A client with a sound certificate of an authority that the house has never seen."""
-    now = datetime.now(UTC)
-    root = authority.make_root("Elsewhere", now=now)
-    middle = authority.make_intermediate(root, "Elsewhere", now=now)
-    leaf = authority.issue_client(middle, "CT1", now=now)
+    leaf = authority.issue_client(elsewhere(), "CT1", now=datetime.now(UTC), kind="ec")
     return client_context(authority_pem, leaf.certificate_pem, leaf.private_key_pem)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import uvloop
 from helpers.front_house import (
     CT,
     EXPLICIT_LE,
+    QUICK,
     client_context,
     ct_slice,
     front_house,
@@ -21,7 +23,10 @@ from helpers.front_house import (
     stranger,
 )
 from helpers.raw_scu import AssociationFailed, RawAssociation, echo, store
+from ribcage.dicom.association_events import Aborted
+from ribcage.dicom.limits import UpperLayerLimits
 from ribcage.guard import protocol as p
+from ribcage.transfer.limits import FrontSettings
 from ribcage.usage.disclose import WayOut, open_disclosure
 from ribcage.usage.errors import DisclosureCut, DisclosureError
 
@@ -273,5 +278,84 @@ def test_stopped_front_finishes_and_ends_its_associations(template: Path, tmp_pa
             await asyncio.wait_for(house.running, 5)
             assert house.front.connections == 0
             open_one.close()
+
+    uvloop.run(main())
+
+
+def test_association_over_the_fronts_bound_of_bytes_is_aborted_and_others_go_on(
+    template: Path, tmp_path: Path
+) -> None:
+    small = FrontSettings(Path(), Path(), limits=replace(QUICK, max_buffered_bytes=1_000_000))
+
+    async def main() -> None:
+        async with front_house(template, tmp_path, small) as house:
+            context = await house.device("ct1", "CT1", ["store"])
+            uid, data = ct_slice(1, 1024)
+            with pytest.raises((AssociationFailed, OSError)):
+                await _store(house, context, uid, data)
+            await _noted(house, "limit")
+            assert await _store(house, context, *ct_slice(2, 64)) == 0
+            assert list(house.objects.list_files()) != []
+
+    uvloop.run(main())
+
+
+def test_more_associations_than_an_address_may_have_are_refused(template: Path, tmp_path: Path) -> None:
+    two = FrontSettings(Path(), Path(), limits=replace(QUICK, max_connections_per_address=2))
+
+    async def main() -> None:
+        async with front_house(template, tmp_path, two) as house:
+            context = await house.device("ct1", "CT1", ["store"])
+            proposals = [(CT, [EXPLICIT_LE])]
+            opened = [
+                await asyncio.to_thread(
+                    RawAssociation, house.address, proposals, ssl_context=context, calling="CT1"
+                )
+                for _ in range(2)
+            ]
+            with pytest.raises(AssociationFailed) as refused:
+                await asyncio.to_thread(echo, house.address, context, "CT1", "RIBCAGE")
+            assert refused.value.rejection is not None
+            assert refused.value.rejection.result == 2
+            for association in opened:
+                await asyncio.to_thread(association.release)
+            assert await asyncio.to_thread(echo, house.address, context, "CT1", "RIBCAGE") == 0
+
+    uvloop.run(main())
+
+
+def test_silent_association_is_aborted_after_the_idle_time(template: Path, tmp_path: Path) -> None:
+    quick = FrontSettings(Path(), Path(), limits=QUICK, upper_layer=UpperLayerLimits(idle_seconds=0.3))
+
+    async def main() -> None:
+        async with front_house(template, tmp_path, quick) as house:
+            context = await house.device("ct1", "CT1", ["store"])
+            association = await asyncio.to_thread(
+                RawAssociation, house.address, [(CT, [EXPLICIT_LE])], ssl_context=context, calling="CT1"
+            )
+            assert isinstance(await asyncio.to_thread(association.next_event), Aborted)
+            association.close()
+
+    uvloop.run(main())
+
+
+def test_guard_that_is_gone_means_no_association_and_no_success(template: Path, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with front_house(template, tmp_path) as house:
+            context = await house.device("ct1", "CT1", ["store"])
+            association = await asyncio.to_thread(
+                RawAssociation, house.address, [(CT, [EXPLICIT_LE])], ssl_context=context, calling="CT1"
+            )
+            await house.house.admin.call(p.Stop(), p.Noted)
+            async with asyncio.timeout(5):
+                while (house.objects._root.parent / "run" / "guard.sock").exists():
+                    await asyncio.sleep(0.02)
+            uid, data = ct_slice()
+            assert await asyncio.to_thread(association.store, CT, uid, data) == 0x0110
+            with pytest.raises(AssociationFailed) as refused:
+                await asyncio.to_thread(echo, house.address, context, "CT1", "RIBCAGE")
+            assert refused.value.rejection is not None
+            assert refused.value.rejection.result == 2
+            association.close()
 
     uvloop.run(main())

@@ -56,6 +56,7 @@ from ribcage.usage.errors import (
 from ribcage.usage.masking import PixelElementFilter
 
 _BATCH = 16  # instances per `Open`
+_NOT_ENTERED = "it was not entered with `async with`"
 Want = Literal["best", "masked", "full", "original"]
 
 
@@ -162,7 +163,7 @@ class Disclosure:
         self._positions = {ref.object_id: number for number, ref in enumerate(answer.instances)}
         self._keys: dict[bytes, OpenedObject] = {}
         self._lock = asyncio.Lock()
-        self._cut_because = ""
+        self._cut_because = _NOT_ENTERED
         self._was_cut = False
         self._unfinished = 0
         self._sent: set[bytes] = set()
@@ -179,6 +180,8 @@ class Disclosure:
         return self.answer.instances
 
     async def __aenter__(self) -> Disclosure:
+        if self._cut_because == _NOT_ENTERED:
+            self._cut_because = ""
         self._way._add(self)
         return self
 
@@ -187,6 +190,7 @@ class Disclosure:
     ) -> None:
         self._way._remove(self)
         self._keys.clear()
+        self.cut("closed")
         outcome: Literal["complete", "aborted", "cut"] = "complete"
         if self._was_cut:
             outcome = "cut"
