@@ -6,7 +6,9 @@ Rules, in order (DESIGN rule 5):
 3. A device gets the full view or nothing, and only with the matching right.
 4. A person gets `full` or `original` only while the second factor is fresh: 15 minutes sliding, a shift for a
    radiologist; otherwise `masked`.
-5. When the ledger cannot answer, the answer is no.
+5. Pixels that nobody has checked for burned-in text (all of them, so far) go out masked to the treating roles alone,
+   for treatment (DESIGN rule 7).
+6. When the ledger cannot answer, the answer is no.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from ribcage.ledger import calls
 from ribcage.ledger.client import Verdict
 from ribcage.ledger.errors import LedgerError
 
+TREATING_ROLES = frozenset({"clinician", "radiologist"})
 _ORDER: tuple[View, ...] = ("none", "masked", "full", "original")
 
 
@@ -66,7 +69,15 @@ def decide(core: Core, actor: Actor, study: HeldStudy, want: str, purpose: Purpo
         raise Denied("not_permitted", verdict.reason.name.lower().replace("_", "-"))
     highest = _ORDER[int(verdict.view)]
     view = _for_device(highest, want) if actor.device is not None else _for_person(core, actor, highest, want)
+    if view == "masked" and right == "retrieve":
+        _check_treating(actor, purpose)
     return Decision(view, verdict.grant_id, verdict.microseconds)
+
+
+def _check_treating(actor: Actor, purpose: Purpose) -> None:
+    roles = actor.visitor.roles if actor.visitor is not None else frozenset()
+    if not roles & TREATING_ROLES or purpose not in ("TREAT", "ETREAT"):
+        raise Denied("not_permitted", "pixels-not-checked-for-text")
 
 
 def _for_device(highest: View, want: str) -> View:
