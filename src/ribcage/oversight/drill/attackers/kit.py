@@ -148,9 +148,11 @@ def enter(brief: Brief, person: dict[str, str]) -> tuple[str, str]:
 
 
 def step_up(brief: Brief, cookie: tuple[str, str], code: str) -> int:
-    """Offer a one-time code; the HTTP status."""
+    """Offer a one-time code as a browser on the archive's own page would; the HTTP status."""
+    web = brief["web"]
+    origin = f"{'https' if web['tls'] else 'http'}://{web['host']}:{web['port']}"
+    headers = {"Content-Type": "application/json", "Origin": origin}
     told = json.dumps({"code": code}).encode()
-    headers = {"Content-Type": "application/json"}
     return ask(brief, "POST", "/api/step-up", body=told, headers=headers, cookie=cookie).status
 
 
