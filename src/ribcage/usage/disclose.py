@@ -225,6 +225,11 @@ class Disclosure:
         self._sent.add(ref.object_id)
         return stream
 
+    def count(self, octets: int) -> None:
+        """Count bytes of an answer made from a header, such as metadata. Raises DisclosureError when cut."""
+        self.check_alive()
+        self._octets += octets
+
     async def send(self, opened: OpenedObject, front: list[bytes]) -> AsyncIterator[bytes]:
         """Yield `front`, then the bulk stream as far as the view goes, counting. Raises DisclosureError."""
         self._unfinished += 1
