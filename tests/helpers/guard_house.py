@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import functools
 import hashlib
 import hmac
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
+from ribcage.crypto import authority
 from ribcage.crypto.provider import Argon2Parameters, operator_key
 from ribcage.crypto.sealing import Envelope, Stream, seal
 from ribcage.guard import protocol as p
@@ -34,6 +40,8 @@ class House:
     pushed: list[p.Response] = field(default_factory=list)
 
     async def device(self, name: str, ae: str, may: list[str], **more: object) -> p.Device:
+        if "csr_pem" not in more:
+            more.setdefault("certificate_pem", _leaf(name))
         added = await self.admin.call(p.AddDevice(name=name, ae_titles=[ae], may=may, **more), p.DeviceAdded)
         return p.Device(fingerprint=added.fingerprint, ae_title=ae, address="127.0.0.1")
 
@@ -139,9 +147,34 @@ async def running(home: Path, limits: GuardLimits | None = None) -> AsyncIterato
         await task
 
 
+@functools.cache
+def _template() -> Path:
+    """A new home, made once (slow: RSA keys)."""
+    folder = Path(tempfile.mkdtemp(prefix="ribcage-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    create_home(folder / "home", folder / "root", PASSPHRASE, PLAN)
+    return folder / "home"
+
+
+def new_home(folder: Path) -> Path:
+    """`folder/home`: a copy of one new home."""
+    return Path(shutil.copytree(_template(), folder / "home"))
+
+
+@functools.cache
+def _elsewhere() -> authority.Issued:
+    return authority.make_root("Elsewhere", now=datetime.now(UTC))
+
+
+def _leaf(name: str) -> bytes:
+    """A device's own certificate from another authority (quick: its key is on a curve)."""
+    leaf = authority.issue_client(_elsewhere(), name, now=datetime.now(UTC), kind="ec")
+    return authority.read_certificate(leaf.certificate_pem).pem
+
+
 @contextlib.asynccontextmanager
 async def new_house(folder: Path, limits: GuardLimits | None = None) -> AsyncIterator[House]:
     """A new home and its guard."""
-    create_home(folder / "home", folder / "root", PASSPHRASE, PLAN)
+    new_home(folder)
     async with running(folder / "home", limits) as house:
         yield house

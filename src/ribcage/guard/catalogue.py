@@ -95,6 +95,11 @@ def study_context(core: Core, patient_id: bytes, uid: str) -> bytes:
     return wraps.context(core.hospital, b"study", patient_id, uid)
 
 
+def parked_context(core: Core, object_id: bytes) -> bytes:
+    """Context of the key that a parked object has for itself."""
+    return wraps.context(core.hospital, b"parked", object_id)
+
+
 def hold(core: Core, connection: sa.Connection, uid: str) -> HeldStudy | None:
     """The study with its keys, or None. Raises GuardRefused('unavailable') for rows or keys that do not hold."""
     joined = sa.select(study, patient.c.key_id.label("patient_key_id"), patient.c.id_token).join(

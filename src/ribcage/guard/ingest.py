@@ -18,7 +18,6 @@ from pathlib import Path
 import msgspec
 import sqlalchemy as sa
 
-from ribcage.crypto import wraps
 from ribcage.crypto.columns import column_context, seal_column
 from ribcage.crypto.derive import object_key
 from ribcage.crypto.sealing import Algorithm, Stream
@@ -139,15 +138,14 @@ class Ingest:
         if catalogue.patient_token(self._core, request.attributes) != study.token:
             return "patient_mismatch"
         with self._core.engine.connect() as connection:
-            query = sa.select(series.c.study_pk).where(series.c.uid == request.attributes.series_instance_uid)
-            owner = connection.execute(query).scalar()
+            owner = self._series_owner(connection, request)
         return "series_mismatch" if owner is not None and owner != study.pk else ""
 
     def _open_admission(self, actor: Actor, request: Admit, study: HeldStudy, reason: str) -> _Admission:
         object_id, epoch, now = os.urandom(_ID_BYTES), self._core.keyring.epoch, self._core.clock()
         if not reason:
             return _Admission(actor, request, object_id, study.key_id, study.key, study, epoch, now, "", b"")
-        context = wraps.context(self._core.hospital, b"parked", object_id)
+        context = catalogue.parked_context(self._core, object_id)
         key_id, key = self._core.keyring.new_key("parked", context)
         return _Admission(actor, request, object_id, key_id, key, study, epoch, now, reason, context)
 
@@ -193,11 +191,9 @@ class Ingest:
         core, asked = self._core, admission.request
         if not admission.parked:
             held = self._held_hash(tx.connection, asked.attributes.sop_instance_uid)
-            if held is not None:
-                if held != asked.data_set_sha256:
-                    admission.parked = "hash_mismatch"
-                else:
-                    return Committed(log_index=self._log_index(tx, asked), parked=False)
+            if held == asked.data_set_sha256:
+                return Committed(log_index=self._log_index(tx, asked), parked=False, kept=False)
+            self._check_late(tx.connection, admission, held)
         index = tx.append(core.entry(self._event(admission, request)))
         row = self._object_row(admission, request, index)
         if admission.parked:
@@ -205,6 +201,22 @@ class Ingest:
         else:
             self._index(tx, admission, row)
         return Committed(log_index=index, parked=bool(admission.parked))
+
+    def _check_late(self, connection: sa.Connection, admission: _Admission, held: bytes | None) -> None:
+        """Another association was faster with what contradicts this: parked, though sealed under the study's key."""
+        owner = self._series_owner(connection, admission.request)
+        if held is not None:
+            admission.parked = "hash_mismatch"
+        elif owner is not None and owner != admission.study.pk:
+            admission.parked = "series_mismatch"
+        if admission.parked:
+            study = admission.study
+            admission.key_context = catalogue.study_context(self._core, study.patient_id, study.uid)
+
+    @staticmethod
+    def _series_owner(connection: sa.Connection, request: Admit) -> int | None:
+        query = sa.select(series.c.study_pk).where(series.c.uid == request.attributes.series_instance_uid)
+        return connection.execute(query).scalar()
 
     def _event(self, admission: _Admission, request: Commit) -> Event:
         asked = admission.request

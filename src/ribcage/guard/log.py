@@ -4,12 +4,15 @@ Rules, in order:
 1. A number is given to an entry inside the transaction that makes it durable.
 2. The tree advances only after that transaction has committed.
 3. Salt and body are sealed; the leaf data is public (`docs/formats.md`, log leaf).
-4. Tiles are a cache of the leaves: written one transaction late, rebuilt at the start.
+4. Tiles are a cache of the leaves: written one transaction late. At the start they must give the root that the
+   newest checkpoint signs; if not, they are made again from the leaves.
+5. What does not fit at the start is a finding, and the log goes on: `verify` must be able to name it.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,11 +21,12 @@ import sqlalchemy as sa
 from ribcage.crypto.columns import column_context, open_column, seal_column
 from ribcage.database.schema import checkpoint, log_leaf, log_tile
 from ribcage.evidence import merkle, tiles
-from ribcage.evidence.checkpoint import CheckpointSigner
-from ribcage.evidence.errors import TreeRange
+from ribcage.evidence.checkpoint import CheckpointSigner, verify_checkpoint
+from ribcage.evidence.errors import EvidenceError, TreeRange
 from ribcage.evidence.leaf import SALT_BYTES, make_leaf
 
 _RELOAD_ROWS = 50_000
+ABSENT_LEAF = bytes(32)  # stands where an entry is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,15 @@ class AuditLog:
     def __init__(self, engine: sa.Engine, key: bytes, signer: CheckpointSigner) -> None:
         self._key = key
         self._signer = signer
+        self._lock = threading.Lock()  # the committer advances while others prove
+        self._builder = tiles.TileBuilder()
         self._unwritten: list[tuple[int, int, bytes]] = []
+        self._rewrite = False
+        self.findings: list[str] = []
         with engine.connect() as connection:
-            self._builder = self._reload(connection)
             signed = connection.execute(sa.select(sa.func.max(checkpoint.c.size))).scalar()
-        self._signed_size = int(signed or 0)
+            self._signed_size = int(signed or 0)
+            self._load(connection)
 
     @property
     def size(self) -> int:
@@ -78,6 +86,8 @@ class AuditLog:
 
     def write_tiles(self, connection: sa.Connection) -> None:
         """Write tiles completed by earlier transactions, and the unfinished ones above them."""
+        if self._rewrite:
+            connection.execute(sa.delete(log_tile))
         if self._unwritten:
             above = [tile for tile in self._builder.partials() if tile[0] > 0]
             rows = [{"level": lv, "number": n, "hashes": h} for lv, n, h in [*self._unwritten, *above]]
@@ -85,10 +95,12 @@ class AuditLog:
 
     def advance(self, leaves: Iterable[bytes]) -> None:
         """Add committed leaf data to the tree; tiles written by that transaction are forgotten."""
-        self._unwritten.clear()
-        for data in leaves:
-            self._builder.append(merkle.leaf_hash(data))
-        self._unwritten.extend(self._builder.take_full())
+        with self._lock:
+            self._rewrite = False
+            self._unwritten.clear()
+            for data in leaves:
+                self._builder.append(merkle.leaf_hash(data))
+            self._unwritten.extend(self._builder.take_full())
 
     @property
     def verifier_key(self) -> str:
@@ -109,37 +121,71 @@ class AuditLog:
 
     def _tile_reader(self, connection: sa.Connection) -> tiles.ReadTile:
         def read(level: int, number: int, width: int) -> bytes:
-            query = sa.select(log_tile.c.hashes).where(log_tile.c.level == level, log_tile.c.number == number)
-            stored = connection.execute(query).scalar()
-            if stored is None or len(stored) < 32 * width:
-                stored = self._edge(level, number)
-            return bytes(stored)[: 32 * width]
+            hashes = self._edge(
+                level, number
+            )  # first: a commit moves tiles from memory to the file, never back
+            if hashes is None:
+                at = (log_tile.c.level == level, log_tile.c.number == number)
+                hashes = connection.execute(sa.select(log_tile.c.hashes).where(*at)).scalar()
+            if hashes is None or len(hashes) < merkle.HASH_BYTES * width:
+                raise TreeRange(f"tile {level}/{number} is not there: run `ribcage verify`")
+            return bytes(hashes)[: merkle.HASH_BYTES * width]
 
         return read
 
-    def _edge(self, level: int, number: int) -> bytes:
-        for at, n, hashes in [*self._unwritten, *self._builder.partials()]:
-            if (at, n) == (level, number):
-                return hashes
-        raise TreeRange(f"tile {level}/{number} is not there: run `ribcage verify`")
+    def _edge(self, level: int, number: int) -> bytes | None:
+        with self._lock:
+            for at, n, hashes in [*self._unwritten, *self._builder.partials()]:
+                if (at, n) == (level, number):
+                    return hashes
+        return None
 
-    def _reload(self, connection: sa.Connection) -> tiles.TileBuilder:
-        full = connection.execute(
-            sa.select(sa.func.count()).select_from(log_tile).where(log_tile.c.level == 0)
-        ).scalar_one()
+    # --- at the start -----------------------------------------------------------------------------------
 
-        def read(level: int, number: int, width: int) -> bytes:
-            query = sa.select(log_tile.c.hashes).where(log_tile.c.level == level, log_tile.c.number == number)
-            return bytes(connection.execute(query).scalar_one())[: 32 * width]
+    def _load(self, connection: sa.Connection) -> None:
+        try:
+            self._resume(connection)
+            self._check_head(connection)
+        except EvidenceError:
+            self._rewrite, self._unwritten = True, []
+            self._builder = tiles.TileBuilder()
+            self._append_stored(connection)
+            try:
+                self._check_head(connection)
+            except EvidenceError:
+                self.findings.append(
+                    "the log is not the one its newest checkpoint signs: run `ribcage verify`"
+                )
+            else:
+                self.findings.append("the log's tiles were changed: made again from its entries")
 
-        builder = tiles.TileBuilder.resume(read, full * tiles.TILE_WIDTH)
+    def _resume(self, connection: sa.Connection) -> None:
+        """Stored tiles, then the leaves after them. Raises TreeRange where a tile is missing."""
+        level_0 = sa.select(sa.func.count()).select_from(log_tile).where(log_tile.c.level == 0)
+        full = connection.execute(level_0).scalar_one()
+        self._builder = tiles.TileBuilder.resume(self._tile_reader(connection), full * tiles.TILE_WIDTH)
+        self._append_stored(connection)
+
+    def _append_stored(self, connection: sa.Connection) -> None:
+        """Leaves from the builder's size on; a missing one leaves its place empty (rule 5)."""
         rows = connection.execute(
-            sa.select(log_leaf.c.leaf_data)
-            .where(log_leaf.c.number >= builder.size)
+            sa.select(log_leaf.c.number, log_leaf.c.leaf_data)
+            .where(log_leaf.c.number >= self._builder.size)
             .order_by(log_leaf.c.number)
         )
         for batch in rows.partitions(_RELOAD_ROWS):
-            for (data,) in batch:
-                builder.append(merkle.leaf_hash(data))
-        self._unwritten.extend(builder.take_full())
-        return builder
+            for number, data in batch:
+                while self._builder.size < number:
+                    self._builder.append(merkle.leaf_hash(ABSENT_LEAF))
+                self._builder.append(merkle.leaf_hash(data))
+        self._unwritten.extend(self._builder.take_full())
+
+    def _check_head(self, connection: sa.Connection) -> None:
+        """The newest checkpoint signs this tree. Raises EvidenceError."""
+        if not self._signed_size:
+            return
+        query = sa.select(checkpoint.c.note).where(checkpoint.c.size == self._signed_size)
+        head = verify_checkpoint(bytes(connection.execute(query).scalar_one()), self.verifier_key)
+        nodes = tiles.tile_nodes(self._tile_reader(connection), head.size)
+        if head.size > self.size or merkle.tree_root(nodes, head.size) != head.root:
+            raise TreeRange("the stored tree is not the signed one")

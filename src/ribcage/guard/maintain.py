@@ -22,6 +22,7 @@ from ribcage.database.schema import (
     instance,
     ledger_transaction,
     log_leaf,
+    log_tile,
     parked,
     patient,
     person,
@@ -31,15 +32,18 @@ from ribcage.database.schema import (
 from ribcage.evidence import merkle
 from ribcage.evidence.audit_event import Maintenance
 from ribcage.evidence.checkpoint import verify_checkpoint
-from ribcage.evidence.entry import parse
+from ribcage.evidence.entry import Json, parse
 from ribcage.evidence.errors import EvidenceError
 from ribcage.evidence.leaf import make_leaf
+from ribcage.evidence.tiles import TileBuilder
 from ribcage.guard import catalogue
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.log import ABSENT_LEAF
 from ribcage.guard.protocol import Difference, VerifyAnswer, VerifyRequest
 from ribcage.ledger.errors import JournalError
 
+_TRIES = 3
 _MAC_TABLES = (person, factor, session, device, patient, study)
 
 
@@ -69,41 +73,44 @@ class Upkeep:
     # --- the log ----------------------------------------------------------------------------------------
 
     def _log(self, connection: sa.Connection) -> VerifyAnswer:
-        core, differences = self._core, list[Difference]()
+        differences, size = list[Difference](), self._core.log.size
         notes = {int(r.size): bytes(r.note) for r in connection.execute(sa.select(checkpoint))}
-        tree, expected, checked = merkle.CompactRange(), 0, 0
+        stored = {
+            (int(r.level), int(r.number)): bytes(r.hashes) for r in connection.execute(sa.select(log_tile))
+        }
+        tree, checked, promised = TileBuilder(), 0, set[int]()
         rows = connection.execute(sa.select(log_leaf).order_by(log_leaf.c.number)).mappings()
         for row in rows:
             number = int(row["number"])
-            while expected < number:
-                differences.append(Difference("log", f"entry {expected}", "an entry", "nothing"))
-                tree.append(merkle.leaf_hash(bytes(32)))
-                expected += 1
-            differences += self._leaf(number, bytes(row["leaf_data"]), bytes(row["sealed"]))
+            while tree.size < number:
+                differences.append(Difference("log", f"entry {tree.size}", "an entry", "nothing"))
+                tree.append(merkle.leaf_hash(ABSENT_LEAF))
+            differences += self._leaf(number, bytes(row["leaf_data"]), bytes(row["sealed"]), promised)
             tree.append(merkle.leaf_hash(bytes(row["leaf_data"])))
-            expected, checked = number + 1, checked + 1
-            if expected in notes:
-                differences += self._head(notes.pop(expected), expected, tree.root())
-        for size in sorted(notes):
-            differences.append(
-                Difference("log", f"checkpoint {size}", f"{size} entries", f"{expected} entries")
-            )
-        if core.log.size > expected:
-            differences.append(
-                Difference("log", "tail", f"{core.log.size} entries in memory", f"{expected} stored")
-            )
+            checked += 1
+            if tree.size in notes:
+                differences += self._head(notes.pop(tree.size), tree.size, tree.root())
+        for signed in sorted(notes):
+            found = f"{tree.size} entries"
+            differences.append(Difference("log", f"checkpoint {signed}", f"{signed} entries", found))
+        if size > tree.size:
+            differences.append(Difference("log", "tail", f"{size} entries in memory", f"{tree.size} stored"))
+        differences += _tiles(tree, stored)
+        differences += _rows_of(connection, promised)
         return VerifyAnswer(cursor=-1, checked=checked, differences=differences, locations=[])
 
-    def _leaf(self, number: int, data: bytes, sealed: bytes) -> Iterator[Difference]:
+    def _leaf(self, number: int, data: bytes, sealed: bytes, promised: set[int]) -> Iterator[Difference]:
         try:
             salt, body = self._core.log.open(number, sealed)
-            parse(body)
+            entry = parse(body)
             computed = make_leaf(body, salt)[0]
         except (CryptoError, EvidenceError) as failure:
             yield Difference("log", f"entry {number}", "a sealed entry", type(failure).__name__)
             return
         if computed != data:
             yield Difference("log", f"entry {number}", computed.hex()[:16], data.hex()[:16])
+        if _kind(entry) in ("instance-stored", "instance-parked"):
+            promised.add(number)
 
     def _head(self, note: bytes, size: int, root: bytes) -> Iterator[Difference]:
         try:
@@ -117,18 +124,23 @@ class Upkeep:
     # --- ledger and rows --------------------------------------------------------------------------------
 
     def _ledger(self, connection: sa.Connection) -> VerifyAnswer:
-        core, differences = self._core, list[Difference]()
+        differences, ledger = list[Difference](), self._core.ledger
         query = sa.select(ledger_transaction).order_by(ledger_transaction.c.height)
-        rows = [(int(r.height), int(r.block_time), bytes(r.raw)) for r in connection.execute(query)]
-        try:
-            height, head = core.check_journal(rows)
-            if (height, head) != (core.ledger.height, core.ledger.head):
-                found = f"height {height}"
-                differences.append(Difference("ledger", "head", f"height {core.ledger.height}", found))
-        except JournalError as failure:
-            differences.append(
-                Difference("ledger", f"height {failure.height}", "a valid transaction", "a broken row")
-            )
+        for _ in range(_TRIES):  # a change may be durable and not yet applied, or the other way round
+            before = (ledger.height, ledger.head)
+            rows = [(int(r.height), int(r.block_time), bytes(r.raw)) for r in connection.execute(query)]
+            try:
+                stored = self._core.check_journal(rows)
+            except JournalError as failure:
+                differences.append(
+                    Difference("ledger", f"height {failure.height}", "a valid transaction", "a broken row")
+                )
+                break
+            if stored in (before, (ledger.height, ledger.head)):
+                break
+        else:
+            found = f"height {stored[0]}"
+            differences.append(Difference("ledger", "head", f"height {ledger.height}", found))
         return VerifyAnswer(cursor=-1, checked=len(rows), differences=differences, locations=[])
 
     def _rows(self, connection: sa.Connection) -> VerifyAnswer:
@@ -193,7 +205,9 @@ class Upkeep:
 
     def _key_of(self, connection: sa.Connection, table: sa.Table, row: sa.RowMapping) -> bytes:
         if table is parked:
-            return self._core.keyring.key(bytes(row["key_id"]), "parked", bytes(row["key_context"]))
+            context = bytes(row["key_context"])  # of its own key, or of the study's when it was late
+            own = context == catalogue.parked_context(self._core, bytes(row["object_id"]))
+            return self._core.keyring.key(bytes(row["key_id"]), "parked" if own else "study", context)
         uid = connection.execute(sa.select(study.c.uid).where(study.c.pk == row["study_pk"])).scalar_one()
         held = catalogue.hold(self._core, connection, str(uid))
         if held is None or held.key_id != bytes(row["key_id"]):
@@ -229,6 +243,31 @@ class Upkeep:
         return Sealed(
             lambda offset, length: _pread(descriptor, length, start + offset), size, opened, envelope
         )
+
+
+def _kind(entry: Json) -> str:
+    """The kind of a parsed entry (`docs/formats.md` 5.2): compact leaves name it, AuditEvents code it."""
+    subtype = entry.get("subtype")
+    if isinstance(subtype, list) and subtype and isinstance(subtype[0], dict):
+        return str(subtype[0].get("code", ""))
+    return str(entry.get("kind", ""))
+
+
+def _tiles(tree: TileBuilder, stored: dict[tuple[int, int], bytes]) -> Iterator[Difference]:
+    """Stored tiles are the leaves' own: a proof is made from them."""
+    computed = {(level, number): hashes for level, number, hashes in [*tree.take_full(), *tree.partials()]}
+    for (level, number), hashes in sorted(stored.items()):
+        if not computed.get((level, number), b"").startswith(hashes):
+            where = f"tile {level}/{number}"
+            yield Difference("log", where, "hashes of its entries", hashlib.sha256(hashes).hexdigest()[:16])
+
+
+def _rows_of(connection: sa.Connection, promised: set[int]) -> Iterator[Difference]:
+    """Every entry of a stored or parked instance has its row."""
+    for table in (instance, parked):
+        promised -= {int(number) for (number,) in connection.execute(sa.select(table.c.log_index))}
+    for number in sorted(promised):
+        yield Difference("rows", f"log entry {number}", "the row of a stored instance", "nothing")
 
 
 def _pread(descriptor: int, length: int, offset: int) -> bytes:

@@ -141,10 +141,14 @@ class Commit(_Body, frozen=True):
 
 
 class Committed(_Body, frozen=True):
-    """Durable. `parked` means: held apart as a conflict; the peer is answered as if it were new."""
+    """Durable. `parked` means: held apart as a conflict; the peer is answered as if it were new.
+
+    `kept` False: another sender committed the same instance meanwhile; the file of this one is not needed.
+    """
 
     log_index: int
     parked: bool
+    kept: bool = True
 
 
 class IngestClosed(_Body, frozen=True):
