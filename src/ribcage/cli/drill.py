@@ -84,7 +84,7 @@ class Ground:
         self.studies = [StudyRef(one.study_uid, one.series_uid, one.instance_uid) for one in studies]
         self.store_all([one.file for one in studies])
         self.grant("doctor", self.studies[0].study_uid)
-        self._seeds(studies)
+        self.write_seeds(studies)
 
     # --- what an archive under drill offers (`Target`) --------------------------------------------------
 
@@ -246,7 +246,7 @@ class Ground:
         holdings = {"dicom": vars(self.dicom), "web": vars(self.web)}
         return {**holdings, "ca": str(self.folder / "devices" / "ca.crt")}
 
-    def _seeds(self, studies: Sequence[Study]) -> None:
+    def write_seeds(self, studies: Sequence[Study]) -> None:
         """Identities at stake, a file nobody has stored yet, and a pair of a foreign authority."""
         fresh = make_study(SEED, STUDIES + 1)
         (self.folder / "fresh.dcm").write_bytes(fresh.file)

@@ -1,0 +1,176 @@
+"""`ribcage demo`: the story of `oversight.story` on a throw-away home; afterwards the server stays up."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ribcage.cli.drill import SEED, STUDIES, Ground, write_foreign_pair
+from ribcage.cli.errors import UsageError
+from ribcage.guard import protocol as p
+from ribcage.oversight.drill.attackers import dicom, kit
+from ribcage.oversight.drill.attackers.replayed_code import totp
+from ribcage.oversight.drill.attackers.search import Search
+from ribcage.oversight.drill.attackers.wire_tap import Relay
+from ribcage.oversight.drill.runner import AttackReport, run_drill
+from ribcage.oversight.drill.target import Cookie, StudyRef, Target
+from ribcage.oversight.drill.twin import KNOWN_AE, Stock, running_twins
+from ribcage.oversight.story import Leak, Shown, Teller, tell
+from ribcage.oversight.studies import Study, StudyError, film_identity, generate, load_film, seed_film
+
+_TWIN_STUDIES = 20
+_VIEW_HEADER = "x-ribcage-view"
+
+
+class DemoStage:
+    """The stage: a `Ground` whose first study becomes the film, and the twins beside it."""
+
+    def __init__(
+        self, ground: Ground, film: Study, others: Sequence[Study], twins: dict[str, Target]
+    ) -> None:
+        self._ground = ground
+        self._film = film
+        self._others = others
+        self._twins = twins
+        self._cookie: Cookie | None = None
+        self._grant_id = -1
+        identity = film.identity
+        self._words = {
+            identity.latin_name: f"name {identity.latin_name.replace('^', ' ')} {identity.chinese_name}",
+            identity.id_number: f"ID number {identity.id_number}",
+            identity.patient_id: f"patient ID {identity.patient_id}",
+            identity.latitude: f"GPS {identity.latitude} N {identity.longitude} E",
+        }
+
+    def leak(self) -> Leak:
+        """C-FIND by whoever knows the AE title, and a relay before the open archive's port."""
+        twin = self._twins["archive"]
+        brief = twin.holdings().brief()
+        file = dicom.split_file(self._film.file)
+        relay = Relay((brief["dicom"]["host"], brief["dicom"]["port"]))
+        try:
+            tapped = {**brief, "dicom": {**brief["dicom"], "port": relay.port}}
+            sender = dicom.open_association(tapped, KNOWN_AE, [(file.sop_class, file.syntax)])
+            sender.store(file)
+            sender.release()
+        finally:
+            relay.close()
+        stranger = dicom.open_association(brief, KNOWN_AE, [(dicom.STUDY_ROOT_FIND, dicom.EXPLICIT_LE)])
+        answers = b"\n".join(stranger.find(dicom.everybody()))
+        stranger.release()
+        copied = b"\n".join(bytes(copy) for copy in relay.copies)
+        return Leak(twin.name, self._read(answers), self._read(copied))
+
+    def store_film(self) -> float:
+        """Store, and make the film the study at stake."""
+        started = time.perf_counter()
+        self._ground.store_all([self._film.file])
+        milliseconds = (time.perf_counter() - started) * 1000
+        self._ground.studies.insert(
+            0, StudyRef(self._film.study_uid, self._film.series_uid, self._film.instance_uid)
+        )
+        self._ground.grant("doctor", self._film.study_uid)
+        return milliseconds
+
+    def store_others(self) -> tuple[int, float]:
+        """The generated studies, on one association."""
+        started = time.perf_counter()
+        self._ground.store_all([one.file for one in self._others])
+        self._ground.write_seeds([self._film, *self._others])
+        return len(self._others), time.perf_counter() - started
+
+    def show(self) -> Shown:
+        """WADO-RS of the film in the visitor's session."""
+        if self._cookie is None:
+            self._cookie = self._ground.log_in("visitor")
+        started = time.perf_counter()
+        answer = kit.fetch_study(self._brief(), (self._cookie.name, self._cookie.value))
+        milliseconds = (time.perf_counter() - started) * 1000
+        search = Search([self._film.identity.needles()])
+        search.feed(answer.body)
+        view = answer.headers.get(_VIEW_HEADER, "none")
+        return Shown(answer.status, view, bool(search.found), b"DICM" in answer.body, milliseconds)
+
+    def grant(self) -> float:
+        """For the visitor."""
+        started = time.perf_counter()
+        self._grant_id = self._ground.grant("visitor", self._film.study_uid)
+        return (time.perf_counter() - started) * 1000
+
+    def step_up(self) -> None:
+        """With the visitor's code of this half minute. Raises UsageError when it is refused."""
+        if self._cookie is None:
+            self._cookie = self._ground.log_in("visitor")
+        code = totp(self._ground.people["visitor"].totp_secret, int(time.time() // 30))
+        status = kit.step_up(self._brief(), (self._cookie.name, self._cookie.value), code)
+        if status >= 300:
+            raise UsageError(f"the second factor was refused (HTTP {status})", "is the clock right?")
+
+    def revoke(self) -> float:
+        """The visitor's grant."""
+        started = time.perf_counter()
+        self._ground.ask(p.RevokeGrant(grant_id=self._grant_id), p.Noted)
+        return (time.perf_counter() - started) * 1000
+
+    def attack(self, names: Sequence[str]) -> tuple[AttackReport, ...]:
+        """The drill, these attacks only."""
+        return run_drill(self._ground, self._twins, only=names, progress=_progress).attacks
+
+    def invitation(self) -> Sequence[str]:
+        """Where to look; the password belongs to a home that is gone when the demonstration ends."""
+        ground, doctor = self._ground, self._ground.people["doctor"]
+        return (
+            f"https://{ground.web.host}:{ground.web.port}/login   (certificate of the throw-away authority)",
+            f"user {doctor.username}   password {doctor.password}   second factor {doctor.totp_secret}",
+            f"DICOM TLS {ground.dicom.host}:{ground.dicom.port}, called AE {ground.dicom.called_ae}",
+            f"authority and the modality's certificate: {ground.folder / 'devices'}",
+        )
+
+    def _brief(self) -> dict[str, Any]:
+        return self._ground.holdings().brief("study")
+
+    def _read(self, data: bytes) -> tuple[str, ...]:
+        return tuple(words for needle, words in self._words.items() if needle.encode() in data)
+
+
+def run(*, check: bool) -> int:
+    """Tell the story; with `check` exit 0 or 1, else stay up until Ctrl-C. Raises UsageError."""
+    try:
+        film = seed_film(load_film(), film_identity(SEED))
+    except StudyError as missing:
+        raise UsageError(str(missing)) from missing
+    _progress(f"making a throw-away home and {STUDIES} small studies 正在准备")
+    others = list(generate(SEED, STUDIES))
+    teller = Teller()
+    with tempfile.TemporaryDirectory(prefix="ribcage-demo-") as folder, contextlib.ExitStack() as stack:
+        ground = Ground(Path(folder), others[:2])
+        stack.callback(ground.stop)
+        ground.write_seeds([film, *others])
+        server = write_foreign_pair(Path(folder), "twin")
+        stock = Stock([film, *others[:_TWIN_STUDIES]], ground.holdings(), server)
+        twins: dict[str, Target] = dict(stack.enter_context(running_twins(stock)))
+        stage = DemoStage(ground, film, others[2:], twins)
+        holds = tell(stage, teller)
+        for failure in teller.failures:
+            _progress(f"NOT as it should be: {failure}")
+        if not check:
+            _stay(stage, teller)
+    return 0 if holds else 1
+
+
+def _stay(stage: DemoStage, teller: Teller) -> None:
+    teller.act("The server stays up; Ctrl-C ends it and removes everything", "服务器保持运行，按 Ctrl-C 结束")
+    for line in stage.invitation():
+        teller.line(f"  {line}")
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
