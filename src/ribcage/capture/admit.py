@@ -5,8 +5,9 @@ Rules, in order (DESIGN rules 1, 2, 6):
 2. Ask the guard for a sealing key (`Admit`). Held already: acknowledge, write nothing.
 3. Seal and write; file and directory entry are on disk before the next step.
 4. `Commit`: index row and audit entry are durable when the guard answers. Only then does the caller acknowledge.
-5. When the guard refuses the commit, the file is removed. When it does not answer, nobody knows whether it
-   committed: the file stays, the peer is told "not stored" and sends again; an unused file is found as a stray.
+5. When the guard refuses the commit, or kept a twin of this instance, the file is removed. When it does not
+   answer, nobody knows whether it committed: the file stays, the peer is told "not stored" and sends again; an
+   unused file is found as a stray.
 """
 
 from __future__ import annotations
@@ -128,7 +129,10 @@ async def _keep(way: WayIn, admitted: Admitted, arrival: Arrival, inspected: Ins
         file_sha256=inspected.file_sha256,
     )
     try:
-        return await way.guard.call(commit, Committed)
+        committed = await way.guard.call(commit, Committed)
     except GuardRefused:
         await asyncio.to_thread(way.objects.remove_uncommitted, stored.location)
         raise
+    if not committed.kept:
+        await asyncio.to_thread(way.objects.remove_uncommitted, stored.location)
+    return committed
