@@ -242,6 +242,9 @@ def test_what_shows_the_picture_survives(transfer_syntax: str) -> None:
         pytest.param(0x00200052, b"UI", b"ZHANGWEI", id="name as a UID"),
         pytest.param(0x00200052, b"UI", b"1.2\0ZHANGWEI", id="name behind a UID"),
         pytest.param(0x00281201, b"OW", b"ZHANGWEI" * 20_000, id="a document as a palette"),
+        pytest.param(0x00281201, b"UT", b"ZHANGWEI", id="a palette under a text VR"),
+        pytest.param(0x00281201, b"OB", b"ZHANGWEI", id="a palette under another binary VR"),
+        pytest.param(0x00280009, b"LT", b"ZHANGWEI", id="a pointer under a text VR"),
         pytest.param(0x00100040, b"CS", b"ZHANGWEI", id="name as a sex"),
         pytest.param(0x00080000, b"UL", b"\x04\0\0\0", id="group length"),
         pytest.param(0x00290010, b"LO", b"ZHANGWEI", id="private"),
@@ -282,7 +285,11 @@ def test_elements_behind_the_pixels_do_not_return(transfer_syntax: str) -> None:
     ds.DataSetTrailingPadding = b"ZHANGWEI"
     ds.DigitalSignaturesSequence = sequence(item(Signature=b"ZHANGWEI"))
     raw = encode(ds, transfer_syntax)
-    assert b"ZHANGWEI" not in bytes(mask(raw, transfer_syntax))
+    whole = bytes(mask(raw + b"\0" * 32, transfer_syntax))
+    assert b"ZHANGWEI" not in whole
+    assert whole == bytes(
+        mask(header_of(raw, transfer_syntax), transfer_syntax)
+    )  # nor do the pixels themselves
     deflated = encode(ds, DEFLATED)
     back = mask(deflated, DEFLATED)
     assert b"ZHANGWEI" not in plain(back)
