@@ -120,7 +120,7 @@ class DemoStage:
 
     def attack(self, names: Sequence[str]) -> tuple[AttackReport, ...]:
         """The drill, these attacks only."""
-        return run_drill(self._ground, self._twins, only=names, progress=_progress).attacks
+        return run_drill(self._ground, self._twins, only=names, progress=_attempts).attacks
 
     def invitation(self) -> Sequence[str]:
         """Where to look; the password belongs to a home that is gone when the demonstration ends."""
@@ -174,3 +174,9 @@ def _stay(stage: DemoStage, teller: Teller) -> None:
 
 def _progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _attempts(line: str) -> None:
+    """What is being tried; what came of it stands in the story."""
+    if line.startswith("["):
+        _progress(line)

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import urllib.parse
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,6 +52,7 @@ from ribcage.storage.verify import verify_home
 SEED = 2025
 STUDIES = 1000
 _TWIN_STUDIES = 20
+_ASSOCIATIONS = 4
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _COST = Argon2Parameters(memory_kib=64 * 1024, iterations=1, lanes=2)  # the passphrase is 256 random bits
@@ -228,7 +230,13 @@ class Ground:
         return Cookie(*found)
 
     def store_all(self, files: Sequence[bytes]) -> None:
-        """C-STORE over mutual TLS on one association. Raises TargetDown when one is not acknowledged."""
+        """C-STORE over mutual TLS on up to four associations. Raises TargetDown when one is not acknowledged."""
+        shares = [files[start::_ASSOCIATIONS] for start in range(min(_ASSOCIATIONS, len(files)))]
+        with ThreadPoolExecutor(_ASSOCIATIONS) as pool:
+            for _ in pool.map(self._store, shares):
+                pass
+
+    def _store(self, files: Sequence[bytes]) -> None:
         parts = [dicom.split_file(file) for file in files]
         contexts = sorted({(part.sop_class, part.syntax) for part in parts})
         device = {"certificate": self.device.certificate, "key": self.device.key}

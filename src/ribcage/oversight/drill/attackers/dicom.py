@@ -119,6 +119,7 @@ class Association:
         if kind != 0x02:
             raise GaveUp(f"association answered by PDU type {kind}")
         self._accepted = dict(_accepted(body))
+        self._chunk = min(_MAX_PDU, _maximum(body) or _MAX_PDU) - 6
 
     def echo(self) -> int:
         """C-ECHO (PS3.7 9.1.5); the status."""
@@ -166,7 +167,7 @@ class Association:
         if kind != 0x0030:
             fields.append((0x0700, struct.pack("<H", 0)))
         self._stream.sendall(pdu(0x04, _pdv(number, 3, command(fields))))
-        chunk = _MAX_PDU - 12
+        chunk = self._chunk
         for start in range(0, len(data), chunk):
             last = 2 if start + chunk >= len(data) else 0
             self._stream.sendall(pdu(0x04, _pdv(number, last, data[start : start + chunk])))
@@ -268,6 +269,17 @@ def _accepted(body: bytes) -> Iterator[tuple[int, bool]]:
         if kind == 0x21 and body[place + 6] == 0:
             yield body[place + 4], True
         place += 4 + length
+
+
+def _maximum(body: bytes) -> int:
+    """The peer's Maximum Length (PS3.8 D.1), 0 when it has none."""
+    place = 68
+    while place + 4 <= len(body):
+        kind, length = struct.unpack_from(">BxH", body, place)
+        if kind == 0x50 and body[place + 4] == 0x51:
+            return int(struct.unpack_from(">I", body, place + 8)[0])
+        place += 4 + length
+    return 0
 
 
 def _status(fields: dict[int, bytes]) -> int:

@@ -63,7 +63,9 @@ def run(attack: Callable[[Brief], Result]) -> None:
         result = attack(brief)
     except (NotArmed, ConnectionRefusedError) as failure:
         result, broken = Result(False, f"not armed: {plain(failure)}"), True
-    except (GaveUp, OSError, EOFError, http.client.HTTPException) as failure:
+    except GaveUp as failure:
+        result = Result(False, plain(failure))
+    except (OSError, EOFError, http.client.HTTPException) as failure:
         result = Result(False, f"{type(failure).__name__}: {plain(failure)}")
     print(json.dumps({"succeeded": result.succeeded, "evidence": result.evidence, "broken": broken}))
 

@@ -17,8 +17,8 @@ from typing import Any
 from . import aes
 from .search import Search, all_cells, sqlite_cells
 
-_MAX_CANDIDATES = 4096
-_MAX_OBJECTS = 3
+_MAX_CANDIDATES = 8192
+_MAX_OBJECTS = 2
 _MAX_SCAN = 64 << 20
 _PEM = re.compile(rb"-----BEGIN (?!ENCRYPTED)(?:[A-Z]+ )?PRIVATE KEY-----(?!\r?\nProc-Type: 4,ENCRYPTED)")
 _HEX_KEY = re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
