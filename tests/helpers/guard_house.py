@@ -10,17 +10,21 @@ import hashlib
 import hmac
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from ribcage.crypto import authority
-from ribcage.crypto.provider import Argon2Parameters, operator_key
+from ribcage.crypto.provider import Argon2Parameters, FileKeyProvider, operator_key
 from ribcage.crypto.sealing import Envelope, Stream, seal
+from ribcage.database.engine import open_engine
 from ribcage.guard import protocol as p
 from ribcage.guard.client import GuardClient
-from ribcage.guard.home import HomePlan, create_home, open_core
+from ribcage.guard.home import HomePlan, create_home, open_core, read_facts
+from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
 from ribcage.guard.server import GuardServer
 
@@ -178,3 +182,23 @@ async def new_house(folder: Path, limits: GuardLimits | None = None) -> AsyncIte
     new_home(folder)
     async with running(folder / "home", limits) as house:
         yield house
+
+
+def at_database(home: Path, work: Callable[[sa.Connection], None]) -> None:
+    """What somebody with the database's key does while the guard is down."""
+    provider = FileKeyProvider.open(home / "keys" / "provider.json", PASSPHRASE)
+    keyring = Keyring.open(home / "keys" / "keystore.db", provider, read_facts(home).hospital)
+    engine = open_engine(home / "database" / "ribcage.db", keyring.service("database"))
+    keyring.close()
+    with engine.begin() as connection:
+        work(connection)
+    engine.dispose()
+
+
+def edit(home: Path, statement: str, **values: object) -> int:
+    """One statement `at_database`; how many rows it changed."""
+    counts: list[int] = []
+    at_database(
+        home, lambda connection: counts.append(connection.execute(sa.text(statement), values).rowcount)
+    )
+    return counts[0]

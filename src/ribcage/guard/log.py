@@ -116,8 +116,29 @@ class AuditLog:
         self._signed_size = max(self._signed_size, size)
 
     def prove(self, connection: sa.Connection, index: int, size: int) -> list[bytes]:
-        """Inclusion path of entry `index` in the tree of `size` (RFC 9162 2.1.3.1)."""
-        return merkle.inclusion_path(tiles.tile_nodes(self._tile_reader(connection), size), index, size)
+        """Inclusion path of entry `index` in the tree of `size` (RFC 9162 2.1.3.1), checked before it is given.
+
+        Raises EvidenceError where tiles or leaf were changed: `verify` names and repairs tiles.
+        """
+        nodes = tiles.tile_nodes(self._tile_reader(connection), size)
+        path = merkle.inclusion_path(nodes, index, size)
+        query = sa.select(log_leaf.c.leaf_data).where(log_leaf.c.number == index)
+        leaf = merkle.leaf_hash(bytes(connection.execute(query).scalar_one()))
+        merkle.verify_inclusion(leaf, index, size, path, merkle.tree_root(nodes, size))
+        return path
+
+    def tiles_in_memory(self) -> set[tuple[int, int]]:
+        """Tiles (level, number) that are complete and not yet in the file."""
+        with self._lock:
+            return {(level, number) for level, number, _ in self._unwritten}
+
+    def remake_tiles(self, connection: sa.Connection) -> None:
+        """Inside a transaction: make every tile again from the leaves, if they still give the same tree."""
+        builder = tiles.TileBuilder()
+        self._append_stored(connection, builder)
+        if builder.root() == self.root:
+            with self._lock:
+                self._rewrite, self._unwritten = True, builder.take_full()
 
     def _tile_reader(self, connection: sa.Connection) -> tiles.ReadTile:
         def read(level: int, number: int, width: int) -> bytes:
@@ -147,9 +168,9 @@ class AuditLog:
             self._resume(connection)
             self._check_head(connection)
         except EvidenceError:
-            self._rewrite, self._unwritten = True, []
-            self._builder = tiles.TileBuilder()
-            self._append_stored(connection)
+            self._rewrite, self._builder = True, tiles.TileBuilder()
+            self._append_stored(connection, self._builder)
+            self._unwritten = self._builder.take_full()
             try:
                 self._check_head(connection)
             except EvidenceError:
@@ -164,21 +185,22 @@ class AuditLog:
         level_0 = sa.select(sa.func.count()).select_from(log_tile).where(log_tile.c.level == 0)
         full = connection.execute(level_0).scalar_one()
         self._builder = tiles.TileBuilder.resume(self._tile_reader(connection), full * tiles.TILE_WIDTH)
-        self._append_stored(connection)
+        self._append_stored(connection, self._builder)
+        self._unwritten = self._builder.take_full()
 
-    def _append_stored(self, connection: sa.Connection) -> None:
+    @staticmethod
+    def _append_stored(connection: sa.Connection, builder: tiles.TileBuilder) -> None:
         """Leaves from the builder's size on; a missing one leaves its place empty (rule 5)."""
         rows = connection.execute(
             sa.select(log_leaf.c.number, log_leaf.c.leaf_data)
-            .where(log_leaf.c.number >= self._builder.size)
+            .where(log_leaf.c.number >= builder.size)
             .order_by(log_leaf.c.number)
         )
         for batch in rows.partitions(_RELOAD_ROWS):
             for number, data in batch:
-                while self._builder.size < number:
-                    self._builder.append(merkle.leaf_hash(ABSENT_LEAF))
-                self._builder.append(merkle.leaf_hash(data))
-        self._unwritten.extend(self._builder.take_full())
+                while builder.size < number:
+                    builder.append(merkle.leaf_hash(ABSENT_LEAF))
+                builder.append(merkle.leaf_hash(data))
 
     def _check_head(self, connection: sa.Connection) -> None:
         """The newest checkpoint signs this tree. Raises EvidenceError."""

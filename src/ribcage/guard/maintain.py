@@ -35,8 +35,9 @@ from ribcage.evidence.checkpoint import verify_checkpoint
 from ribcage.evidence.entry import Json, parse
 from ribcage.evidence.errors import EvidenceError
 from ribcage.evidence.leaf import make_leaf
-from ribcage.evidence.tiles import TileBuilder
+from ribcage.evidence.tiles import TILE_WIDTH, TileBuilder
 from ribcage.guard import catalogue
+from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.log import ABSENT_LEAF
@@ -44,6 +45,7 @@ from ribcage.guard.protocol import Difference, VerifyAnswer, VerifyRequest
 from ribcage.ledger.errors import JournalError
 
 _TRIES = 3
+TILE = "tile"
 _MAC_TABLES = (person, factor, session, device, patient, study)
 
 
@@ -66,14 +68,22 @@ class Upkeep:
             return self._objects(connection, request.cursor, count)
 
     async def note(self, actor: Actor, part: str, answer: VerifyAnswer) -> None:
-        """The entry of a finished part."""
+        """The entry of a finished part; with it tiles that were changed are made again."""
         event = Maintenance(actor.evidence, "verify", part, answer.checked, len(answer.differences))
-        await self._core.committer.run(lambda tx: tx.append(self._core.entry(event)))
+        broken = any(each.where.startswith(TILE) for each in answer.differences)
+
+        def write(tx: Transaction) -> None:
+            if broken:
+                self._core.log.remake_tiles(tx.connection)
+            tx.append(self._core.entry(event))
+
+        await self._core.committer.run(write)
 
     # --- the log ----------------------------------------------------------------------------------------
 
     def _log(self, connection: sa.Connection) -> VerifyAnswer:
         differences, size = list[Difference](), self._core.log.size
+        in_memory = self._core.log.tiles_in_memory()
         notes = {int(r.size): bytes(r.note) for r in connection.execute(sa.select(checkpoint))}
         stored = {
             (int(r.level), int(r.number)): bytes(r.hashes) for r in connection.execute(sa.select(log_tile))
@@ -95,7 +105,7 @@ class Upkeep:
             differences.append(Difference("log", f"checkpoint {signed}", f"{signed} entries", found))
         if size > tree.size:
             differences.append(Difference("log", "tail", f"{size} entries in memory", f"{tree.size} stored"))
-        differences += _tiles(tree, stored)
+        differences += _tiles(tree, stored, size, in_memory)
         differences += _rows_of(connection, promised)
         return VerifyAnswer(cursor=-1, checked=checked, differences=differences, locations=[])
 
@@ -253,13 +263,20 @@ def _kind(entry: Json) -> str:
     return str(entry.get("kind", ""))
 
 
-def _tiles(tree: TileBuilder, stored: dict[tuple[int, int], bytes]) -> Iterator[Difference]:
-    """Stored tiles are the leaves' own: a proof is made from them."""
-    computed = {(level, number): hashes for level, number, hashes in [*tree.take_full(), *tree.partials()]}
+def _tiles(
+    tree: TileBuilder, stored: dict[tuple[int, int], bytes], size: int, in_memory: set[tuple[int, int]]
+) -> Iterator[Difference]:
+    """Stored tiles are the leaves' own, and each that was complete at `size` is there: proofs are made from them."""
+    full, partial = tree.take_full(), tree.partials()
+    computed = {(level, number): hashes for level, number, hashes in [*full, *partial]}
     for (level, number), hashes in sorted(stored.items()):
         if not computed.get((level, number), b"").startswith(hashes):
-            where = f"tile {level}/{number}"
-            yield Difference("log", where, "hashes of its entries", hashlib.sha256(hashes).hexdigest()[:16])
+            found = hashlib.sha256(hashes).hexdigest()[:16]
+            yield Difference("log", f"{TILE} {level}/{number}", "hashes of its entries", found)
+    for level, number, _ in full:
+        due = (number + 1) * TILE_WIDTH ** (level + 1) <= size
+        if due and (level, number) not in stored.keys() | in_memory:
+            yield Difference("log", f"{TILE} {level}/{number}", "hashes of its entries", "nothing")
 
 
 def _rows_of(connection: sa.Connection, promised: set[int]) -> Iterator[Difference]:
