@@ -6,6 +6,7 @@ import contextlib
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from ribcage.oversight.story import Leak, Shown, Teller, tell
 from ribcage.oversight.studies import Study, StudyError, film_identity, generate, load_film, seed_film
 
 _TWIN_STUDIES = 20
+_LOOK_SECONDS = 1.0
 _VIEW_HEADER = "x-ribcage-view"
 
 
@@ -154,9 +156,9 @@ def run(*, check: bool) -> int:
         ground.write_seeds([film, *others])
         server = write_foreign_pair(Path(folder), "twin")
         stock = Stock([film, *others[:_TWIN_STUDIES]], ground.holdings(), server)
-        twins: dict[str, Target] = dict(stack.enter_context(running_twins(stock)))
-        stage = DemoStage(ground, film, others[2:], twins)
-        holds = tell(stage, teller)
+        with running_twins(stock) as twins:
+            stage = DemoStage(ground, film, others[2:], dict(twins))
+            holds = tell(stage, teller)
         for failure in teller.failures:
             _progress(f"NOT as it should be: {failure}")
         if not check:
@@ -165,11 +167,15 @@ def run(*, check: bool) -> int:
 
 
 def _stay(stage: DemoStage, teller: Teller) -> None:
+    """Until SIGINT or SIGTERM; the twins are gone by now."""
     teller.act("The server stays up; Ctrl-C ends it and removes everything", "服务器保持运行，按 Ctrl-C 结束")
     for line in stage.invitation():
         teller.line(f"  {line}")
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: ended.set())
+    while not ended.wait(_LOOK_SECONDS):
+        pass
 
 
 def _progress(line: str) -> None:
