@@ -27,6 +27,7 @@ from ribcage.guard.home import HomePlan, create_home, open_core, read_facts
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
 from ribcage.guard.server import GuardServer
+from ribcage.storage.objects import ObjectStore
 
 PASSPHRASE = b"correct horse battery staple"
 CHEAP = Argon2Parameters(memory_kib=64, iterations=1, lanes=1)
@@ -80,8 +81,7 @@ class House:
             Stream.HEADER, admitted.epoch, admitted.hospital, admitted.key_id, admitted.object_id
         )
         sealed = seal(admitted.header_key, envelope, data)
-        location = f"{admitted.object_id.hex()}.rbc"
-        (self.home / "objects" / location).write_bytes(sealed)
+        location = ObjectStore(self.home / "objects").write(admitted.object_id, [sealed])
         commit = p.Commit(
             admission=admitted.admission,
             location=location,
@@ -133,6 +133,7 @@ async def prove_operator(client: GuardClient, passphrase: bytes = PASSPHRASE) ->
 @contextlib.asynccontextmanager
 async def running(home: Path, limits: GuardLimits | None = None) -> AsyncIterator[House]:
     """The guard of an existing home."""
+    ObjectStore(home / "objects").prepare()
     core, provider = open_core(home, PASSPHRASE, limits or GuardLimits())
     server = GuardServer(core, provider)
     ready = asyncio.Event()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -32,7 +33,7 @@ from ribcage.database.schema import (
 from ribcage.evidence import merkle
 from ribcage.evidence.audit_event import Maintenance
 from ribcage.evidence.checkpoint import verify_checkpoint
-from ribcage.evidence.entry import Json, parse
+from ribcage.evidence.entry import Json, canonical, detail, parse
 from ribcage.evidence.errors import EvidenceError
 from ribcage.evidence.leaf import make_leaf
 from ribcage.evidence.tiles import TILE_WIDTH, TileBuilder
@@ -46,7 +47,36 @@ from ribcage.ledger.errors import JournalError
 
 _TRIES = 3
 TILE = "tile"
+_SUSPENSIONS = tuple(canonical(detail("change", word)) for word in ("suspended", "restored"))
 _MAC_TABLES = (person, factor, session, device, patient, study)
+
+
+@dataclass
+class _Promises:
+    """What the log says that other tables must hold: a row for each instance, a transaction for each change."""
+
+    instances: set[int] = field(default_factory=set)  # numbers of entries
+    changes: int = 1  # the ledger's genesis has no entry
+
+    def add(self, number: int, kind: str, body: bytes) -> None:
+        """Count one entry."""
+        if kind in ("instance-stored", "instance-parked"):
+            self.instances.add(number)
+        elif kind in ("grant-changed", "objection-changed"):
+            self.changes += 1
+        elif kind in ("person-changed", "device-changed"):
+            self.changes += any(change in body for change in _SUSPENSIONS)
+
+    def kept(self, connection: sa.Connection) -> Iterator[Difference]:
+        """What is missing: a removed row, a revocation cut from the ledger's end."""
+        for table in (instance, parked):
+            self.instances -= {int(number) for (number,) in connection.execute(sa.select(table.c.log_index))}
+        for number in sorted(self.instances):
+            yield Difference("rows", f"log entry {number}", "the row of a stored instance", "nothing")
+        query = sa.select(sa.func.count()).select_from(ledger_transaction)
+        stored = int(connection.execute(query).scalar_one())
+        if stored < self.changes:
+            yield Difference("ledger", "tail", f"{self.changes} changes by the log", f"{stored} stored")
 
 
 class Upkeep:
@@ -88,7 +118,7 @@ class Upkeep:
         stored = {
             (int(r.level), int(r.number)): bytes(r.hashes) for r in connection.execute(sa.select(log_tile))
         }
-        tree, checked, promised = TileBuilder(), 0, set[int]()
+        tree, checked, promised = TileBuilder(), 0, _Promises()
         rows = connection.execute(sa.select(log_leaf).order_by(log_leaf.c.number)).mappings()
         for row in rows:
             number = int(row["number"])
@@ -106,10 +136,10 @@ class Upkeep:
         if size > tree.size:
             differences.append(Difference("log", "tail", f"{size} entries in memory", f"{tree.size} stored"))
         differences += _tiles(tree, stored, size, in_memory)
-        differences += _rows_of(connection, promised)
+        differences += promised.kept(connection)
         return VerifyAnswer(cursor=-1, checked=checked, differences=differences, locations=[])
 
-    def _leaf(self, number: int, data: bytes, sealed: bytes, promised: set[int]) -> Iterator[Difference]:
+    def _leaf(self, number: int, data: bytes, sealed: bytes, promised: _Promises) -> Iterator[Difference]:
         try:
             salt, body = self._core.log.open(number, sealed)
             entry = parse(body)
@@ -119,8 +149,7 @@ class Upkeep:
             return
         if computed != data:
             yield Difference("log", f"entry {number}", computed.hex()[:16], data.hex()[:16])
-        if _kind(entry) in ("instance-stored", "instance-parked"):
-            promised.add(number)
+        promised.add(number, _kind(entry), body)
 
     def _head(self, note: bytes, size: int, root: bytes) -> Iterator[Difference]:
         try:
@@ -277,14 +306,6 @@ def _tiles(
         due = (number + 1) * TILE_WIDTH ** (level + 1) <= size
         if due and (level, number) not in stored.keys() | in_memory:
             yield Difference("log", f"{TILE} {level}/{number}", "hashes of its entries", "nothing")
-
-
-def _rows_of(connection: sa.Connection, promised: set[int]) -> Iterator[Difference]:
-    """Every entry of a stored or parked instance has its row."""
-    for table in (instance, parked):
-        promised -= {int(number) for (number,) in connection.execute(sa.select(table.c.log_index))}
-    for number in sorted(promised):
-        yield Difference("rows", f"log entry {number}", "the row of a stored instance", "nothing")
 
 
 def _pread(descriptor: int, length: int, offset: int) -> bytes:

@@ -95,6 +95,8 @@ class People:
         identifier = self._by_name.get(username)
         if identifier is None:
             raise GuardRefused("not_found")
+        if identifier not in self._persons:
+            raise GuardRefused("not_found")
         return self._persons[identifier]
 
     def name_of(self, person_id: bytes) -> str:
@@ -142,15 +144,24 @@ class People:
         return identifier, password, uri
 
     def refresh(self, connection: sa.Connection, person_id: bytes) -> None:
-        """Take a person's committed rows into memory."""
+        """Take a person's committed rows into memory; one that does not hold is absent (rule 1)."""
         for table, memory, column in (
             (person, self._persons, person.c.id),
             (factor, self._factors, factor.c.person_id),
             (session, self._sessions, session.c.person_id),
         ):
             for row in connection.execute(sa.select(table).where(column == person_id)).mappings():
-                memory[bytes(row["id"])] = self._rows.check(table, row)
-        self._by_name[self._persons[person_id]["username"]] = person_id
+                try:
+                    memory[bytes(row["id"])] = self._rows.check(table, row)
+                except RowTampered:
+                    memory.pop(bytes(row["id"]), None)
+                    self._report(f"a row of {table.name} was changed while the guard ran: ignored")
+        if person_id in self._persons:
+            self._by_name[self._persons[person_id]["username"]] = person_id
+
+    def _report(self, finding: str) -> None:
+        if finding not in self.findings:
+            self.findings.append(finding)
 
     def suspend(self, tx: Transaction, username: str, suspended: bool) -> bytes:
         """Suspend or restore; suspended persons have no session from now on."""
@@ -232,7 +243,10 @@ class People:
         """Accept a one-time password. Raises GuardRefused('not_authenticated') for a wrong or used code."""
         counter = self._matching_counter(visitor.person_id, code, now)
         row = next(f for f in self._factors.values() if bytes(f["person_id"]) == visitor.person_id)
-        current = tx.connection.execute(sa.select(factor).where(factor.c.id == row["id"])).mappings().one()
+        query = sa.select(factor).where(factor.c.id == row["id"])
+        current = tx.connection.execute(query).mappings().one_or_none()
+        if current is None:
+            raise GuardRefused("not_authenticated")
         checked = self._rows.check(factor, current)
         if counter <= int(checked["last_counter"]):
             raise GuardRefused("not_authenticated")
