@@ -149,6 +149,7 @@ def test_duplicates_keep_one_copy_and_conflicts_are_parked(tmp_path: Path) -> No
         other = await house.store(device, attributes(1), b"\x01" * 5000)
         assert isinstance(other, p.Committed)
         assert other.parked
+        assert isinstance(await house.store(device, attributes(1), b"\x01" * 5000), p.AlreadyHeld)
         wrong = attributes(1, sop_instance_uid="1.2.3.1.9", patient_id="SOMEBODY-ELSE")
         stranger = await house.store(device, wrong, b"\x02" * 5000)
         assert isinstance(stranger, p.Committed)

@@ -28,7 +28,7 @@ async def import_paths(client: GuardClient, options: argparse.Namespace) -> int:
             admission = await admit_file(way, operator, "import", path.read_bytes())
         except (AdmissionError, OSError) as failure:
             refused += 1
-            print(f"refused: file {number} ({type(failure).__name__}): {failure}", file=sys.stderr)
+            print(f"refused: {path}: {failure}", file=sys.stderr)
             continue
         if isinstance(admission.outcome, AlreadyHeld):
             held += 1

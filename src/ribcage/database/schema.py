@@ -177,6 +177,7 @@ parked = sa.Table(
     sa.Column("sealed", sa.LargeBinary, nullable=False),  # all attributes, under the parked key
     sa.Column("key_context", sa.LargeBinary, nullable=False),
     *_object_columns(),
+    sa.Index("ix_parked_data_set_sha256", "data_set_sha256"),
 )
 
 log_leaf = sa.Table(

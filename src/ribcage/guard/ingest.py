@@ -3,7 +3,7 @@
 Rules, in order:
 1. A sealing key is given under a lease whose entry is durable (receipt kind `admit`); one lease for each principal
    and study, at most 15 minutes.
-2. The same SOP Instance UID with the same data set hash is held already: success, no second copy.
+2. The same SOP Instance UID with the same data set hash is held already: success, no second copy; a parked one too.
 3. The same UID with another hash, a patient or a series that contradicts the study: parked under a key of its own.
    The peer is answered as if it were new; nothing tells what exists.
 4. `Commit` is answered after row and leaf are durable.
@@ -75,7 +75,8 @@ class Ingest:
             raise GuardRefused("invalid")
         with self._core.engine.connect() as connection:
             held_hash = self._held_hash(connection, request.attributes.sop_instance_uid)
-        if held_hash == request.data_set_sha256:
+            parked_twin = self._is_parked(connection, request.data_set_sha256)
+        if held_hash == request.data_set_sha256 or parked_twin:
             return AlreadyHeld()
         study = await self._lease(actor, request)
         reason = self._contradiction(study, request, held_hash)
@@ -108,6 +109,11 @@ class Ingest:
             sa.select(instance.c.data_set_sha256).where(instance.c.uid == uid)
         ).scalar()
         return None if found is None else bytes(found)
+
+    def _is_parked(self, connection: sa.Connection, data_set_sha256: bytes) -> bool:
+        """A peer that sends the same conflict again fills no disk: it is held apart already."""
+        query = sa.select(parked.c.pk).where(parked.c.data_set_sha256 == data_set_sha256).limit(1)
+        return connection.execute(query).first() is not None
 
     async def _lease(self, actor: Actor, request: Admit) -> HeldStudy:
         core, now = self._core, self._core.clock()
