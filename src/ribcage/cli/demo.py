@@ -169,11 +169,11 @@ def run(*, check: bool) -> int:
 def _stay(stage: DemoStage, teller: Teller) -> None:
     """Until SIGINT or SIGTERM; the twins are gone by now."""
     teller.act("The server stays up; Ctrl-C ends it and removes everything", "服务器保持运行，按 Ctrl-C 结束")
-    for line in stage.invitation():
-        teller.line(f"  {line}")
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: ended.set())
+    for line in stage.invitation():
+        teller.line(f"  {line}")
     while not ended.wait(_LOOK_SECONDS):
         pass
 
