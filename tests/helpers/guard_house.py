@@ -171,6 +171,7 @@ def _elsewhere() -> authority.Issued:
     return authority.make_root("Elsewhere", now=datetime.now(UTC))
 
 
+@functools.cache
 def _leaf(name: str) -> bytes:
     """A device's own certificate from another authority (quick: its key is on a curve)."""
     leaf = authority.issue_client(_elsewhere(), name, now=datetime.now(UTC), kind="ec")

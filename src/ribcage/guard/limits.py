@@ -23,6 +23,7 @@ class GuardLimits:
     password_window_seconds: int = 300
     grant_default_seconds: int = 24 * 3600
     checkpoint_seconds: float = 0.5
+    stranger_report_seconds: float = 60.0
     connections: int = 256
     calls_in_flight: int = 512  # per connection
     audit_page_entries: int = 1000

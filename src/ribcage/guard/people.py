@@ -10,6 +10,7 @@ Rules, in order:
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import os
@@ -56,6 +57,13 @@ class Visitor:
         return 2 if now < self.second_factor_until else 1
 
 
+def _decoy() -> str:
+    """A hash of no password, with our parameters: checking against it costs what a real check costs (rule 3)."""
+    salt, tag = (base64.b64encode(os.urandom(size)).rstrip(b"=").decode() for size in (16, 32))
+    cost = f"m={_HASHER.memory_cost},t={_HASHER.time_cost},p={_HASHER.parallelism}"
+    return f"$argon2id$v=19${cost}${salt}${tag}"
+
+
 def split_proof(proof: bytes) -> tuple[bytes, bytes]:
     """`(session id, secret)`. Raises GuardRefused for anything that is not a session proof."""
     if len(proof) != 1 + _ID_BYTES + _SECRET_BYTES or proof[:1] != _PROOF_VERSION:
@@ -71,7 +79,7 @@ class People:
         self._factor_key = factor_key
         self._limits = limits
         self._last_use: dict[bytes, float] = {}
-        self._decoy = _HASHER.hash(secrets.token_urlsafe(16))
+        self._decoy = _decoy()
         self.findings: list[str] = []
         with engine.connect() as connection:
             self._persons = self._load(connection, person)

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from ribcage.crypto.columns import column_context, open_column
 from ribcage.database.schema import instance, name_token, patient, series, study
-from ribcage.evidence.audit_event import QueryAnswered
+from ribcage.evidence.audit_event import QueryAnswered, QueryRefused
 from ribcage.guard import catalogue, matching
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.core import Actor, Core
@@ -50,7 +50,7 @@ class Queries:
     async def answer(self, actor: Actor, request: Query) -> QueryAnswer:
         """Rows the actor may see. Raises GuardRefused('invalid') for an unknown attribute or a wrong range."""
         matching.check(request.filters, request.level)
-        self._check_right(actor)
+        await self._check_right(actor, request)
         wanted = min(max(request.limit, 0), self._core.limits.query_answer_records)
         if request.level == "study":
             wanted = min(wanted, _STUDIES_IN_ONE_ENTRY)
@@ -73,9 +73,12 @@ class Queries:
         index = await self._entry(actor, request, tuple(studies), len(records), more)
         return QueryAnswer(records=records, more=more, log_index=index)
 
-    def _check_right(self, actor: Actor) -> None:
-        if actor.kind == "operator" or (actor.device is not None and "query" not in actor.device.may):
-            raise GuardRefused("not_permitted")
+    async def _check_right(self, actor: Actor, request: Query) -> None:
+        if actor.kind != "operator" and (actor.device is None or "query" in actor.device.may):
+            return
+        event = QueryRefused(actor.evidence, request.channel, request.level, f"{actor.kind}-without-query")
+        index = await self._core.committer.run(lambda tx: tx.append(self._core.entry(event)))
+        raise GuardRefused("not_permitted", index)
 
     async def _entry(
         self, actor: Actor, request: Query, studies: tuple[bytes, ...], records: int, more: bool

@@ -44,6 +44,7 @@ from ribcage.guard.ingest import Ingest
 from ribcage.guard.maintain import Upkeep
 from ribcage.guard.query import Queries
 from ribcage.guard.rights import Rights
+from ribcage.guard.strangers import Strangers
 
 _log = logging.getLogger("ribcage.guard")
 _READ_BYTES = 256 * 1024
@@ -85,6 +86,7 @@ class GuardServer:
         self._accounts = Accounts(core)
         self._administration = Administration(core, self._rights)
         self._upkeep = Upkeep(core)
+        self._strangers = Strangers(core)
         self._front_table: dict[type, Handler] = self._fronts()
         self._admin_table: dict[type, Handler] = self._admins()
 
@@ -125,6 +127,7 @@ class GuardServer:
         core = self._core
         if self._running:
             await asyncio.wait(set(self._running), timeout=_FINISH_SECONDS)
+        await self._strangers.report()
         event = ApplicationActivity(_SYSTEM, "stop", __version__)
         await core.committer.run(lambda tx: tx.append(core.entry(event)))
         await sign_checkpoint(core)
@@ -133,9 +136,14 @@ class GuardServer:
         core.close()
 
     async def _tick(self) -> None:
+        limits, loop = self._core.limits, asyncio.get_running_loop()
+        report_at = loop.time() + limits.stranger_report_seconds
         while True:
-            await asyncio.sleep(self._core.limits.checkpoint_seconds)
+            await asyncio.sleep(limits.checkpoint_seconds)
             try:
+                if loop.time() >= report_at:
+                    report_at += limits.stranger_report_seconds
+                    await self._strangers.report()
                 await sign_checkpoint(self._core)
             except Exception as failure:  # noqa: BLE001 - the ticker must live; the next tick tries again
                 _log.error("checkpoint failed: %s", type(failure).__name__)
@@ -341,7 +349,11 @@ class GuardServer:
     # --- who asks ---------------------------------------------------------------------------------------
 
     def _actor(self, connection: _Connection, principal: p.Principal) -> Actor:
-        return self._core.actor(principal, operator=connection.operator is not None)
+        try:
+            return self._core.actor(principal, operator=connection.operator is not None)
+        except GuardRefused:
+            self._strangers.note(principal)
+            raise
 
     def _operator(self, connection: _Connection) -> Actor:
         if connection.operator is None:
