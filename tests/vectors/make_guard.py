@@ -1,0 +1,56 @@
+"""Golden messages of the guard: session proof, operator's proof, frames."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from typing import Any
+
+from ribcage.crypto.provider import operator_key
+from ribcage.guard import protocol as p
+from ribcage.guard.frames import encode
+from ribcage.guard.people import split_proof
+
+PROOF = b"\x01" + bytes(range(16)) + bytes(range(32, 64))
+PASSPHRASE = b"correct horse battery staple"
+# memory 64 KiB, 1 iteration, 1 lane, salt: far too cheap for a home, right for a vector
+CHALLENGE_SALT = bytes.fromhex("000000400000000100000001") + bytes(range(16))
+NONCE = bytes(range(64, 96))
+FRAMES: dict[str, p.Call | p.Answer] = {
+    "hello": p.Call(1, p.Hello(4711)),
+    "disclose": p.Call(
+        2,
+        p.Disclose(
+            principal=p.Session(PROOF, "192.0.2.7"),
+            channel="dicomweb",
+            study_instance_uid="1.2.3",
+            want="full",
+        ),
+    ),
+    "refused": p.Answer(2, p.Refused("second_factor_needed", 9)),
+    "revoked": p.Answer(0, p.Revoked([bytes(16)])),
+}
+
+
+def make() -> dict[str, Any]:
+    """Everything of docs/formats.md section 6."""
+    session, secret = split_proof(PROOF)
+    key = operator_key(PASSPHRASE, CHALLENGE_SALT)
+    return {
+        "6_1_session_proof": {
+            "proof": PROOF.hex(),
+            "cookie": base64.urlsafe_b64encode(PROOF).rstrip(b"=").decode(),
+            "session_id": session.hex(),
+            "stored_secret_sha256": hashlib.sha256(secret).hexdigest(),
+            "principal_digest": hashlib.sha256(b"session" + session).hexdigest(),
+        },
+        "6_2_operator_proof": {
+            "passphrase": PASSPHRASE.decode(),
+            "challenge_salt": CHALLENGE_SALT.hex(),
+            "operator_key": key.hex(),
+            "nonce": NONCE.hex(),
+            "mac": hmac.digest(key, NONCE, "sha256").hex(),
+        },
+        "6_3_frames": {name: encode(frame).hex() for name, frame in FRAMES.items()},
+    }
