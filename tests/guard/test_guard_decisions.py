@@ -9,11 +9,10 @@ from pathlib import Path
 import pyotp
 import pytest
 
-from helpers.guard_house import House, attributes, new_house, prove_operator
+from helpers.guard_house import House, attributes, new_house, prove_operator, running
 from ribcage.guard import protocol as p
 from ribcage.guard.client import GuardClient
 from ribcage.guard.errors import GuardRefused
-from ribcage.guard.limits import GuardLimits
 
 Story = Callable[[House], Awaitable[None]]
 
@@ -240,24 +239,21 @@ def test_an_objection_denies_before_any_grant(tmp_path: Path) -> None:
 
 
 def test_refused_queries_and_unknown_sessions_leave_entries(tmp_path: Path) -> None:
-    async def story(house: House) -> None:
-        device = await film(house)
-        query = p.Query(principal=device, channel="dimse", level="study", filters={})
-        assert await refused(house.front.ask(query)) == "not_permitted"
-        stranger = p.Session(proof=b"\x01" + bytes(48), address="127.0.0.9")
-        for _ in range(5):
-            assert await refused(house.front.ask(ask(stranger))) == "not_authenticated"
-        await asyncio.sleep(1.2)
-        page = await house.admin.call(p.AuditPage(start=0, count=100), p.AuditEntries)
+    async def run() -> None:
+        async with new_house(tmp_path) as house:
+            device = await film(house)
+            query = p.Query(principal=device, channel="dimse", level="study", filters={})
+            assert await refused(house.front.ask(query)) == "not_permitted"
+            stranger = p.Session(proof=b"\x01" + bytes(48), address="127.0.0.9")
+            for _ in range(5):
+                assert await refused(house.front.ask(ask(stranger))) == "not_authenticated"
+        async with running(tmp_path / "home") as house:
+            page = await house.admin.call(p.AuditPage(start=0, count=100), p.AuditEntries)
         texts = [text for _, text in page.entries]
         assert any("query-refused" in text for text in texts)
         strangers = [text for text in texts if "unknown-session" in text]
-        assert len(strangers) == 1
+        assert len(strangers) == 1  # five tries, one entry with their number
         assert '"5"' in strangers[0]
-
-    async def run() -> None:
-        async with new_house(tmp_path, GuardLimits(stranger_report_seconds=0.6)) as house:
-            await story(house)
 
     asyncio.run(run())
 
