@@ -26,6 +26,7 @@ from ribcage.guard.protocol import (
     SuspendDevice,
     SuspendPerson,
 )
+from ribcage.oversight.drill.promises import load_promises
 
 
 async def person_add(client: GuardClient, options: argparse.Namespace) -> None:
@@ -140,5 +141,5 @@ async def status(client: GuardClient, _options: argparse.Namespace) -> None:
     print(f"log {s.log_size} entries  ledger height {s.ledger_height}  key epoch {s.epoch}")
     for finding in s.findings:
         print(f"finding: {finding}")
-    print("not defended in this configuration: whole-home rollback and a cut of the log's tail (no witness);")
-    print("a key holder who rewrites log and checkpoints together; one institution without consensus")
+    for one in load_promises().not_yet:
+        print(f"not defended yet: {one.text}")

@@ -10,17 +10,13 @@ from pathlib import Path
 from ribcage.cli.errors import UsageError
 from ribcage.cli.settings import Settings
 from ribcage.guard.home import read_facts
+from ribcage.oversight.drill.promises import load_promises
 from ribcage.transfer.errors import TransferError
 from ribcage.transfer.supervisor import SupervisorPlan, run_supervisor
 
 _DEFENDED = (
     "DICOM and HTTPS by TLS 1.2/1.3 only; registered certificates only; every retrieval asks the contract",
     "objects, index, keys and log sealed; core dumps off; every decision in a tamper-evident log",
-)
-_NOT_DEFENDED = (
-    "whole-home rollback and a cut of the log's tail: no witness",
-    "a holder of all keys who rewrites log and checkpoints: no memory outside this home",
-    "root on this machine while it runs",
 )
 
 
@@ -55,8 +51,8 @@ def serve(home: Path, wanted: Settings, passphrase: bytes, *, quiet: bool) -> in
         print(f"  HTTPS      https://{_host(where['https'])}/login")
         for each in _DEFENDED:
             print(f"  defended: {each}")
-        for each in _NOT_DEFENDED:
-            print(f"  NOT defended here: {each}")
+        for one in load_promises().not_yet:
+            print(f"  NOT defended yet: {one.text}")
         sys.stdout.flush()
 
     try:

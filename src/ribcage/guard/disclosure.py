@@ -26,7 +26,7 @@ from ribcage.guard import catalogue, protocol
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
-from ribcage.guard.decision import Decision, Denied, decide
+from ribcage.guard.decision import Decision, Denied, ask_about_nothing, decide
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.protocol import (
     Disclose,
@@ -76,7 +76,7 @@ class Disclosures:
             rows = [] if study is None else self._rows(connection, study, request)
         try:
             if study is None:
-                raise Denied("not_found", "unknown-study")
+                raise Denied("not_found", "unknown-study", ask_about_nothing(core, actor, request.purpose))
             decision = decide(core, actor, study, request.want, request.purpose, "retrieve")
             if not rows:
                 raise Denied("not_found", "no-such-instance")
@@ -99,7 +99,7 @@ class Disclosures:
         index = await self._core.committer.run(lambda tx: tx.append(self._core.entry(event)))
         # An unknown study and a forbidden one are answered alike: nothing tells what exists.
         reason = "not_permitted" if denied.cause == "unknown-study" else denied.reason
-        return GuardRefused(reason, index)
+        return GuardRefused(reason, index, denied.microseconds)
 
     async def _allow(
         self, actor: Actor, request: Disclose, study: HeldStudy, decision: Decision, rows: list[sa.RowMapping]

@@ -374,10 +374,14 @@ class Noted(_Body, frozen=True):
 
 
 class Refused(_Body, frozen=True):
-    """Why not, from a closed list. `entry` is the log index of the audited refusal, -1 where none is due."""
+    """Why not, from a closed list. `entry` is the log index of the audited refusal, -1 where none is due.
+
+    `decided_microseconds` is the time of the contract's view call, 0 where it was not asked.
+    """
 
     reason: RefusalReason
     entry: int = -1
+    decided_microseconds: float = 0.0
 
 
 class Ping(_Body, frozen=True):

@@ -45,6 +45,7 @@ class Shown:
     named: bool
     image: bool
     milliseconds: float
+    contract_microseconds: float
 
 
 class Stage(Protocol):
@@ -149,7 +150,11 @@ def _act_disk(stage: Stage, teller: Teller, reports: list[AttackReport]) -> None
 def _act_use(stage: Stage, teller: Teller, reports: list[AttackReport]) -> None:
     teller.act("Act 3: controlled in use", "第三幕：使用可控")
     shown = stage.show()
-    teller.check(f"no grant: HTTP {shown.status}, no image, {shown.milliseconds:.0f} ms", not shown.image)
+    teller.check(
+        f"no grant: HTTP {shown.status}, no image, contract {shown.contract_microseconds:.0f} µs, "
+        f"whole answer {shown.milliseconds:.0f} ms",
+        not shown.image,
+    )
     teller.line(f"      a grant goes on the ledger ({stage.grant():.0f} ms)")
     shown = stage.show()
     masked = shown.image and shown.view == "masked" and not shown.named

@@ -27,9 +27,10 @@ class DisclosureError(Exception):
     dimse_status: ClassVar[int] = 0x0110
     http_status: ClassVar[int] = 500
 
-    def __init__(self, message: str, entry: int = -1) -> None:
+    def __init__(self, message: str, entry: int = -1, decided_microseconds: float = 0.0) -> None:
         super().__init__(message)
         self.entry = entry
+        self.decided_microseconds = decided_microseconds
 
 
 class NotAuthenticated(DisclosureError):
@@ -109,7 +110,9 @@ _BY_REASON: dict[str, type[DisclosureError]] = {
 def disclosure_error(failure: GuardError | StorageError) -> DisclosureError:
     """The error of this tree for a failure of guard or storage."""
     if isinstance(failure, GuardRefused):
-        return _BY_REASON.get(failure.reason, CannotDecide)(str(failure), failure.entry)
+        return _BY_REASON.get(failure.reason, CannotDecide)(
+            str(failure), failure.entry, failure.decided_microseconds
+        )
     if isinstance(failure, ObjectBroken | ObjectMissing):
         return ObjectDamaged(str(failure))
     return CannotDecide(str(failure))

@@ -25,6 +25,7 @@ The body is JSON `{error, hint}`; both are constants of the class, so no persona
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Final
 
 from ribcage.guard.errors import GuardError, GuardRefused, GuardUnavailable, ProtocolFailure
@@ -39,7 +40,7 @@ class WebError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "broken"
     hint: ClassVar[str] = "Try again; tell the administrator if it stays. 请重试；若仍失败请联系管理员。"
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class BadRequest(WebError):
@@ -62,7 +63,7 @@ class Unauthenticated(WebError):
     status = 401
     code = "not_authenticated"
     hint = "Log in or use a registered certificate. 请登录，或使用已登记的证书。"
-    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Ribcage realm="ribcage"'}
+    headers: Mapping[str, str] = MappingProxyType({"WWW-Authenticate": 'Ribcage realm="ribcage"'})
 
 
 class NotPermitted(WebError):
@@ -78,7 +79,7 @@ class StepUpNeeded(NotPermitted):
 
     code = "second_factor_needed"
     hint = "Prove your second factor and repeat. 请完成二次认证后重试。"
-    headers: ClassVar[Mapping[str, str]] = {"X-Ribcage-Step-Up": "totp"}
+    headers: Mapping[str, str] = MappingProxyType({"X-Ribcage-Step-Up": "totp"})
 
 
 class ForeignOrigin(NotPermitted):
@@ -150,7 +151,7 @@ class Throttled(WebError):
     status = 429
     code = "throttled"
     hint = "Too many attempts; wait a moment. 尝试过于频繁，请稍候。"
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "30"}
+    headers: Mapping[str, str] = MappingProxyType({"Retry-After": "30"})
 
 
 class Unavailable(WebError):
@@ -159,7 +160,7 @@ class Unavailable(WebError):
     status = 503
     code = "unavailable"
     hint = "The archive cannot decide right now; try again shortly. 系统暂时无法判定，请稍后重试。"
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": _RETRY_SECONDS}
+    headers: Mapping[str, str] = MappingProxyType({"Retry-After": _RETRY_SECONDS})
 
 
 class StorageExhausted(WebError):

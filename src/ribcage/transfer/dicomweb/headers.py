@@ -35,7 +35,7 @@ from ribcage.transfer.dicomweb.errors import (
     from_guard,
     from_status,
 )
-from ribcage.usage.errors import SecondFactorNeeded
+from ribcage.usage.errors import DisclosureError, SecondFactorNeeded
 
 SECURITY_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"cache-control", b"no-store"),
@@ -106,12 +106,20 @@ def to_web_error(failure: Exception) -> WebError:
         return failure
     if isinstance(failure, GuardError):
         return from_guard(failure)
-    if isinstance(failure, SecondFactorNeeded):
-        return StepUpNeeded()
     if isinstance(failure, asyncio.TimeoutError):
         return from_status(408)
     status = getattr(failure, "http_status", 500)
-    return from_status(status if isinstance(status, int) else 500)
+    error = from_status(status if isinstance(status, int) else 500)
+    if isinstance(failure, SecondFactorNeeded):
+        error = StepUpNeeded()
+    if isinstance(failure, DisclosureError) and failure.decided_microseconds:
+        error.headers = {**error.headers, **server_timing(failure.decided_microseconds)}
+    return error
+
+
+def server_timing(decided_microseconds: float) -> dict[str, str]:
+    """How long the contract took, as Server-Timing (W3C): milliseconds."""
+    return {"Server-Timing": f"contract;dur={decided_microseconds / 1000:.3f}"}
 
 
 async def error_response(send: Send, error: WebError, method: str) -> None:
