@@ -210,3 +210,7 @@ def _drill(options: argparse.Namespace) -> int:
     from ribcage.cli import drill  # as above
 
     return drill.run(as_json=options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
