@@ -1,7 +1,7 @@
 """The real archive on loopback: supervisor, guard and fronts as processes, on a home in a temporary folder.
 
-`patch` names a module under tests/ (for example "attacks.patches.no_contract") that is imported in guard and fronts
-before they start: that is how a defence is taken out for one test, and the only way.
+`patch` names modules of `attacks.patches` (blank separated) that are applied in guard and fronts before they start:
+that is how a defence is taken out for one test, and the only way.
 """
 
 from __future__ import annotations

@@ -1,0 +1,87 @@
+"""The threat list as data: each attack, the defences that are patched out for it, and what success means.
+
+`patches` names modules of `attacks.patches`. One is the rule; several where defences stand one behind another, so
+that no single one of them lets the attack through. `promise` names the promised attack of the drill that the row
+belongs to, '' where the drill has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from attacks import guard_attacks as g
+
+
+@dataclass(frozen=True)
+class Row:
+    """One attack. `attack` gets an empty folder and tells whether it succeeded."""
+
+    name: str
+    patches: tuple[str, ...]
+    success: str
+    attack: Callable[[Path], bool]
+    promise: str = ""
+    needs_root: bool = False
+
+
+def _guard(name: str, patches: str, success: str, promise: str = "") -> Row:
+    return Row(name, tuple(patches.split()), success, g.against_guard(getattr(g, name)), promise)
+
+
+GUARD_ROWS = (
+    _guard("forged_receipt", "no_receipt_mac", "keys for a receipt that the guard never wrote"),
+    _guard("stolen_receipt", "no_receipt_owner", "keys for a session that was refused"),
+    _guard(
+        "receipt_after_revocation", "no_recheck_under_receipt", "keys after the revocation", "revoked_grant"
+    ),
+    _guard("session_id_without_secret", "no_session_secret", "a session is described", "session_guess"),
+    _guard("full_view_without_factor", "no_second_factor", "the full view for a password"),
+    _guard("suspended_session", "no_suspended_flag no_contract", "a disclosure for a suspended person"),
+    _guard("guessed_password", "no_throttle", "a session at the sixth guess"),
+    _guard("front_claims_operator", "no_operator_check", "a sealing key in the operator's name"),
+    _guard("front_without_passphrase", "no_operator_proof", "a person added by a front"),
+    _guard("against_objection", "no_contract", "a disclosure in spite of the objection"),
+    _guard(
+        "ledger_down",
+        "open_when_the_ledger_fails",
+        "a disclosure that nobody decided",
+        "retrieve_without_grant",
+    ),
+    _guard("log_full", "answers_before_durable", "a receipt without its entry"),
+    _guard("store_without_right", "no_store_right", "a stored film"),
+    _guard("query_without_right", "no_query_right", "a list of patients", "query_as_stranger"),
+    _guard("unregistered_certificate", "no_device_registry", "an accepted device", "foreign_certificate"),
+    _guard("unchecked_pixels", "no_treating_role", "pixels for a role that treats nobody", "masked_leak"),
+    _guard("existence_oracle", "telling_refusals", "two different refusals"),
+    _guard("masked_name_probe", "masked_filters_left_out", "a name confirmed", "masked_leak"),
+    _guard("joined_by_placeholder", "no_placeholders", "two strangers under one grant"),
+    _guard("implanted_image", "no_conflict_parking", "the planted film in the disclosure"),
+    _guard("location_outside", "no_location_check", "an index row that names a foreign file"),
+    Row("edited_log", ("no_log_verification",), "verify names nothing", g.edited_log, "audit_row_edit"),
+    Row("self_promotion", ("no_row_mac",), "a disclosure", g.self_promotion, "self_promotion_by_sql"),
+    Row("swapped_row", ("no_key_binding",), "the stranger's film, opened", g.swapped_row, "row_swap"),
+    Row("stolen_disk", ("no_sealing",), "identities read from the objects", g.stolen_disk, "stolen_disk"),
+    Row(
+        "stolen_database",
+        ("no_database_key", "no_sealed_columns"),
+        "identities read from the index",
+        g.stolen_new_home,
+        "stolen_disk",
+    ),
+    Row(
+        "stolen_keys",
+        ("no_key_wrap",),
+        "a key from the disk that opens something",
+        g.stolen_new_home,
+        "stolen_disk",
+    ),
+    Row(
+        "other_user",
+        ("no_guard_peer_check",),
+        "an answer of the guard",
+        g.against_guard(g.other_user),
+        needs_root=True,
+    ),
+)

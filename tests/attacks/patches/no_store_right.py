@@ -1,0 +1,10 @@
+"""Every registered device may store."""
+
+from __future__ import annotations
+
+from attacks.patches._put import Put
+from ribcage.guard.ingest import Ingest
+
+
+def apply(put: Put) -> None:
+    put(Ingest, "_check_permission", lambda *_: None)
