@@ -26,8 +26,8 @@ WIRE_ROWS = {
     "session_in_url": ("session_from_the_url",),
     "session_guess": ("counted_sessions",),
     "revoked_grant": ("contract_asked_once",),
-    "hostile_pdu": ("no_time_bound",),
-    "hostile_data_set": ("no_time_bound",),
+    "hostile_pdu": ("fatal_parsers",),
+    "hostile_data_set": ("fatal_parsers",),
     "connection_hoard": ("no_limit_per_address",),
 }
 
