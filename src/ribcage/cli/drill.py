@@ -80,6 +80,13 @@ class Ground:
         self.dicom = Listener("127.0.0.1", 0, tls=True, called_ae="RIBCAGE")
         self.web = Listener("127.0.0.1", 0, tls=True)
         self.start()
+        try:
+            self._furnish(studies)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _furnish(self, studies: Sequence[Study]) -> None:
         self.device = self.add_device("modality", "CR1")
         self.innocent = self.add_device("other", "CT1")
         self.people = {name: self.add_person(name) for name in ("intruder", "doctor", "forgetful", "visitor")}

@@ -91,8 +91,8 @@ def patient_context(core: Core, patient_id: bytes) -> bytes:
 
 
 def study_context(core: Core, patient_id: bytes, uid: str) -> bytes:
-    """Context of a study key's wrap."""
-    return wraps.context(core.hospital, b"study", patient_id, uid)
+    """Context of a study key's wrap; the UID stands in it as a keyed token, since the key store is not encrypted."""
+    return wraps.context(core.hospital, b"study", patient_id, core.blind.exact("study", uid))
 
 
 def parked_context(core: Core, object_id: bytes) -> bytes:
