@@ -110,6 +110,8 @@ class Search:
 
     def feed(self, data: bytes, depth: int = 0, deflated: bool = False) -> None:
         """Search `data`, and what is packed in it; `deflated`: it may begin with a raw deflate stream."""
+        if depth == 0:
+            self._containers = 0  # the bound is for each file, so that a large home is searched whole
         self._match(data)
         if depth >= _MAX_DEPTH:
             return
