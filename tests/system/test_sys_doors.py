@@ -1,4 +1,4 @@
-"""Every door is on a list: guard handlers and DIMSE services here, HTTP routes in `tests/transfer`.
+"""Every door is on a list: guard handlers, DIMSE services, HTTP routes.
 
 None returns stored data without a receipt.
 """
@@ -8,11 +8,20 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from helpers.archive import new_archive
 from helpers.guard_house import new_house
 from ribcage.dicom.negotiation import Offer
 from ribcage.guard import protocol as p
 from ribcage.guard.server import GuardServer
+from ribcage.oversight.studies import make_study
+from ribcage.transfer.dicomweb.app import make_app
+from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dimse import services
+from system.senders import SUCCESS, instance_of, send
 
 # Handlers whose answer follows from a durable decision: admission, query or disclosure.
 WITH_RECEIPT = {p.Admit, p.Commit, p.Query, p.Disclose, p.Open}
@@ -97,3 +106,72 @@ def test_dimse_answers_echo_and_store_only() -> None:
 
 def test_no_call_of_operators_is_open_to_fronts() -> None:
     assert not FOR_OPERATORS & (WITH_RECEIPT | WITHOUT_DATA)
+
+
+# --- HTTP ---------------------------------------------------------------------------------------------------
+
+_STUDY = "/dicom-web/studies/{study}"
+_SERIES = _STUDY + "/series/{series}"
+_INSTANCE = _SERIES + "/instances/{instance}"
+# Answers about stored images: by admission, query or disclosure.
+HTTP_WITH_RECEIPT = {
+    ("POST", "/dicom-web/studies"),
+    ("POST", _STUDY),
+    ("POST", "/search"),
+    *(("GET", f"/dicom-web/{level}") for level in ("studies", "series", "instances")),
+    *(("GET", _STUDY + each) for each in ("", "/metadata", "/series", "/instances")),
+    *(("GET", _SERIES + each) for each in ("", "/metadata", "/instances")),
+    *(("GET", _INSTANCE + each) for each in ("", "/metadata")),
+    ("GET", "/studies/{study}/download"),
+}
+# Reviewed: pages without data, and what a session may know of itself.
+HTTP_WITHOUT_DATA = {
+    ("GET", "/healthz"),
+    ("GET", "/"),
+    *((method, path) for path in ("/login", "/step-up") for method in ("GET", "POST")),
+    ("POST", "/logout"),
+    *(("POST", f"/api/{verb}") for verb in ("login", "step-up", "logout")),
+    ("GET", "/api/session"),
+}
+
+
+def unlisted_routes(app: Starlette) -> set[tuple[str, str]]:
+    """Routes that nobody reviewed."""
+    there = {
+        (method, route.path) for route in app.routes if isinstance(route, Route) for method in route.methods
+    }
+    assert len(app.routes) == len(there)  # no mount, no socket, no second method
+    return there - HTTP_WITH_RECEIPT - HTTP_WITHOUT_DATA
+
+
+def _nobody() -> None:
+    raise AssertionError("no request is made here")
+
+
+def test_every_http_route_is_reviewed() -> None:
+    app = make_app(WebContext(way_in=_nobody, way_out=_nobody))
+    assert unlisted_routes(app) == set()
+    app.router.routes.append(Route("/planted", lambda _: PlainTextResponse("x"), methods=["PUT"]))
+    assert unlisted_routes(app) == {("PUT", "/planted")}
+
+
+def test_routes_with_data_answer_after_an_entry_and_nobody_else(tmp_path: Path) -> None:
+    study = make_study(31, 1)
+    one = instance_of(study.file)
+    with new_archive(tmp_path) as archive:
+        assert send(archive, archive.device("cr1", "CR1", "store"), one) == SUCCESS
+        doctor, stranger = archive.person("li", "clinician"), archive.person("wu", "clinician")
+        archive.grant("person:li", f"study:{study.study_uid}", "full")
+        assert doctor.step_up().status == 200
+        for method, template in sorted(HTTP_WITH_RECEIPT):
+            if method != "GET":
+                continue
+            path = template.format(study=one.study, series=one.series, instance=one.uid)
+            before = archive.ask(p.GetStatus(), p.Status).log_size
+            assert doctor.request(path).status == 200, path
+            assert archive.ask(p.GetStatus(), p.Status).log_size > before, path
+            refused = stranger.request(path)
+            assert refused.status in (204, 403) or refused.body == b"[]", path
+            cookie, stranger.cookie = stranger.cookie, ""
+            assert stranger.request(path).status == 401, path
+            stranger.cookie = cookie
