@@ -86,16 +86,17 @@ def _plain_bytes(archive: Archive, data: bytes) -> None:
 
 def _malformed(archive: Archive, modality: Identity, doctor: Browser, study: Study) -> None:
     one = instance_of(study.file)
-    cut = one.data_set[:-300]
-    first = RawAssociation(
-        archive.dicom,
-        [(one.sop_class, [one.transfer_syntax])],
-        ssl_context=modality.context(),
-        calling=modality.ae_title,
-    )
-    with contextlib.suppress(AssociationFailed), first as association:
-        assert association.store(one.sop_class, one.uid, cut) != SUCCESS
-        association.store(one.sop_class, study.identity.patient_id, one.data_set)  # no UID: A-ABORT
+    wrong_uid = study.identity.patient_id
+
+    def association() -> RawAssociation:
+        proposals = [(one.sop_class, [one.transfer_syntax])]
+        context = modality.context()
+        return RawAssociation(archive.dicom, proposals, ssl_context=context, calling=modality.ae_title)
+
+    with association() as sender:
+        assert sender.store(one.sop_class, one.uid, one.data_set[:-300]) != SUCCESS
+    with pytest.raises(AssociationFailed), association() as sender:
+        sender.store(one.sop_class, wrong_uid, one.data_set)  # no UID: the command is malformed
     for bad in (study.file[:-300], study.file[200:], study.identity.person_name.encode()):
         assert stow(doctor, bad).status in (400, 409)
     body = study.file * 2
