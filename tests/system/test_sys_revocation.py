@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import ssl
 import threading
@@ -108,6 +109,42 @@ def test_open_stream_ends_when_the_right_falls(archive: Archive, how: str) -> No
     assert count < 2 * SIDE * SIDE
     assert time.monotonic() - started < 10
     assert doctor.retrieve(f"studies/{STUDY}").status in (401, 403)
+
+
+def test_open_stream_ends_when_the_grant_runs_out(archive: Archive) -> None:
+    doctor = archive.person("li-expiring", "clinician")
+    until = time.time() + 3
+    request = p.AddGrant(
+        subject="person:li-expiring", resource=f"study:{STUDY}", view="full", valid_until=until
+    )
+    archive.ask(request, p.GrantAdded)
+    assert doctor.step_up().status == 200
+    answer = stream(doctor)
+    assert (answer.status, answer.getheader("X-Ribcage-View")) == (200, "full")
+    assert len(answer.read(1 << 16)) == 1 << 16
+    while (status := doctor.request(f"/dicom-web/studies/{STUDY}/metadata").status) == 200:
+        assert time.time() < until + 5
+    assert status == 403
+    count, complete = read_to_the_end(answer)
+    assert not complete
+    assert count < 2 * SIDE * SIDE
+
+
+def test_masked_until_the_second_factor_and_a_code_works_once(archive: Archive) -> None:
+    doctor = archive.person("li-masked", "clinician")
+    archive.grant("person:li-masked", f"study:{STUDY}", "full")
+    masked = doctor.retrieve(f"studies/{STUDY}")
+    assert (masked.status, masked.headers["x-ribcage-view"]) == (200, "masked")
+    for text in (b"Muster", b"P4711"):
+        assert text not in masked.body
+    forced = doctor.retrieve(f"studies/{STUDY}", X_Ribcage_View="full")
+    assert forced.headers.get("x-ribcage-view") != "full"
+    code = json.dumps({"code": doctor.totp.now()}).encode()
+    answers = [doctor.request("/api/step-up", code, Content_Type="application/json") for _ in range(2)]
+    assert [answers[0].status < 300, answers[1].status] == [True, 401]
+    full = doctor.retrieve(f"studies/{STUDY}")
+    assert (full.status, full.headers["x-ribcage-view"]) == (200, "full")
+    assert b"Muster^Erika" in full.body
 
 
 def test_a_slow_reader_holds_nobody_back(archive: Archive) -> None:

@@ -105,7 +105,7 @@ class Disclosures:
         self, actor: Actor, request: Disclose, study: HeldStudy, decision: Decision, rows: list[sa.RowMapping]
     ) -> Disclosed:
         core, now = self._core, self._core.clock()
-        identifier, expires_at = os.urandom(_ID_BYTES), now + core.limits.disclosure_seconds
+        identifier, expires_at = os.urandom(_ID_BYTES), self._end_of(decision, now)
         event = DisclosureAllowed(
             actor=actor.evidence,
             disclosure=identifier,
@@ -156,6 +156,11 @@ class Disclosures:
             decided_microseconds=decision.microseconds,
             instances=[_reference(row) for row in rows],
         )
+
+    def _end_of(self, decision: Decision, now: float) -> float:
+        """Unix seconds: the limit of a disclosure, or the end of the grant it rests on if that is earlier."""
+        granted_until = self._core.ledger.grant(decision.grant_id).valid_until
+        return min(now + self._core.limits.disclosure_seconds, float(granted_until))
 
     def _rows(self, connection: sa.Connection, study: HeldStudy, request: Disclose) -> list[sa.RowMapping]:
         query = (
