@@ -1,29 +1,53 @@
-"""The drill's attackers against the real archive as processes, with defences patched out by name."""
+"""The real archive as processes, started again and again on one home, each time without the named defences."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-from ribcage.cli.drill import open_ground
-from ribcage.oversight.drill.procedures import PROCEDURES, Execution
+from ribcage.cli.drill import Ground, open_ground
 from ribcage.oversight.studies import generate
 
 TESTS = Path(__file__).resolve().parent.parent
 _PROGRAM = (str(TESTS / "helpers" / "patched_serve.py"),)
+_PATCHES = "RIBCAGE_TEST_PATCH"
 _SEED, _STUDIES = 77, 6
 
 
-def attack(name: str, patches: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> Execution:
-    """Run one attacker of the drill on a fresh archive without these defences."""
-    monkeypatch.setenv("RIBCAGE_TEST_PATCH", " ".join(patches))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
-    with open_ground(list(generate(_SEED, _STUDIES)), _PROGRAM) as ground:
-        ground.open_session()  # the doctor is at work while the attacker tries
+class Range:
+    """One archive to be attacked, with defences or without."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._without: tuple[str, ...] = ()
+
+    def without(self, patches: Sequence[str]) -> Ground:
+        """The archive without these defences; started again where the last attack had others."""
+        if tuple(patches) != self._without:
+            os.environ[_PATCHES] = " ".join(patches)
+            self._without = tuple(patches)
+            self._ground.stop()
+            self._ground.start()
         if "no_tls" in patches:
-            ground.dicom = replace(ground.dicom, tls=False)
-        return PROCEDURES[name](name, ground)
+            self._ground.dicom = replace(self._ground.dicom, tls=False)
+        return self._ground
+
+
+@contextmanager
+def open_range() -> Iterator[Range]:
+    """A running archive with all its defences; the environment is put back afterwards."""
+    before = {name: os.environ.get(name) for name in (_PATCHES, "PYTHONPATH")}
+    os.environ[_PATCHES] = ""
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), before["PYTHONPATH"] or ""])
+    try:
+        with open_ground(list(generate(_SEED, _STUDIES)), _PROGRAM) as ground:
+            yield Range(ground)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
