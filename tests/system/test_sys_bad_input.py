@@ -11,6 +11,7 @@ import pytest
 
 from helpers.archive import Archive, Browser, Identity, new_archive, parts
 from helpers.raw_scu import AssociationFailed, RawAssociation, echo
+from ribcage.dicom import dimse
 from ribcage.guard import protocol as p
 from ribcage.oversight.studies import make_study
 from system.senders import SUCCESS, instance_of, multipart, send, stow
@@ -53,7 +54,7 @@ def entries(archive: Archive) -> str:
     return "\n".join(text for _, text in page.entries)
 
 
-def test_wrong_called_title_is_rejected_and_in_the_log(archive: Archive, modality: Identity) -> None:
+def test_wrong_called_title_is_rejected(archive: Archive, modality: Identity) -> None:
     with pytest.raises(AssociationFailed) as caught:
         echo(archive.dicom, modality.context(), modality.ae_title, "SOMEBODY")
     assert caught.value.rejection is not None
@@ -95,13 +96,96 @@ def test_another_class_or_uid_than_the_command_says(archive: Archive, modality: 
         assert association.store(ONE.sop_class, "1.2.3.4", ONE.data_set) == 0xA900
 
 
-def test_raw_bytes_on_the_listeners_are_refused_and_counted(archive: Archive) -> None:
+def test_plain_bytes_on_the_listeners_are_refused(archive: Archive) -> None:
     for address in (archive.dicom, archive.https):
         with socket.create_connection(address, 5) as raw:
             raw.sendall(b"\x01\x00\x00\x00\x00\x04ABCD GET / HTTP/1.1\r\n\r\n")
             raw.settimeout(15)
             while raw.recv(100):
                 pass
+
+
+def pdu(kind: int, body: bytes, length: int | None = None) -> bytes:
+    """One PDU (PS3.8 9.3.1), with a false length on demand."""
+    return bytes((kind, 0)) + (len(body) if length is None else length).to_bytes(4, "big") + body
+
+
+def answer_to(connection: ssl.SSLSocket, data: bytes) -> bytes:
+    """One short PDU that comes back; then it is ours to close (PS3.8 9.2.3, Sta13)."""
+    connection.settimeout(20)
+    connection.sendall(data)
+    answer = b""
+    while len(answer) < 10 and (piece := connection.recv(4096)):
+        answer += piece
+    return answer
+
+
+ABORT, REJECT = 0x07, 0x03
+
+
+@pytest.mark.parametrize(
+    ("data", "kinds"),
+    [
+        (pdu(0x42, b"12345678"), {ABORT}),
+        (pdu(0x04, b"\0\0\0\6\1\3" + bytes(4)), {ABORT}),
+        (pdu(0x05, bytes(4)), {ABORT}),
+        (pdu(0x01, b"\0\1" + bytes(30)), {ABORT, REJECT}),
+        (pdu(0x01, b"\0\1\0\0" + b"RIBCAGE".ljust(16) * 2 + bytes(32) + b"\x10\0\xff\xff1.2"), {ABORT}),
+        (pdu(0x01, b"", 0xFFFF_FFFF), {ABORT}),
+    ],
+    ids=["unknown type", "data first", "release first", "cut request", "item too long", "four gigabytes"],
+)
+def test_malformed_first_pdus_are_aborted(
+    archive: Archive, modality: Identity, data: bytes, kinds: set[int]
+) -> None:
+    with (
+        socket.create_connection(archive.dicom, 5) as raw,
+        modality.context().wrap_socket(raw, server_hostname="localhost") as connection,
+    ):
+        answer = answer_to(connection, data)
+    assert len(answer) == 10  # one A-ABORT or A-ASSOCIATE-RJ, nothing else
+    assert answer[0] in kinds
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pdu(0x04, (9999).to_bytes(4, "big") + b"\1\3" + bytes(20)),
+        pdu(0x04, b"\0\0\0\6\xfe\3" + bytes(4)),
+        pdu(0x04, b"\0\0\0\1\1"),
+        pdu(0x04, b"\0\0\0\x0a\1\3" + b"\xff" * 8),
+        pdu(0x04, b"", 0x7FFF_FFFF),
+        pdu(0x01, b"\0\1" + bytes(66)),
+    ],
+    ids=[
+        "value beyond the PDU",
+        "unknown context",
+        "no header",
+        "no command",
+        "two gigabytes",
+        "second request",
+    ],
+)
+def test_malformed_pdus_inside_an_association_are_aborted(
+    archive: Archive, modality: Identity, data: bytes
+) -> None:
+    association = associate(archive, modality)
+    assert isinstance(association.socket, ssl.SSLSocket)
+    answer = answer_to(association.socket, data)
+    association.close()
+    assert (len(answer), answer[0]) == (10, ABORT)
+
+
+def test_a_pdu_that_never_ends_leaves_no_instance(archive: Archive, modality: Identity) -> None:
+    before = archive.ask(p.GetStatus(), p.Status).instances
+    association = associate(archive, modality)
+    command = dimse.CStoreRq(1, ONE.sop_class, ONE.uid)
+    context = association.context_for(ONE.sop_class)
+    pdus = b"".join(association.upper_layer.stream_data(context, command, (ONE.data_set,)))
+    association.socket.sendall(pdus[:-100])
+    association.close()
+    assert echo(archive.dicom, modality.context(), modality.ae_title, "RIBCAGE") == SUCCESS
+    assert archive.ask(p.GetStatus(), p.Status).instances == before
 
 
 def test_no_certificate_gets_no_association(archive: Archive, modality: Identity) -> None:
@@ -146,6 +230,14 @@ def test_another_syntax_than_stored_is_406(archive: Archive, modality: Identity,
     assert send(archive, modality, ONE) == SUCCESS
     accept = 'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.90'
     assert doctor.request(f"/dicom-web/studies/{ONE.study}", Accept=accept).status == 406
+
+
+def test_every_refusal_is_in_the_audit(archive: Archive) -> None:
+    archive.stop()  # what is counted per minute is written at the latest when a front ends
+    archive.start()
+    log = entries(archive)
+    for reason in ("called-ae", "malformed", "plain-bytes", "no-certificate"):
+        assert reason in log, reason
 
 
 def test_afterwards_everything_verifies_and_nothing_was_told(archive: Archive) -> None:
