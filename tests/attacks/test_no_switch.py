@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from ribcage.cli.settings import Listen, Settings
+from ribcage.dicom.limits import UpperLayerLimits
+from ribcage.dicom.scan import ScanLimits
+from ribcage.guard.limits import GuardLimits
+from ribcage.transfer.dicomweb.limits import WebLimits
+from ribcage.transfer.limits import FrontLimits, FrontSettings, ListenLimits
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "ribcage"
 
@@ -15,12 +22,20 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "ribcage"
 # are the same there. `demo` takes rights away: loopback only.
 SETTINGS = {"hospital", "hostnames", "called_ae_titles", "fronts", "demo", "listen"}
 LISTEN = {"dicom_address", "dicom_port", "https_address", "https_port", "public"}
-# Where the environment is read, and for what.
+# Where the environment is read, for what, and which names.
 ENVIRONMENT = {
-    "cli/passphrase.py",  # systemd credential; a demo home's passphrase
-    "oversight/drill/scripts.py",  # handed on to attackers
-    "oversight/drill/twin.py",  # handed on to Orthanc
+    "cli/passphrase.py": {
+        "CREDENTIALS_DIRECTORY",
+        "RIBCAGE_DEMO_PASSPHRASE",
+    },  # systemd; a demo home's passphrase
+    "oversight/drill/scripts.py": {
+        "RIBCAGE",
+        "PYTHON",
+        "PYTHONPATH",
+    },  # left out for attackers, or set for them
 }
+_READS = re.compile(r"\b(?:os\.environ|environ\b|getenv|environb)")
+_NAME = re.compile(r'"([A-Z][A-Z_]+)"')
 
 
 def test_settings_are_addresses_and_names() -> None:
@@ -29,12 +44,19 @@ def test_settings_are_addresses_and_names() -> None:
 
 
 def test_the_environment_is_read_where_it_was_reviewed() -> None:
-    reading = {
-        str(path.relative_to(SOURCE))
-        for path in SOURCE.rglob("*.py")
-        if re.search(r"\bos\.environ|\bgetenv\b", path.read_text())
-    }
-    assert reading <= ENVIRONMENT
+    reading = {}
+    for path in SOURCE.rglob("*.py"):
+        code = path.read_text()
+        if re.search(r"^(?:import os|from os import)", code, re.MULTILINE) and _READS.search(code):
+            reading[str(path.relative_to(SOURCE))] = set(_NAME.findall(code))
+    assert reading == ENVIRONMENT
+
+
+@pytest.mark.parametrize(
+    "kind", [FrontSettings, FrontLimits, ListenLimits, GuardLimits, WebLimits, UpperLayerLimits, ScanLimits]
+)
+def test_limits_are_numbers_and_names_that_nothing_can_be_switched_off_with(kind: type) -> None:
+    assert not [field.name for field in fields(kind) if field.type in (bool, "bool")]
 
 
 def test_no_flag_of_serve_weakens_it() -> None:
@@ -43,10 +65,13 @@ def test_no_flag_of_serve_weakens_it() -> None:
     assert flags == {"--quiet"}
 
 
+_OFF = re.compile(
+    r"verify_mode\s*=\s*ssl\.CERT_NONE|check_hostname\s*=\s*False|verify\s*=\s*False|_create_unverified"
+)
+
+
 def test_no_code_turns_verification_off() -> None:
+    assert _OFF.search("context.verify_mode = ssl.CERT_NONE")
     for path in SOURCE.rglob("*.py"):
-        if "drill" in path.parts:
-            continue  # attackers and twins behave as such
-        assert not re.search(
-            r"CERT_NONE(?!:)\b.*=|check_hostname\s*=\s*False|verify\s*=\s*False", path.read_text()
-        ), path
+        if "drill" not in path.parts:  # attackers and twins behave as such
+            assert not _OFF.search(path.read_text()), path
