@@ -6,22 +6,35 @@ None returns stored data without a receipt.
 from __future__ import annotations
 
 import asyncio
+import base64
+import http.client
+import os
+import time
 from pathlib import Path
 
+import pyotp
+import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from helpers.archive import new_archive
-from helpers.guard_house import new_house
+from helpers.archive import Archive, Browser, new_archive
+from helpers.guard_house import edit, new_house
+from helpers.raw_scu import RawAssociation
+from ribcage.dicom import dimse
 from ribcage.dicom.negotiation import Offer
+from ribcage.dicom.sop_classes import VERIFICATION
+from ribcage.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
+from ribcage.evidence import receipt
 from ribcage.guard import protocol as p
+from ribcage.guard.client import GuardClient
+from ribcage.guard.errors import GuardRefused
 from ribcage.guard.server import GuardServer
 from ribcage.oversight.studies import make_study
 from ribcage.transfer.dicomweb.app import make_app
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dimse import services
-from system.senders import SUCCESS, instance_of, send
+from system.senders import SUCCESS, Instance, instance_of, send
 
 # Handlers whose answer follows from a durable decision: admission, query or disclosure.
 WITH_RECEIPT = {p.Admit, p.Commit, p.Query, p.Disclose, p.Open}
@@ -102,6 +115,118 @@ def test_dimse_answers_echo_and_store_only() -> None:
     assert handled == {"CEchoRq", "CStoreRq"}
     assert not Offer().query
     assert not Offer().retrieve
+
+
+# Every DIMSE service that could ask for stored data, and the class it is proposed under (PS3.4 C.6, J.3).
+_ASKING = (dimse.CFindRq, dimse.CGetRq, dimse.CMoveRq)
+_ASKING_CLASSES = (
+    *(f"1.2.840.10008.5.1.4.1.2.{level}.{service}" for level in (1, 2, 3) for service in (1, 2, 3)),
+    "1.2.840.10008.5.1.4.31",  # modality worklist
+    "1.2.840.10008.1.20.1",  # storage commitment
+)
+
+
+def test_no_dimse_service_hands_out_what_was_stored(tmp_path: Path) -> None:
+    one = instance_of(make_study(31, 2).file)
+    with new_archive(tmp_path) as archive:
+        station = archive.device("ws1", "WS1", "store", "query", "retrieve")
+        archive.grant("device:ws1", "department:radiology", "full")
+        assert send(archive, station, one) == SUCCESS
+        asking = [(each, [EXPLICIT_VR_LITTLE_ENDIAN]) for each in _ASKING_CLASSES]
+        proposals = [(VERIFICATION, [EXPLICIT_VR_LITTLE_ENDIAN]), *asking]
+        with RawAssociation(
+            archive.dicom, proposals, ssl_context=station.context(), calling="WS1"
+        ) as association:
+            accepted = {each.abstract_syntax for each in association.upper_layer.contexts.values()}
+            assert accepted == {VERIFICATION}
+            key = b"\x08\0\x52\0CS\6\0STUDY \x20\0\x0d\0UI" + len(one.study).to_bytes(2, "little")
+            for service in _ASKING:
+                more = {"move_destination": "WS1"} if service is dimse.CMoveRq else {}
+                request = service(1, VERIFICATION, **more)
+                context = association.context_for(VERIFICATION)
+                answer = association.call(context, request, (key + one.study.encode(),))
+                assert answer.command.status not in (SUCCESS, 0xFF00, 0xFF01)
+                assert not answer.data_set
+
+
+def test_a_front_with_a_forged_receipt_and_a_changed_database_open_nothing(tmp_path: Path) -> None:
+    mine, theirs = instance_of(make_study(31, 3).file), instance_of(make_study(31, 4).file)
+    with new_archive(tmp_path) as archive:
+        modality = archive.device("cr1", "CR1", "store")
+        assert [send(archive, modality, each) for each in (mine, theirs)] == [SUCCESS, SUCCESS]
+        passwords = {name: added(archive, name) for name in ("wu", "li")}
+        archive.grant("person:wu", f"study:{mine.study}", "full")
+        archive.grant("person:li", f"study:{theirs.study}", "full")
+        wu = log_in(archive, passwords["wu"])
+        assert asyncio.run(forged(archive, wu, mine, theirs)) == ["not_permitted"] * 4
+        archive.stop()
+        assert edit(archive.home, _MOVE, mine=mine.uid, theirs=theirs.uid) == 1
+        assert edit(archive.home, "UPDATE person SET roles = 'radiologist' WHERE username = 'li'") == 1
+        archive.start()
+        wu = log_in(archive, passwords["wu"])
+        with pytest.raises(
+            http.client.IncompleteRead
+        ) as cut:  # the moved image does not open: the answer breaks off
+            wu.retrieve(f"studies/{mine.study}")
+        assert mine.uid.encode() in cut.value.partial
+        assert theirs.uid.encode() not in cut.value.partial
+        assert wu.retrieve(f"studies/{theirs.study}").status == 403
+        li = log_in(archive, passwords["li"])
+        assert not li.cookie
+        assert li.retrieve(f"studies/{theirs.study}").status == 401
+        places = {each.where for each in archive.verify().differences}
+        assert any("person" in each for each in places)
+        assert any("instance" in each or "object" in each for each in places), places
+
+
+# The stranger's image is filed under the permitted study.
+_MOVE = """
+    UPDATE instance SET (study_pk, series_pk) =
+        (SELECT study_pk, series_pk FROM instance WHERE uid = :mine) WHERE uid = :theirs
+"""
+
+
+def added(archive: Archive, name: str) -> p.PersonAdded:
+    request = p.AddPerson(username=name, display_name=name, roles=["clinician"])
+    return archive.ask(request, p.PersonAdded)
+
+
+def log_in(archive: Archive, person: p.PersonAdded) -> Browser:
+    totp = pyotp.parse_uri(person.totp_uri)
+    browser = Browser(archive, totp)
+    browser.log_in(str(totp.name), person.password)
+    return browser
+
+
+async def forged(archive: Archive, wu: Browser, mine: Instance, theirs: Instance) -> list[str]:
+    """A front on the guard's socket with a live session: why each of its tries at other keys was refused."""
+    front = await GuardClient.connect(archive.home / "run" / "guard.sock")
+    try:
+        proof = base64.urlsafe_b64decode(wu.cookie.partition("=")[2] + "==")
+        session = p.Session(proof=proof, address="127.0.0.1")
+        ask = p.Disclose(principal=session, channel="dicomweb", study_instance_uid=mine.study)
+        good = await front.call(ask, p.Disclosed)
+        objects = [each.object_id for each in good.instances]
+        assert isinstance(await front.ask(p.Open(good.receipt, session, objects)), p.Opened)
+        flipped = bytes((*good.receipt[:60], good.receipt[60] ^ 1, *good.receipt[61:]))
+        own = receipt.issue(os.urandom(32), receipt.Receipt(
+            "disclose", good.disclosure, bytes(32), bytes(16), "full", "TREAT",
+            int(time.time() * 1000), int(time.time() * 1000) + 60_000, 1, bytes(32),
+        ))  # fmt: skip
+        tries = [
+            p.Open(flipped, session, objects),
+            p.Open(own, session, objects),
+            p.Open(good.receipt, session, [os.urandom(16)]),
+            p.Disclose(principal=session, channel="dicomweb", study_instance_uid=theirs.study),
+        ]
+        reasons = []
+        for each in tries:
+            with pytest.raises(GuardRefused) as caught:
+                await front.ask(each)
+            reasons.append(caught.value.reason)
+        return reasons
+    finally:
+        await front.close()
 
 
 def test_no_call_of_operators_is_open_to_fronts() -> None:
