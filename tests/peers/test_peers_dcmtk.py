@@ -69,6 +69,16 @@ def test_wrong_calling_and_called_titles_are_rejected(archive: Archive, modality
     assert dcmtk(ECHOSCU, archive, modality, called="NOBODY") != 0
 
 
+def test_without_a_certificate_or_without_tls_there_is_no_association(
+    archive: Archive, modality: Identity
+) -> None:
+    """A TLS 1.3 client believes in its handshake: only the DICOM answer tells."""
+    where = ["-aet", modality.ae_title, "-aec", "RIBCAGE", "-to", "10", "127.0.0.1", str(archive.dicom[1])]
+    for security in (["+tla", "+cf", str(modality.authority)], []):
+        done = subprocess.run([ECHOSCU, *security, *where], capture_output=True, timeout=60, check=False)
+        assert done.returncode != 0, security
+
+
 def test_a_foreign_authoritys_certificate_gets_no_association(
     archive: Archive, modality: Identity, tmp_path: Path
 ) -> None:

@@ -70,9 +70,33 @@ def test_retrieve_study_series_instance_and_metadata(client: DICOMwebClient) -> 
     any_syntax = (("application/dicom", "*"),)
     (whole,) = client.retrieve_study(study.study_uid, media_types=any_syntax)
     (one,) = client.retrieve_series(study.study_uid, study.series_uid, media_types=any_syntax)
-    assert whole.PatientID == one.PatientID == study.identity.patient_id
+    alone = client.retrieve_instance(
+        study.study_uid, study.series_uid, study.instance_uid, media_types=any_syntax
+    )
+    assert whole.PatientID == one.PatientID == alone.PatientID == study.identity.patient_id
+    assert alone.PixelData == pydicom.dcmread(BytesIO(study.file)).PixelData
     metadata = client.retrieve_instance_metadata(study.study_uid, study.series_uid, study.instance_uid)
     assert metadata["00100020"]["Value"] == [study.identity.patient_id]
+
+
+def test_a_session_stores_searches_and_retrieves(client: DICOMwebClient, archive: Archive) -> None:
+    study = make_study(9, 17)
+    reader = archive.person("rao", "radiologist")
+    archive.grant("person:rao", "department:radiology", "full")
+    assert reader.step_up().status == 200
+    with requests.Session() as session:
+        session.trust_env = False
+        session.verify = str(archive.authority)
+        session.headers.update(
+            {"Cookie": reader.cookie, "Origin": "https://localhost"}
+        )  # its Host field has no port
+        web = DICOMwebClient(f"{reader.base}/dicom-web", session=session)
+        answer = web.store_instances([pydicom.dcmread(BytesIO(study.file))])
+        assert len(answer.ReferencedSOPSequence) == 1
+        (found,) = web.search_for_studies(search_filters={"PatientName": study.identity.chinese_name})
+        assert found["0020000D"]["Value"] == [study.study_uid]
+        (whole,) = web.retrieve_study(study.study_uid, media_types=(("application/dicom", "*"),))
+        assert whole.PatientID == study.identity.patient_id
 
 
 def test_a_session_is_masked_until_the_second_factor(client: DICOMwebClient, archive: Archive) -> None:
