@@ -62,6 +62,13 @@ GUARD_ROWS = (
     Row("edited_log", ("no_log_verification",), "verify names nothing", g.edited_log, "audit_row_edit"),
     Row("self_promotion", ("no_row_mac",), "a disclosure", g.self_promotion, "self_promotion_by_sql"),
     Row("swapped_row", ("no_key_binding",), "the stranger's film, opened", g.swapped_row, "row_swap"),
+    Row(
+        "undone_revocation",
+        ("no_count_of_changes",),
+        "a revoked grant alive, unnoticed by verify",
+        g.undone_revocation,
+        "audit_row_edit",
+    ),
     Row("stolen_disk", ("no_sealing",), "identities read from the objects", g.stolen_disk, "stolen_disk"),
     Row(
         "stolen_database",

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from helpers.guard_house import PASSPHRASE, PLAN, House, attributes, new_home, new_house, running
+from helpers.guard_house import PASSPHRASE, PLAN, House, attributes, edit, new_home, new_house, running
 from ribcage.crypto.errors import CryptoError
 from ribcage.crypto.provider import FileKeyProvider
 from ribcage.crypto.sealing import Envelope, Sealed, Stream
@@ -391,6 +391,29 @@ def swapped_row(folder: Path) -> bool:
     asyncio.run(fill())
     uids = {"study": {"instance_uid": "1.2.3.1.1"}, "other": {"instance_uid": "1.2.3.2.1"}}
     _edit(folder / "home", "row_swap", **uids)
+    return asyncio.run(use())
+
+
+def undone_revocation(folder: Path) -> bool:
+    """The newest change is cut from the ledger, a revocation; the grant is alive again and `verify` names nothing."""
+    known: list[str] = []
+
+    async def fill() -> None:
+        async with new_house(folder) as house:
+            await _film(house)
+            known.append((await house.person("li", "clinician")).password)
+            await house.admin.call(p.RevokeGrant(grant_id=await _grant(house)), p.Noted)
+
+    async def use() -> bool:
+        async with running(folder / "home") as house:
+            session = await house.session("li", known[0])
+            seen = await answered(house.front.ask(_ask(session)), p.Disclosed)
+            return seen and not await house.verify()
+
+    asyncio.run(fill())
+    newest = "(SELECT max(height) FROM ledger_transaction)"
+    if edit(folder / "home", f"DELETE FROM ledger_transaction WHERE height = {newest}") != 1:
+        raise RuntimeError("the database did not take the edit")
     return asyncio.run(use())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attacks.patches._no_grant import rest_on_no_grant
 from attacks.patches._put import Put
 from ribcage.guard import decision
 from ribcage.guard.decision import Denied
@@ -12,6 +13,7 @@ from ribcage.ledger.client import Reason, Verdict
 
 
 def apply(put: Put) -> None:
+    rest_on_no_grant(put)
     strict = decision.ask_contract
 
     def ask_contract(*asked: Any) -> Verdict:
