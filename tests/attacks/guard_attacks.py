@@ -394,27 +394,39 @@ def swapped_row(folder: Path) -> bool:
     return asyncio.run(use())
 
 
-def undone_revocation(folder: Path) -> bool:
-    """The newest change is cut from the ledger, a revocation; the grant is alive again and `verify` names nothing."""
-    known: list[str] = []
-
-    async def fill() -> None:
-        async with new_house(folder) as house:
-            await _film(house)
-            known.append((await house.person("li", "clinician")).password)
-            await house.admin.call(p.RevokeGrant(grant_id=await _grant(house)), p.Noted)
-
-    async def use() -> bool:
-        async with running(folder / "home") as house:
-            session = await house.session("li", known[0])
-            seen = await answered(house.front.ask(_ask(session)), p.Disclosed)
-            return seen and not await house.verify()
-
-    asyncio.run(fill())
+async def _cut_the_newest_change(folder: Path) -> str:
+    """A home whose newest ledger row, a revocation, was deleted with the database key; the doctor's password."""
+    async with new_house(folder) as house:
+        await _film(house)
+        password = (await house.person("li", "clinician")).password
+        await house.admin.call(p.RevokeGrant(grant_id=await _grant(house)), p.Noted)
     newest = "(SELECT max(height) FROM ledger_transaction)"
     if edit(folder / "home", f"DELETE FROM ledger_transaction WHERE height = {newest}") != 1:
         raise RuntimeError("the database did not take the edit")
-    return asyncio.run(use())
+    return password
+
+
+def undone_revocation(folder: Path) -> bool:
+    """The newest change is cut from the ledger, a revocation: is the grant alive again?"""
+
+    async def run() -> bool:
+        password = await _cut_the_newest_change(folder)
+        async with running(folder / "home") as house:
+            session = await house.session("li", password)
+            return await answered(house.front.ask(_ask(session)), p.Disclosed)
+
+    return asyncio.run(run())
+
+
+def unnamed_cut(folder: Path) -> bool:
+    """The same cut: does `verify` find nothing?"""
+
+    async def run() -> bool:
+        await _cut_the_newest_change(folder)
+        async with running(folder / "home") as house:
+            return not await house.verify()
+
+    return asyncio.run(run())
 
 
 def _opens(home: Path, one: p.OpenedObject) -> bool:

@@ -74,6 +74,7 @@ class Core:
     objects_root: str
     started_at: float
     lock: int  # descriptor of the home's lock, held until `close`
+    ledger_behind: bool = False  # the log knows a change of rights that the journal lacks
     findings: list[str] = field(default_factory=list)
 
     def close(self) -> None:

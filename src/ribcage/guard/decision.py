@@ -8,7 +8,7 @@ Rules, in order (DESIGN rule 5):
    radiologist; otherwise `masked`.
 5. Pixels that nobody has checked for burned-in text (all of them, so far) go out masked to the treating roles alone,
    for treatment (DESIGN rule 7).
-6. When the ledger cannot answer, the answer is no.
+6. When the ledger cannot answer, or lacks a change that the log knows of, the answer is no.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ def ask_about_nothing(core: Core, actor: Actor, purpose: Purpose) -> float:
 
 
 def _ask(core: Core, actor: Actor, resources: tuple[bytes, ...], purpose: Purpose) -> Verdict:
+    if core.ledger_behind:
+        raise Denied("unavailable", "ledger-behind-log")
     try:
         return core.ledger.check(actor.subject, resources, calls.Purpose[purpose], core.clock())
     except LedgerError as failure:

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,10 +25,11 @@ import sqlalchemy as sa
 
 from ribcage.crypto import authority
 from ribcage.crypto.blind import BlindIndex
+from ribcage.crypto.errors import CryptoError
 from ribcage.crypto.provider import Argon2Parameters, FileKeyProvider
 from ribcage.database.engine import open_engine
 from ribcage.database.migrate import migrate
-from ribcage.database.schema import FORMAT_VERSION, ledger_transaction, meta
+from ribcage.database.schema import FORMAT_VERSION, checkpoint, ledger_transaction, log_leaf, meta
 from ribcage.evidence.checkpoint import CheckpointSigner, log_origin
 from ribcage.guard.committer import Committer
 from ribcage.guard.core import Core, JournalCheck
@@ -41,6 +43,7 @@ from ribcage.guard.protocol import TlsIdentity
 from ribcage.guard.rows import MacRows
 from ribcage.ledger import calls
 from ribcage.ledger.embedded import EmbeddedLedger, verify_journal
+from ribcage.ledger.transactions import transaction_hash
 
 HOME_FORMAT = 1
 AUTHORITY_BLOB = "authority-chain"
@@ -48,6 +51,7 @@ _AUTHORITY_KEY_BLOB = "authority-key"
 _TLS_CHAIN_BLOB = "tls-chain"
 _TLS_KEY_BLOB = "tls-key"
 _ROOT_KEY_BLOB = "root-key"
+_TRANSACTION = re.compile(rb'"type":"transaction","valueString":"([0-9a-f]{64})"')
 _FOLDERS = ("keys", "database", "objects", "run")
 
 
@@ -165,6 +169,7 @@ def _core(
     with engine.connect() as connection:
         query = sa.select(ledger_transaction).order_by(ledger_transaction.c.height)
         ledger.replay((int(r.height), int(r.block_time), bytes(r.raw)) for r in connection.execute(query))
+    behind = ledger_behind_log(engine, log)
     return Core(
         limits=limits,
         clock=clock,
@@ -183,7 +188,42 @@ def _core(
         objects_root=str(home / "objects"),
         started_at=clock(),
         lock=lock,
+        ledger_behind=bool(behind),
+        findings=behind,
     )
+
+
+def ledger_behind_log(engine: sa.Engine, log: AuditLog) -> list[str]:
+    """Findings, empty when the journal holds the newest change of rights that the log knows of.
+
+    A row missing inside the journal stops the replay; a row cut from its end would bring a revoked grant back to
+    life. The log is read backwards to the newest entry that names a transaction; one on the way that is missing or
+    does not open may have been it: closed by default (DESIGN rule 5). Rows cut from ledger, log and checkpoints alike
+    are a rollback, which only a witness notices.
+    """
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(ledger_transaction.c.raw))
+        held = {transaction_hash(bytes(row.raw)).hex().encode() for row in rows}
+        signed = connection.execute(sa.select(sa.func.max(checkpoint.c.size))).scalar() or 0
+        entries = sa.select(log_leaf.c.number, log_leaf.c.sealed).order_by(log_leaf.c.number.desc())
+        expected = -1
+        for row in connection.execute(entries):
+            number = int(row.number)
+            if expected < 0 and number + 1 < signed:
+                return [f"the log ends at entry {number}, a checkpoint knows {signed}: no image is disclosed"]
+            if 0 <= expected != number:
+                return [f"log entry {expected} is missing: no image is disclosed; run `ribcage verify`"]
+            try:
+                body = log.open(number, bytes(row.sealed))[1]
+            except CryptoError:
+                return [f"log entry {number} does not open: no image is disclosed; run `ribcage verify`"]
+            named = _TRANSACTION.search(body)
+            if named is not None:
+                if named[1] in held:
+                    return []
+                return [f"the ledger lacks the change of log entry {number}: no image is disclosed"]
+            expected = number - 1
+    return []
 
 
 def read_facts(home: Path) -> HomeFacts:

@@ -115,7 +115,11 @@ class Queries:
         try:
             held = catalogue.open_row(self._core, row)
             view = decide(self._core, actor, held, "best", request.purpose, "query").view
-        except (Denied, GuardRefused):
+        except Denied as denied:
+            if denied.reason == "unavailable":
+                raise GuardRefused("unavailable") from denied  # an empty list would say that there is nothing
+            return None
+        except GuardRefused:
             return None
         values = self._study_values(held, row, view)
         study_filters = {k: v for k, v in request.filters.items() if k in matching.STUDY_KEYWORDS}

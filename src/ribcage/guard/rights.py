@@ -43,6 +43,8 @@ class Rights:
     ) -> Prepared:
         """Store and apply one change. Raises GuardRefused('invalid' | 'unavailable')."""
         core = self._core
+        if core.ledger_behind:
+            raise GuardRefused("unavailable")  # a new change would hide the missing one
         async with self._one_at_a_time:
             try:
                 prepared = core.ledger.prepare(call, core.clock())
