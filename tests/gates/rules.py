@@ -6,7 +6,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,22 +180,3 @@ def unknown_targets(name: str, text: str, makefile: str) -> list[str]:
     code = re.findall(r"```.*?```|`[^`\n]+`", text, re.DOTALL)
     asked = {t for piece in code for t in re.findall(r"(?:^|[\s`])make ([a-z][a-z-]*)", piece)}
     return [f"{name}: make {target} is no target" for target in sorted(asked - targets)]
-
-
-def settings_fields(sources: Mapping[str, str]) -> set[str]:
-    """`Class.field` of every dataclass in modules of limits and settings."""
-    found = set()
-    for text in sources.values():
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.ClassDef) and any(
-                "dataclass" in ast.unparse(d) for d in node.decorator_list
-            ):
-                for each in node.body:
-                    if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
-                        found.add(f"{node.name}.{each.target.id}")
-    return found
-
-
-def documented_fields(text: str) -> set[str]:
-    """`Class.field` of the settings tables in docs/operations.md."""
-    return set(re.findall(r"^\| `([A-Z]\w+\.\w+)` \|", text, re.MULTILINE))
