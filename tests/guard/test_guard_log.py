@@ -196,6 +196,10 @@ def test_an_entry_opens_only_in_its_own_row(engine: sa.Engine) -> None:
     log = reopened(engine)
     first, second = log.draft(0, b"{}"), log.draft(1, b"{}")
     assert log.open(0, first.sealed)[1] == b"{}"
-    for number, sealed in ((1, first.sealed), (0, second.sealed), (0, first.sealed[:-1] + b"\x00")):
+    for number, sealed in (
+        (1, first.sealed),
+        (0, second.sealed),
+        (0, first.sealed[:-1] + bytes((first.sealed[-1] ^ 1,))),
+    ):
         with pytest.raises(WrapBroken):
             log.open(number, sealed)

@@ -446,7 +446,7 @@ def test_a_changed_ledger_does_not_open(tmp_path: Path, tamper: Callable[[Path],
 
 
 def test_a_revocation_cut_from_the_ledgers_end_is_named(tmp_path: Path) -> None:
-    """Older rights come back by removing the last row: not prevented, but the log remembers."""
+    """Older rights come back by removing the last row, but the log remembers: closed at the start, and named."""
 
     async def before(house: House) -> None:
         await two_studies(house)
@@ -456,6 +456,7 @@ def test_a_revocation_cut_from_the_ledgers_end_is_named(tmp_path: Path) -> None:
         assert await house.verify() == []
 
     async def after(house: House) -> None:
+        assert await reason(retrieve(house)) == "unavailable"
         await named(house, "tail")
 
     last = "(SELECT max(height) FROM ledger_transaction)"
