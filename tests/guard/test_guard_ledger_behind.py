@@ -78,6 +78,21 @@ def test_a_revocation_cut_from_the_ledger_closes_the_archive(tmp_path: Path) -> 
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("whom", ["person", "device"])
+def test_a_suspension_cut_from_the_ledger_closes_the_archive(tmp_path: Path, whom: str) -> None:
+    async def run() -> None:
+        async with new_house(tmp_path) as house:
+            device, _ = await ward(house)
+            await house.device("ws-2", "WS2", ["query"])
+            suspend = p.SuspendPerson("li", True) if whom == "person" else p.SuspendDevice("ws-2", True)
+            await house.admin.call(suspend, p.Noted)
+        sql(tmp_path / "home", f"DELETE FROM ledger_transaction WHERE {NEWEST}")
+        async with running(tmp_path / "home") as house:
+            assert await refused(house.front.ask(disclose(device))) == "unavailable"
+
+    asyncio.run(run())
+
+
 def test_breaking_the_log_entry_too_does_not_open_it(tmp_path: Path) -> None:
     async def run() -> None:
         async with new_house(tmp_path) as house:

@@ -140,18 +140,23 @@ class Authentication:
 
 @dataclass(frozen=True)
 class PersonChanged:
-    """A person was added or changed; `roles` are the roles afterwards when they were set."""
+    """A person was added or changed; `roles` are the roles afterwards when they were set.
+
+    A suspension and its end name their transaction on the ledger.
+    """
 
     actor: Actor
     person: bytes
     change: Literal["added", "suspended", "restored", "roles", "factor", "password"]
     roles: tuple[str, ...] = ()
+    transaction: bytes | None = None
 
     def to_entry(self, stamp: Stamp) -> Json:
         """PS3.15 A.5.3.11, User Security Attributes or Security Roles Changed."""
         details = [
             detail("change", token(self.change)),
             *(detail("role", token(each)) for each in self.roles),
+            *_transaction(self.transaction),
         ]
         who = entity("person", identity(self.person), role=_SECURITY_USER, person=True, details=details)
         return audit_event(
@@ -167,18 +172,23 @@ class PersonChanged:
 
 @dataclass(frozen=True)
 class DeviceChanged:
-    """A device was registered or changed; `may` are its rights when they were set."""
+    """A device was registered or changed; `may` are its rights when they were set.
+
+    A suspension and its end name their transaction on the ledger.
+    """
 
     actor: Actor
     fingerprint: bytes
     change: Literal["added", "suspended", "restored", "rights", "certificate"]
     may: tuple[str, ...] = ()
+    transaction: bytes | None = None
 
     def to_entry(self, stamp: Stamp) -> Json:
         """PS3.15 A.5.3.11, Security Configuration."""
         details = [
             detail("change", token(self.change)),
             *(detail("may", token(each)) for each in self.may),
+            *_transaction(self.transaction),
         ]
         device = entity(
             "certificate-sha256", identity(self.fingerprint), role=_SECURITY_RESOURCE, details=details
@@ -320,6 +330,10 @@ class Maintenance:
         if self.action == "verify" and isinstance(subtypes, list):
             subtypes.append(coding(LIFECYCLE, "verify", "Verify"))
         return entry
+
+
+def _transaction(transaction: bytes | None) -> list[Json]:
+    return [] if transaction is None else [detail("transaction", identity(transaction))]
 
 
 def _rights(stamp: Stamp, kind: str, actor: Actor, patient: bytes, details: list[Json]) -> Json:

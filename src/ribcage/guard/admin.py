@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -35,6 +36,8 @@ from ribcage.guard.protocol import (
     SuspendPerson,
 )
 from ribcage.guard.rights import Rights
+
+Suspension = Literal["suspended", "restored"]
 
 
 class Administration:
@@ -74,9 +77,12 @@ class Administration:
         )
         with core.engine.connect() as connection:
             core.people.refresh(connection, person_id)
-        change = "suspended" if request.suspended else "restored"
-        event = PersonChanged(actor.evidence, person_id, change)  # type: ignore[arg-type]  # one of the literals
-        await self._rights.suspension(actor, core.subject("person", person_id), request.suspended, event)
+        change: Suspension = "suspended" if request.suspended else "restored"
+        await self._rights.suspension(
+            core.subject("person", person_id),
+            request.suspended,
+            lambda transaction: PersonChanged(actor.evidence, person_id, change, transaction=transaction),
+        )
         return Noted()
 
     async def add_device(self, actor: Actor, request: AddDevice) -> DeviceAdded:
@@ -134,9 +140,12 @@ class Administration:
         with core.engine.connect() as connection:
             core.devices.refresh(connection, device_id)
         fingerprint = bytes(core.devices.find(request.name)["fingerprint"])
-        change = "suspended" if request.suspended else "restored"
-        event = DeviceChanged(actor.evidence, fingerprint, change)  # type: ignore[arg-type]  # one of the literals
-        await self._rights.suspension(actor, core.subject("device", device_id), request.suspended, event)
+        change: Suspension = "suspended" if request.suspended else "restored"
+        await self._rights.suspension(
+            core.subject("device", device_id),
+            request.suspended,
+            lambda transaction: DeviceChanged(actor.evidence, fingerprint, change, transaction=transaction),
+        )
         return Noted()
 
     # --- the log ----------------------------------------------------------------------------------------

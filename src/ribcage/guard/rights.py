@@ -124,9 +124,11 @@ class Rights:
         await self.change(calls.objection(resource, subject, request.standing), event, _nothing)
         return Noted()
 
-    async def suspension(self, actor: Actor, subject: bytes, suspended: bool, event: Event) -> None:
-        """Suspend a subject on the ledger, or lift it."""
-        await self.change(calls.suspend(subject, suspended), lambda _: event, _nothing)
+    async def suspension(self, subject: bytes, suspended: bool, event: Callable[[bytes], Event]) -> None:
+        """Suspend a subject on the ledger, or lift it. `event` takes the transaction's hash."""
+        await self.change(
+            calls.suspend(subject, suspended), lambda prepared: event(prepared.transaction), _nothing
+        )
 
     # --- names to identifiers ---------------------------------------------------------------------------
 

@@ -1,0 +1,221 @@
+"""Which request is answered by whom. A request without an entry here is refused.
+
+Each function is one topic's literal table. `front_table` is open to every process of our user, `admin_table` to a
+connection that proved the passphrase. `tests/system/test_sys_doors.py` holds the reviewed list of both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ribcage.evidence.audit_event import AssociationRefused, DeviceActor, StrangerActor
+from ribcage.guard import protocol as p
+from ribcage.guard.admin import sign_checkpoint
+from ribcage.guard.connection import Connection
+from ribcage.guard.core import Actor
+from ribcage.guard.errors import GuardRefused
+from ribcage.guard.home import tls_identity
+from ribcage.guard.rooms import Rooms
+
+Handler = Callable[[Connection, Any], Awaitable[p.Response]]
+Table = dict[type, Handler]
+_NONCE_BYTES = 32
+_STOP_SECONDS = 0.05  # so that the answer leaves first
+
+
+def front_table(rooms: Rooms) -> Table:
+    """What every front may ask."""
+    return {**_doors(rooms), **_images(rooms), **_people(rooms), **_proof_of_operator(rooms)}
+
+
+def admin_table(rooms: Rooms) -> Table:
+    """What an operator may ask besides."""
+    return {**_house(rooms), **_rights(rooms), **_evidence(rooms)}
+
+
+def by_operator(rooms: Rooms, method: Callable[[Actor, Any], Awaitable[p.Response]]) -> Handler:
+    """`method(operator, request)` as a handler."""
+
+    async def handler(connection: Connection, request: Any) -> p.Response:
+        return await method(rooms.operator(connection), request)
+
+    return handler
+
+
+def by_principal(rooms: Rooms, method: Callable[[Actor, Any], Awaitable[p.Response]]) -> Handler:
+    """`method(actor, request)` for a request that names its principal."""
+
+    async def handler(connection: Connection, request: Any) -> p.Response:
+        return await method(rooms.actor(connection, request.principal), request)
+
+    return handler
+
+
+def by_anyone(method: Callable[[Any], Awaitable[p.Response]]) -> Handler:
+    """`method(request)` for a request that carries its own proof, or needs none."""
+
+    async def handler(_: Connection, request: Any) -> p.Response:
+        return await method(request)
+
+    return handler
+
+
+def on_thread(method: Callable[[Any], p.Response]) -> Handler:
+    """A blocking `method(request)`, run on a thread."""
+
+    async def handler(_: Connection, request: Any) -> p.Response:
+        return await asyncio.to_thread(method, request)
+
+    return handler
+
+
+# --- fronts ---------------------------------------------------------------------------------------------
+
+
+def _doors(rooms: Rooms) -> Table:
+    core = rooms.core
+
+    async def hello(_: p.Hello) -> p.Response:
+        return tls_identity(core)
+
+    async def ping(_: p.Ping) -> p.Response:
+        return p.Noted()
+
+    async def check_device(request: p.CheckDevice) -> p.Response:
+        device = request.device
+        title = None if request.action == "http" else device.ae_title
+        try:
+            known = core.devices.identify(device.fingerprint, title, core.clock())
+        except GuardRefused as refused:
+            actor = DeviceActor(device.fingerprint, device.address, device.ae_title)
+            listener = "https" if request.action == "http" else "dicom"
+            event = AssociationRefused(actor, listener, "unregistered-or-wrong-ae-title")
+            index = await core.committer.run(lambda tx: tx.append(core.entry(event)))
+            raise GuardRefused(refused.reason, index) from refused
+        may = [right for right in ("store", "query", "retrieve") if right in known.may]
+        return p.DeviceKnown(name=known.name, may=may)
+
+    async def refusal(request: p.Refusal) -> p.Response:
+        reason = request.kind.replace("_", "-")
+        actor = StrangerActor(request.address)
+        event = AssociationRefused(actor, request.listener, reason, max(request.count, 1))
+        await core.committer.run(lambda tx: tx.append(core.entry(event)))
+        return p.Noted()
+
+    return {
+        p.Hello: by_anyone(hello),
+        p.Ping: by_anyone(ping),
+        p.CheckDevice: by_anyone(check_device),
+        p.Refusal: by_anyone(refusal),
+    }
+
+
+def _images(rooms: Rooms) -> Table:
+    async def open_(connection: Connection, request: p.Open) -> p.Response:
+        return rooms.disclosures.open(rooms.actor(connection, request.principal), request)
+
+    return {
+        p.Admit: by_principal(rooms, rooms.ingest.admit),
+        p.Commit: by_anyone(rooms.ingest.commit),
+        p.IngestClosed: by_principal(rooms, rooms.ingest.closed),
+        p.Query: by_principal(rooms, rooms.queries.answer),
+        p.Disclose: by_principal(rooms, rooms.disclosures.disclose),
+        p.Open: open_,
+        p.DisclosureClosed: by_anyone(rooms.disclosures.closed),
+    }
+
+
+def _people(rooms: Rooms) -> Table:
+    accounts = rooms.accounts
+
+    async def log_out(request: p.LogOut) -> p.Response:
+        answer = await accounts.log_out(request)
+        rooms.disclosures.rights_changed()
+        return answer
+
+    async def who(request: p.WhoAmI) -> p.Response:
+        return accounts.who(request)
+
+    return {
+        p.LogIn: by_anyone(accounts.log_in),
+        p.StepUp: by_anyone(accounts.step_up),
+        p.LogOut: by_anyone(log_out),
+        p.WhoAmI: by_anyone(who),
+    }
+
+
+def _proof_of_operator(rooms: Rooms) -> Table:
+    provider = rooms.provider
+
+    async def challenge(connection: Connection, _: p.AdminChallenge) -> p.Response:
+        connection.nonce = os.urandom(_NONCE_BYTES)
+        return p.AdminNonce(nonce=connection.nonce, salt=provider.challenge_salt)
+
+    async def prove(connection: Connection, request: p.AdminProof) -> p.Response:
+        nonce, connection.nonce = connection.nonce, b""
+        due = hmac.digest(provider.operator_key, nonce, "sha256")
+        if not nonce or not hmac.compare_digest(due, request.mac):
+            raise GuardRefused("not_authenticated")
+        connection.operator = p.Operator(name=request.name)
+        return p.Noted()
+
+    return {p.AdminChallenge: challenge, p.AdminProof: prove}
+
+
+# --- operators ------------------------------------------------------------------------------------------
+
+
+def _house(rooms: Rooms) -> Table:
+    administration = rooms.administration
+
+    async def add_device(actor: Actor, request: p.AddDevice) -> p.Response:
+        answer = await administration.add_device(actor, request)
+        rooms.push(tls_identity(rooms.core))
+        return answer
+
+    async def suspend_device(actor: Actor, request: p.SuspendDevice) -> p.Response:
+        answer = await administration.suspend_device(actor, request)
+        rooms.push(tls_identity(rooms.core))
+        return answer
+
+    async def stop(_: p.Stop) -> p.Response:
+        asyncio.get_running_loop().call_later(_STOP_SECONDS, rooms.stop)
+        return p.Noted()
+
+    return {
+        p.AddPerson: by_operator(rooms, administration.add_person),
+        p.SuspendPerson: by_operator(rooms, administration.suspend_person),
+        p.AddDevice: by_operator(rooms, add_device),
+        p.SuspendDevice: by_operator(rooms, suspend_device),
+        p.GetStatus: on_thread(lambda _: administration.status()),
+        p.ParkedPage: on_thread(administration.parked_page),
+        p.Stop: by_anyone(stop),
+    }
+
+
+def _rights(rooms: Rooms) -> Table:
+    return {
+        p.AddGrant: by_operator(rooms, rooms.rights.grant),
+        p.RevokeGrant: by_operator(rooms, rooms.rights.revoke),
+        p.Object: by_operator(rooms, rooms.rights.objection),
+    }
+
+
+def _evidence(rooms: Rooms) -> Table:
+    async def verify(actor: Actor, request: p.VerifyRequest) -> p.Response:
+        if request.part == "log":
+            await sign_checkpoint(rooms.core)
+        answer = await asyncio.to_thread(rooms.upkeep.verify, request)
+        if answer.cursor < 0 or answer.differences:
+            await rooms.upkeep.note(actor, request.part, answer)
+        return answer
+
+    return {
+        p.AuditPage: by_operator(rooms, rooms.administration.audit_page),
+        p.ProveEntry: by_operator(rooms, rooms.administration.prove),
+        p.VerifyRequest: by_operator(rooms, verify),
+    }

@@ -1,0 +1,74 @@
+"""The guard's rooms, built once for one home: what the handlers of `guard.handlers` work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ribcage.crypto.provider import FileKeyProvider
+from ribcage.guard import protocol as p
+from ribcage.guard.accounts import Accounts
+from ribcage.guard.admin import Administration
+from ribcage.guard.connection import Connection
+from ribcage.guard.core import Actor, Core
+from ribcage.guard.disclosure import Disclosures
+from ribcage.guard.errors import GuardRefused
+from ribcage.guard.ingest import Ingest
+from ribcage.guard.maintain import Upkeep
+from ribcage.guard.query import Queries
+from ribcage.guard.rights import Rights
+from ribcage.guard.strangers import Strangers
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """Everything a handler may call. `push` sends to every connection, `stop` ends the server."""
+
+    core: Core
+    provider: FileKeyProvider
+    push: Callable[[p.Response], None]
+    stop: Callable[[], None]
+    disclosures: Disclosures
+    rights: Rights
+    ingest: Ingest
+    queries: Queries
+    accounts: Accounts
+    administration: Administration
+    upkeep: Upkeep
+    strangers: Strangers
+
+    def actor(self, connection: Connection, principal: p.Principal) -> Actor:
+        """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
+        try:
+            return self.core.actor(principal, operator=connection.operator is not None)
+        except GuardRefused:
+            self.strangers.note(principal)
+            raise
+
+    def operator(self, connection: Connection) -> Actor:
+        """The operator who proved the passphrase on this connection. Raises GuardRefused."""
+        if connection.operator is None:
+            raise GuardRefused("not_authenticated")
+        return self.core.actor(connection.operator, operator=True)
+
+
+def build_rooms(
+    core: Core, provider: FileKeyProvider, push: Callable[[p.Response], None], stop: Callable[[], None]
+) -> Rooms:
+    """All rooms of one home."""
+    disclosures = Disclosures(core, push)
+    rights = Rights(core, disclosures.rights_changed)
+    return Rooms(
+        core=core,
+        provider=provider,
+        push=push,
+        stop=stop,
+        disclosures=disclosures,
+        rights=rights,
+        ingest=Ingest(core),
+        queries=Queries(core),
+        accounts=Accounts(core),
+        administration=Administration(core, rights),
+        upkeep=Upkeep(core),
+        strangers=Strangers(core),
+    )
