@@ -7,4 +7,4 @@ from ribcage.guard import server
 
 
 def apply(put: Put) -> None:
-    put(server, "_check_peer", lambda _writer: None)
+    put(server, "check_peer", lambda _writer: None)

@@ -6,8 +6,8 @@ import hmac
 from types import SimpleNamespace
 
 from attacks.patches._put import Put
-from ribcage.guard import server
+from ribcage.guard import handlers
 
 
 def apply(put: Put) -> None:
-    put(server, "hmac", SimpleNamespace(digest=hmac.digest, compare_digest=lambda *_: True))
+    put(handlers, "hmac", SimpleNamespace(digest=hmac.digest, compare_digest=lambda *_: True))
