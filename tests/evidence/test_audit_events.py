@@ -27,6 +27,11 @@ EVENTS = {
     "break-glass": (ae.BreakGlass(PERSON, DISCLOSURE, STUDY, PATIENT), "110113", "0"),
     "configuration-changed": (ae.ConfigurationChanged(ROOT, "listen.dicom"), "110113", "0"),
     "consent-changed": (ae.ConsentChanged(ROOT, PATIENT, "HRESCH", True, HASH), "110113", "0"),
+    "destruction-changed": (
+        ae.DestructionChanged(ROOT, STUDY, STUDY, 7, "approved", "retention-end", 1_800_000_000_000),
+        "110113",
+        "0",
+    ),
     "device-changed": (ae.DeviceChanged(ROOT, HASH, "added", ("store", "query")), "110113", "0"),
     "disclosure-allowed": (
         ae.DisclosureAllowed(

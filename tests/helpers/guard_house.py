@@ -10,11 +10,13 @@ import hashlib
 import hmac
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyotp
 import sqlalchemy as sa
 
 from ribcage.crypto import authority
@@ -124,6 +126,33 @@ def attributes(number: int = 1, **more: str) -> p.Attributes:
     return p.Attributes(**(values | more))
 
 
+class Clock:
+    """A clock that tests may set forward: real time and `ahead` seconds."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+class Officer:
+    """A person who approves: each approval takes the code of the next half minute, so that none is used twice."""
+
+    def __init__(self, username: str, added: p.PersonAdded, clock: Callable[[], float]) -> None:
+        self.username = username
+        self.password = added.password
+        self._totp = pyotp.parse_uri(added.totp_uri)
+        self._clock = clock
+        self._last = 0
+
+    def approves(self) -> p.Approver:
+        """Password and a fresh code; at most three in half a minute."""
+        step = max(int(self._clock()) // 30 - 1, self._last + 1)
+        self._last = step
+        return p.Approver(self.username, self.password, self._totp.generate_otp(step))
+
+
 async def prove_operator(client: GuardClient, passphrase: bytes = PASSPHRASE) -> None:
     challenge = await client.call(p.AdminChallenge(), p.AdminNonce)
     mac = hmac.digest(operator_key(passphrase, challenge.salt), challenge.nonce, "sha256")
@@ -131,10 +160,12 @@ async def prove_operator(client: GuardClient, passphrase: bytes = PASSPHRASE) ->
 
 
 @contextlib.asynccontextmanager
-async def running(home: Path, limits: GuardLimits | None = None) -> AsyncIterator[House]:
-    """The guard of an existing home."""
+async def running(
+    home: Path, limits: GuardLimits | None = None, clock: Callable[[], float] = time.time
+) -> AsyncIterator[House]:
+    """The guard of an existing home. `clock` in Unix seconds."""
     ObjectStore(home / "objects").prepare()
-    core, provider = open_core(home, PASSPHRASE, limits or GuardLimits())
+    core, provider = open_core(home, PASSPHRASE, limits or GuardLimits(), clock)
     server = GuardServer(core, provider)
     ready = asyncio.Event()
     task = asyncio.create_task(server.serve(home / "run" / "guard.sock", ready.set))
@@ -179,10 +210,12 @@ def _leaf(name: str) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def new_house(folder: Path, limits: GuardLimits | None = None) -> AsyncIterator[House]:
+async def new_house(
+    folder: Path, limits: GuardLimits | None = None, clock: Callable[[], float] = time.time
+) -> AsyncIterator[House]:
     """A new home and its guard."""
     new_home(folder)
-    async with running(folder / "home", limits) as house:
+    async with running(folder / "home", limits, clock) as house:
         yield house
 
 

@@ -67,6 +67,12 @@ FOR_OPERATORS = {
     p.GetStatus,
     p.VerifyRequest,
     p.ParkedPage,
+    p.AskDestruction,
+    p.ApproveDestruction,
+    p.CancelDestruction,
+    p.RunDestructions,
+    p.DestructionPage,
+    p.GetCertificate,  # counts and hashes
     p.Stop,
 }
 
@@ -100,8 +106,8 @@ def test_keys_leave_in_three_messages_only() -> None:
         for kind in p.Response.__args__
         if any(name.endswith("_key") or "private_key" in name for name in kind.__struct_fields__)
     }
-    # DeviceAdded carries the pair made for a new device; EntryProof names a public verifier key.
-    assert with_keys == {"Admitted", "TlsIdentity", "DeviceAdded", "EntryProof"}
+    # DeviceAdded carries the pair made for a new device; EntryProof and Certificate name a public verifier key.
+    assert with_keys == {"Admitted", "TlsIdentity", "DeviceAdded", "EntryProof", "Certificate"}
     assert {name for name in p.OpenedObject.__struct_fields__ if name.endswith("_key")} == {
         "header_key",
         "bulk_key",

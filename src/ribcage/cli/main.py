@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ribcage import __version__
-from ribcage.cli import audit, commands, importing, serving, settings
+from ribcage.cli import audit, commands, destroy, importing, serving, settings
 from ribcage.cli.errors import UsageError
 from ribcage.cli.operator import operator
 from ribcage.cli.passphrase import read_passphrase
@@ -27,10 +27,12 @@ from ribcage.storage.verify import PARTS
 Command = Callable[[GuardClient, argparse.Namespace], Awaitable[int | None]]
 _DEFAULT_HOME = Path("ribcage-home")
 _REFUSALS = {
-    "conflict": "that name or certificate is registered already",
+    "conflict": "that is registered already, or its state does not allow this",
     "invalid": "a value is out of its range or form",
     "not_found": "there is nothing of that name",
     "not_permitted": "that is not permitted",
+    "not_authenticated": "user name, password or code is wrong, or the code was used already",
+    "throttled": "too many failures; wait five minutes",
     "unavailable": "database, ledger or log cannot answer: see the server's own log",
 }
 
@@ -69,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _people_verbs(verbs)
     _rights_verbs(verbs)
     _evidence_verbs(verbs)
+    destroy.add_verbs(_verb, _with_guard, verbs)
     return parser
 
 

@@ -10,13 +10,13 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from ribcage.cli import settings
 from ribcage.cli.errors import UsageError
 from ribcage.crypto.errors import WrongPassphrase
 from ribcage.crypto.provider import operator_key
 from ribcage.guard.client import GuardClient
 from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.home import open_core
-from ribcage.guard.limits import GuardLimits
 from ribcage.guard.protocol import AdminChallenge, AdminNonce, AdminProof, Noted
 from ribcage.guard.server import GuardServer
 
@@ -57,7 +57,8 @@ async def prove(client: GuardClient, passphrase: bytes) -> None:
 async def _own_guard(home: Path, passphrase: bytes) -> AsyncIterator[GuardClient]:
     """No server is running: be the guard for a moment."""
     try:
-        core, provider = await asyncio.to_thread(open_core, home, passphrase, GuardLimits())
+        limits = settings.load(home).guard_limits()
+        core, provider = await asyncio.to_thread(open_core, home, passphrase, limits)
     except WrongPassphrase as wrong:
         raise UsageError("wrong passphrase") from wrong
     server, ready = GuardServer(core, provider), asyncio.Event()

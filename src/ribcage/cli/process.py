@@ -19,7 +19,6 @@ from ribcage.crypto.memory import forbid_core_dumps, lock_memory
 from ribcage.database.errors import DatabaseError
 from ribcage.guard.errors import GuardError
 from ribcage.guard.home import open_core
-from ribcage.guard.limits import GuardLimits
 from ribcage.guard.server import GuardServer
 from ribcage.ledger.errors import LedgerError
 from ribcage.transfer.dicomweb.context import WebContext
@@ -53,7 +52,7 @@ def _guard(options: argparse.Namespace) -> int:
     with os.fdopen(options.passphrase, "rb") as source:
         passphrase = source.read(_PASSPHRASE_BYTES)
     try:
-        core, provider = open_core(options.home, passphrase, GuardLimits())
+        core, provider = open_core(options.home, passphrase, settings.load(options.home).guard_limits())
     except (GuardError, CryptoError, DatabaseError, LedgerError) as failure:
         print(f"ribcage: {failure}", file=sys.stderr)
         return _REFUSED

@@ -11,10 +11,12 @@ from pathlib import Path
 import msgspec
 
 from ribcage.cli.errors import UsageError
+from ribcage.guard.limits import GuardLimits
 from ribcage.transfer.errors import SettingsRefused
 from ribcage.transfer.limits import ListenAddress, check_addresses
 
 _MAX_FRONTS = 64
+_MOST_REVERSIBLE_DAYS = 365
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hostnames: list[str] = []
     called_ae_titles: list[str] = msgspec.field(default_factory=lambda: ["RIBCAGE"])
     fronts: int = 2
+    destruction_reversible_days: int = 7
     demo: bool = False
     listen: Listen = Listen()
 
@@ -44,10 +47,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ListenAddress("https", self.listen.https_address, self.listen.https_port),
         )
 
+    def guard_limits(self) -> GuardLimits:
+        """The guard's limits of this home."""
+        return GuardLimits(destruction_reversible_days=self.destruction_reversible_days)
+
     def validate(self) -> None:
         """Cross-check. Raises UsageError; unsafe combinations refuse to start."""
         if not 1 <= self.fronts <= _MAX_FRONTS:
             raise UsageError(f"fronts: expected 1 to {_MAX_FRONTS}, got {self.fronts}")
+        if not 1 <= self.destruction_reversible_days <= _MOST_REVERSIBLE_DAYS:
+            days = self.destruction_reversible_days
+            raise UsageError(
+                f"destruction_reversible_days: expected 1 to {_MOST_REVERSIBLE_DAYS}, got {days}"
+            )
         titles = self.called_ae_titles
         if not titles or any(not 0 < len(t) <= 16 or not t.isascii() or "\\" in t for t in titles):
             raise UsageError("called_ae_titles: expected AE titles of 1 to 16 ASCII characters")
@@ -81,6 +93,7 @@ def save(home: Path, settings: Settings) -> None:
         f"hostnames = {_toml(settings.hostnames)}",
         f"called_ae_titles = {_toml(settings.called_ae_titles)}",
         f"fronts = {settings.fronts}",
+        f"destruction_reversible_days = {settings.destruction_reversible_days}",
         f"demo = {_toml(settings.demo)}",
         "",
         "[listen]",

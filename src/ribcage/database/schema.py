@@ -173,7 +173,7 @@ parked = sa.Table(
     sa.Column("pk", sa.Integer, primary_key=True),
     sa.Column(
         "reason", sa.Text, nullable=False
-    ),  # closed list: patient_mismatch, hash_mismatch, series_mismatch
+    ),  # closed list: patient_mismatch, hash_mismatch, series_mismatch, study_closed, study_destroyed
     sa.Column("sealed", sa.LargeBinary, nullable=False),  # all attributes, under the parked key
     sa.Column("key_context", sa.LargeBinary, nullable=False),
     *_object_columns(),
@@ -218,4 +218,29 @@ grant_note = sa.Table(
     sa.Column(
         "sealed", sa.LargeBinary, nullable=False
     ),  # subject and resource as the administrator wrote them
+)
+
+destruction = sa.Table(
+    "destruction",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False, unique=True),
+    sa.Column("state", sa.Text, nullable=False),  # asked, approved, executing, done, cancelled
+    sa.Column("reason", sa.Text, nullable=False),  # closed list of `guard.destruction`
+    sa.Column("study_uid", sa.Text, nullable=False),  # "" once it is done: the token is enough
+    sa.Column("study_token", sa.LargeBinary(32), nullable=False, index=True),
+    sa.Column("study_key_id", sa.LargeBinary(16), nullable=False),
+    sa.Column("patient_id", sa.LargeBinary(16), nullable=False),
+    sa.Column("resource", sa.LargeBinary(32), nullable=False),  # the study on the ledger
+    sa.Column("asked_by", sa.LargeBinary(16), nullable=False),
+    sa.Column("asked_at", sa.Float, nullable=False),
+    sa.Column("approved_by", sa.LargeBinary(16)),
+    sa.Column("approved_at", sa.Float, nullable=False),  # 0: not yet
+    sa.Column("due_at", sa.Float, nullable=False),  # 0: not approved
+    sa.Column("ended_by", sa.LargeBinary(16)),  # who cancelled
+    sa.Column("ended_at", sa.Float, nullable=False),  # cancelled or done; 0: neither
+    sa.Column("certificate", sa.LargeBinary),  # signed note, once it is done
+    sa.Column("log_index", sa.Integer, nullable=False),  # of its StudyDestroyed entry; -1 before
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
 )

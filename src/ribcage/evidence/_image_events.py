@@ -328,17 +328,30 @@ class BreakGlass:
 
 @dataclass(frozen=True)
 class StudyDestroyed:
-    """A study's key was destroyed; `epoch` is the last epoch in which it could be opened."""
+    """A study's key was destroyed; `epoch` is the last epoch in which it could be opened.
+
+    `certificate` is the SHA-256 of the signed certificate, which the ledger's tombstone names too. `parked_entries`
+    are the entries of conflicts that were sealed under the same key and went with it.
+    """
 
     actor: Actor
     study: bytes
     patient: bytes | None
     instances: int
     epoch: int
+    certificate: bytes | None = None
+    transaction: bytes | None = None
+    parked_entries: tuple[int, ...] = ()
 
     def to_entry(self, stamp: Stamp) -> Json:
         """PS3.15 A.5.3.8."""
-        details = [detail("epoch", count(self.epoch)), detail("instances", count(self.instances))]
+        details = [
+            *([detail("certificate", identity(self.certificate))] if self.certificate is not None else []),
+            detail("epoch", count(self.epoch)),
+            detail("instances", count(self.instances)),
+            *(detail("parked-entry", count(each)) for each in self.parked_entries),
+            *([detail("transaction", identity(self.transaction))] if self.transaction is not None else []),
+        ]
         study = entity("study", identity(self.study), role=_STUDY_ROLE, details=details)
         return audit_event(
             stamp,
@@ -346,5 +359,37 @@ class StudyDestroyed:
             event=DELETED,
             action="D",
             actor=self.actor,
+            entities=[study, *patient_entity(self.patient)],
+        )
+
+
+@dataclass(frozen=True)
+class DestructionChanged:
+    """A study's destruction was asked for, approved, cancelled or begun; `reason` is a label of the closed list."""
+
+    actor: Actor
+    study: bytes
+    patient: bytes
+    number: int
+    change: Literal["asked", "approved", "cancelled", "executing"]
+    reason: str
+    due_ms: int = 0
+
+    def to_entry(self, stamp: Stamp) -> Json:
+        """PS3.15 A.5.3.11, Object Security Attributes Changed."""
+        details = [
+            detail("change", token(self.change)),
+            *([detail("due", count(self.due_ms))] if self.due_ms else []),
+            detail("number", count(self.number)),
+            detail("reason", token(self.reason)),
+        ]
+        study = entity("study", identity(self.study), role=_STUDY_ROLE, details=details)
+        return audit_event(
+            stamp,
+            kind="destruction-changed",
+            event=ALERT,
+            action="E",
+            actor=self.actor,
+            subtypes=[("110135", "Object Security Attributes Changed")],
             entities=[study, *patient_entity(self.patient)],
         )

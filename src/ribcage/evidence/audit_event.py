@@ -34,6 +34,7 @@ from ribcage.evidence._house_events import (
 )
 from ribcage.evidence._image_events import (
     BreakGlass,
+    DestructionChanged,
     DisclosureAllowed,
     DisclosureClosed,
     DisclosureRefused,
@@ -58,6 +59,7 @@ __all__ = [
     "BreakGlass",
     "ConfigurationChanged",
     "ConsentChanged",
+    "DestructionChanged",
     "DeviceActor",
     "DeviceChanged",
     "DisclosureAllowed",
@@ -93,6 +95,7 @@ Event = (
     | BreakGlass
     | ConfigurationChanged
     | ConsentChanged
+    | DestructionChanged
     | DeviceChanged
     | DisclosureAllowed
     | DisclosureClosed
@@ -119,6 +122,7 @@ KINDS = MappingProxyType(
         "break-glass": "BREAK-GLASS access began",
         "configuration-changed": "security setting changed",
         "consent-changed": "consent changed",
+        "destruction-changed": "destruction asked, approved or cancelled",
         "device-changed": "device changed",
         "disclosure-allowed": "disclosure allowed",
         "disclosure-closed": "disclosure closed",

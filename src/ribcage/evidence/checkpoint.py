@@ -85,6 +85,10 @@ class CheckpointSigner:
         """Return the signed checkpoint (a note). Never sign a head that does not continue the last one."""
         text = Checkpoint(self.key.name, size, root).text()
         Checkpoint.parse(text)
+        return self.sign_text(text)
+
+    def sign_text(self, text: str) -> bytes:
+        """Sign another statement of this log, as a note. Its first line must not be the origin."""
         signature = NoteSignature(self.key.name, self.key.key_id, self._signer.sign(text.encode()))
         return Note(text, (signature,)).encode()
 

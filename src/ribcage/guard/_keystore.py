@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from ribcage.crypto.errors import KeyStoreFailure, KeyStoreNewer
+from ribcage.crypto.errors import KeyStoreFailure, KeyStoreNewer, KeyUnknown
 
 FORMAT = 1
 
@@ -124,3 +125,57 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def is_destroyed(link: sqlite3.Connection, key_id: bytes) -> bool:
+    """Whether this key has a tombstone and no wrap."""
+    with sqlite_failures():
+        gone = link.execute("SELECT 1 FROM destroyed WHERE key_id = ?", (key_id,)).fetchone()
+        wrap = link.execute("SELECT 1 FROM wrap WHERE key_id = ?", (key_id,)).fetchone()
+    return gone is not None and wrap is None
+
+
+def end_of(link: sqlite3.Connection, key_id: bytes) -> tuple[int, str, int, int]:
+    """`(epoch, its slot, keys destroyed with it, keys that live on)` of a destroyed key.
+
+    Raises KeyUnknown, or KeyStoreFailure while its epoch is not destroyed yet.
+    """
+    with sqlite_failures():
+        row = link.execute("SELECT epoch FROM destroyed WHERE key_id = ?", (key_id,)).fetchone()
+        if row is None:
+            raise KeyUnknown("this key was not destroyed")
+        slot, state = link.execute("SELECT slot, state FROM epoch WHERE number = ?", row).fetchone()
+        removed = link.execute("SELECT count(*) FROM destroyed WHERE epoch = ?", row).fetchone()
+        survivors = link.execute("SELECT count(*) FROM wrap").fetchone()
+    if state != "destroyed":
+        raise KeyStoreFailure("the epoch of a destroyed key is still there: open the home again")
+    return int(row[0]), str(slot), int(removed[0]), int(survivors[0])
+
+
+def move_wraps(
+    link: sqlite3.Connection,
+    keep: Callable[[bytes, Any, bytes], bool],
+    again: Callable[[bytes, Any, int, bytes, bytes], bytes],
+    new: int,
+    now: float,
+) -> tuple[list[bytes], int]:
+    """Inside a transaction: survivors get the wrap `again` makes for epoch `new`, the rest a tombstone.
+
+    Returns `(removed key ids, survivors)`.
+    """
+    removed: list[bytes] = []
+    survivors = 0
+    for key_id, kind, epoch, owner, wrapped in link.execute(
+        "SELECT key_id, kind, epoch, context, wrapped FROM wrap"
+    ).fetchall():
+        if keep(key_id, kind, owner):
+            link.execute(
+                "UPDATE wrap SET epoch = ?, wrapped = ? WHERE key_id = ?",
+                (new, again(key_id, kind, epoch, owner, wrapped), key_id),
+            )
+            survivors += 1
+        else:
+            link.execute("DELETE FROM wrap WHERE key_id = ?", (key_id,))
+            link.execute("INSERT INTO destroyed VALUES (?, ?, ?)", (key_id, epoch, now))
+            removed.append(key_id)
+    return removed, survivors

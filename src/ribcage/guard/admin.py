@@ -214,7 +214,13 @@ class Administration:
                 int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
                 for table in (study, instance, parked)
             ]
-        findings = [*core.findings, *core.log.findings, *core.people.findings, *core.devices.findings]
+        findings = [
+            *core.findings,
+            *core.log.findings,
+            *core.people.findings,
+            *core.devices.findings,
+            *core.closed.findings,
+        ]
         return Status(
             version=__version__,
             hospital=core.hospital_name,

@@ -19,6 +19,7 @@ from ribcage.evidence.audit_event import (
     Stamp,
     entry_body,
 )
+from ribcage.guard.closed import ClosedStudies
 from ribcage.guard.committer import Committer
 from ribcage.guard.devices import Devices, KnownDevice
 from ribcage.guard.errors import GuardRefused
@@ -68,6 +69,7 @@ class Core:
     committer: Committer
     people: People
     devices: Devices
+    closed: ClosedStudies
     ledger: AccessLedger
     check_journal: JournalCheck
     blind: BlindIndex

@@ -8,7 +8,8 @@ Rules, in order (DESIGN rule 5):
    radiologist; otherwise `masked`.
 5. Pixels that nobody has checked for burned-in text (all of them, so far) go out masked to the treating roles alone,
    for treatment (DESIGN rule 7).
-6. When the ledger cannot answer, or lacks a change that the log knows of, the answer is no.
+6. A study that was approved for destruction is shown to nobody.
+7. When the ledger cannot answer, or lacks a change that the log knows of, the answer is no.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ def decide(core: Core, actor: Actor, study: HeldStudy, want: str, purpose: Purpo
         raise Denied("not_permitted", "operators-see-no-images")
     if actor.device is not None and right not in actor.device.may:
         raise Denied("not_permitted", f"device-without-{right}")
+    if core.closed.closes(study.key_id):
+        raise Denied("not_permitted", "closed-for-destruction")
     verdict = ask_contract(core, actor, study, purpose)
     if verdict.view == calls.View.NONE:
         raise Denied("not_permitted", verdict.reason.name.lower().replace("_", "-"), verdict.microseconds)

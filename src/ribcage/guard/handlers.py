@@ -34,7 +34,7 @@ def front_table(rooms: Rooms) -> Table:
 
 def admin_table(rooms: Rooms) -> Table:
     """What an operator may ask besides."""
-    return {**_house(rooms), **_rights(rooms), **_evidence(rooms)}
+    return {**_house(rooms), **_rights(rooms), **_evidence(rooms), **_destruction(rooms)}
 
 
 def by_operator(rooms: Rooms, method: Callable[[Actor, Any], Awaitable[p.Response]]) -> Handler:
@@ -218,4 +218,16 @@ def _evidence(rooms: Rooms) -> Table:
         p.AuditPage: by_operator(rooms, rooms.administration.audit_page),
         p.ProveEntry: by_operator(rooms, rooms.administration.prove),
         p.VerifyRequest: by_operator(rooms, verify),
+    }
+
+
+def _destruction(rooms: Rooms) -> Table:
+    destructions = rooms.destructions
+    return {
+        p.AskDestruction: by_operator(rooms, destructions.ask),
+        p.ApproveDestruction: by_operator(rooms, destructions.approve),
+        p.CancelDestruction: by_operator(rooms, destructions.cancel),
+        p.RunDestructions: by_operator(rooms, rooms.destroyer.run),
+        p.DestructionPage: on_thread(destructions.page),
+        p.GetCertificate: on_thread(destructions.certificate),
     }

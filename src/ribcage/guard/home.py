@@ -31,6 +31,7 @@ from ribcage.database.engine import open_engine
 from ribcage.database.migrate import migrate
 from ribcage.database.schema import FORMAT_VERSION, checkpoint, ledger_transaction, log_leaf, meta
 from ribcage.evidence.checkpoint import CheckpointSigner, log_origin
+from ribcage.guard.closed import ClosedStudies
 from ribcage.guard.committer import Committer
 from ribcage.guard.core import Core, JournalCheck
 from ribcage.guard.devices import Devices
@@ -182,6 +183,7 @@ def _core(
         committer=Committer(engine, log, keyring.flush),
         people=People(engine, rows, keyring.service("session"), limits),
         devices=Devices(engine, rows),
+        closed=ClosedStudies(engine, rows),
         ledger=ledger,
         check_journal=_journal_check(ledger, facts.hospital),
         blind=BlindIndex(keyring.service("blind")),

@@ -6,7 +6,8 @@ Rules, in order:
 2. The same SOP Instance UID with the same data set hash is held already: success, no second copy; a parked one too.
 3. The same UID with another hash, a patient or a series that contradicts the study: parked under a key of its own.
    The peer is answered as if it were new; nothing tells what exists.
-4. `Commit` is answered after row and leaf are durable.
+4. What belongs to a study that was approved for destruction, or destroyed, is parked too: it adds nothing there.
+5. `Commit` is answered after row and leaf are durable.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Ingest:
         if held_hash == request.data_set_sha256 or parked_twin:
             return AlreadyHeld()
         study = await self._lease(actor, request)
-        reason = self._contradiction(study, request, held_hash)
+        reason = self._closed(study) or self._contradiction(study, request, held_hash)
         admission = self._open_admission(actor, request, study, reason)
         token = os.urandom(_ID_BYTES)
         self._admissions[token] = admission
@@ -122,7 +123,8 @@ class Ingest:
             return lease[1]
 
         def write(tx: Transaction) -> HeldStudy:
-            held = catalogue.hold(core, tx.connection, request.attributes.study_instance_uid)
+            held = self._destroyed(request.attributes.study_instance_uid)
+            held = held or catalogue.hold(core, tx.connection, request.attributes.study_instance_uid)
             if held is None:
                 department = actor.department or "radiology"
                 held = catalogue.make_study(core, tx, request.attributes, department)
@@ -137,6 +139,28 @@ class Ingest:
         until = now + core.limits.admission_lease_seconds
         self._leases[(actor.digest, request.attributes.study_instance_uid)] = (until, held)
         return held
+
+    def _destroyed(self, uid: str) -> HeldStudy | None:
+        """A destroyed study, by name only: it has no keys and no row."""
+        closed = self._core.closed
+        found = closed.find(self._core.blind.exact("study", uid)) if len(closed) else None
+        if found is None or not found.destroyed:
+            return None
+        return HeldStudy(-1, uid, found.patient_id, b"", found.key_id, b"", None, "")
+
+    def _closed(self, study: HeldStudy) -> str:
+        if not study.key:
+            return "study_destroyed"
+        return "study_closed" if self._core.closed.closes(study.key_id) else ""
+
+    def forget_study(self, key_id: bytes) -> None:
+        """Drop leases and open admissions of a study that was closed: their peers send again, and are parked."""
+        for name, (_, held) in list(self._leases.items()):
+            if held.key_id == key_id:
+                del self._leases[name]
+        for token, admission in list(self._admissions.items()):
+            if admission.key_id == key_id:
+                del self._admissions[token]
 
     def _contradiction(self, study: HeldStudy, request: Admit, held_hash: bytes | None) -> str:
         if held_hash is not None:
@@ -201,7 +225,7 @@ class Ingest:
                 return Committed(log_index=self._log_index(tx, asked), parked=False, kept=False)
             self._check_late(tx.connection, admission, held)
         index = tx.append(core.entry(self._event(admission, request)))
-        row = self._object_row(admission, request, index)
+        row = _object_row(core.clock(), admission, request, index)
         if admission.parked:
             self._park(tx, admission, row)
         else:
@@ -245,27 +269,6 @@ class Ingest:
     def _log_index(self, tx: Transaction, asked: Admit) -> int:
         query = sa.select(instance.c.log_index).where(instance.c.uid == asked.attributes.sop_instance_uid)
         return int(tx.connection.execute(query).scalar_one())
-
-    def _object_row(self, admission: _Admission, request: Commit, index: int) -> dict[str, object]:
-        return {
-            "object_id": admission.object_id,
-            "key_id": admission.key_id,
-            "epoch": admission.epoch,
-            "algorithm": int(Algorithm.AES_256_GCM),
-            "location": request.location,
-            "file_bytes": request.file_bytes,
-            "header_plain_bytes": request.header_plain_bytes,
-            "bulk_plain_bytes": request.bulk_plain_bytes,
-            "prefix_bytes": request.prefix_bytes,
-            "header_sealed_bytes": request.header_sealed_bytes,
-            "bulk_sealed_bytes": request.bulk_sealed_bytes,
-            "data_set_sha256": admission.request.data_set_sha256,
-            "file_sha256": request.file_sha256,
-            "transfer_syntax_uid": admission.request.transfer_syntax_uid,
-            "received_at": self._core.clock(),
-            "source": admission.actor.source,
-            "log_index": index,
-        }
 
     def _park(self, tx: Transaction, admission: _Admission, row: dict[str, object]) -> None:
         context = column_context("parked", "sealed", admission.object_id)
@@ -338,3 +341,25 @@ class Ingest:
 def _safe_location(location: str, object_id: bytes) -> bool:
     path = Path(location)
     return not path.is_absolute() and ".." not in path.parts and object_id.hex() in path.name
+
+
+def _object_row(received_at: float, admission: _Admission, request: Commit, index: int) -> dict[str, object]:
+    return {
+        "object_id": admission.object_id,
+        "key_id": admission.key_id,
+        "epoch": admission.epoch,
+        "algorithm": int(Algorithm.AES_256_GCM),
+        "location": request.location,
+        "file_bytes": request.file_bytes,
+        "header_plain_bytes": request.header_plain_bytes,
+        "bulk_plain_bytes": request.bulk_plain_bytes,
+        "prefix_bytes": request.prefix_bytes,
+        "header_sealed_bytes": request.header_sealed_bytes,
+        "bulk_sealed_bytes": request.bulk_sealed_bytes,
+        "data_set_sha256": admission.request.data_set_sha256,
+        "file_sha256": request.file_sha256,
+        "transfer_syntax_uid": admission.request.transfer_syntax_uid,
+        "received_at": received_at,
+        "source": admission.actor.source,
+        "log_index": index,
+    }

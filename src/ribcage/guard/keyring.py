@@ -33,6 +33,7 @@ from ribcage.crypto.provider import KeyProvider, SlotDestroyed
 from ribcage.guard import _keystore as files
 
 KeyKind = Literal["patient", "study", "parked"]
+Keep = Callable[[bytes, KeyKind, bytes], bool]  # key id, kind, owner
 
 SERVICES = (
     "database",
@@ -208,7 +209,7 @@ class Keyring:
             with self._lock:
                 self._remember(key_id, held)
 
-    def new_epoch_and_destroy_old(self, keep: Callable[[bytes, KeyKind, bytes], bool]) -> EpochDestroyed:
+    def new_epoch_and_destroy_old(self, keep: Keep) -> EpochDestroyed:
         """Start a new epoch, rewrap keys for which `keep(key_id, kind, context)`, destroy the rest for good.
 
         Commits wait meanwhile (about 20 µs a key); reads go on. `keep` must not call this keyring.
@@ -220,7 +221,7 @@ class Keyring:
                 with files.sqlite_failures(), files.transaction(self._write):
                     self._epoch_keys[new] = self._insert_epoch(new)
                     self._write.execute("UPDATE epoch SET state = 'retiring' WHERE number = ?", (old,))
-                    removed, survivors = self._move(keep, new)
+                    removed, survivors = self._rewrap(keep, new)
             except BaseException:
                 self._epoch_keys.pop(new, None)
                 raise
@@ -230,6 +231,20 @@ class Keyring:
                     self._cache.pop(key_id, None)
             evidence = self._destroy_epoch(old)
         return EpochDestroyed(old, new, survivors, len(removed), evidence)
+
+    def is_destroyed(self, key_id: bytes) -> bool:
+        """Whether this key was destroyed on purpose and no wrap of it is left."""
+        with self._lock:
+            return files.is_destroyed(self._read, key_id)
+
+    def end_of(self, key_id: bytes) -> EpochDestroyed:
+        """How a destroyed key ended, for its certificate; also after a restart. Raises KeyUnknown.
+
+        The provider is asked to destroy the slot once more, which changes nothing and gives its statement.
+        """
+        with self._write_lock:
+            ended, slot, removed, survivors = files.end_of(self._write, key_id)
+        return EpochDestroyed(ended, ended + 1, survivors, removed, self._provider.destroy(slot))
 
     def store_blob(self, name: str, plaintext: bytes) -> None:
         """Keep a small secret file (TLS key, CA key) sealed in the key store, replacing the old one."""
@@ -299,24 +314,13 @@ class Keyring:
                 raise KeyDestroyed("the key was destroyed") if gone else KeyUnknown("no such key")
         return self._unwrap(key_id, *row)
 
-    def _move(self, keep: Callable[[bytes, KeyKind, bytes], bool], new: int) -> tuple[list[bytes], int]:
-        """Inside a transaction: rewrap survivors into epoch `new`, remove the rest with a tombstone."""
-        removed: list[bytes] = []
-        survivors = 0
-        rows = self._write.execute("SELECT key_id, kind, epoch, context, wrapped FROM wrap").fetchall()
-        for key_id, kind, epoch, owner, wrapped in rows:
-            if keep(key_id, kind, owner):
-                held = self._unwrap(key_id, kind, epoch, owner, wrapped)
-                self._write.execute(
-                    "UPDATE wrap SET epoch = ?, wrapped = ? WHERE key_id = ?",
-                    (new, self._wrap(key_id, held, new), key_id),
-                )
-                survivors += 1
-            else:
-                self._write.execute("DELETE FROM wrap WHERE key_id = ?", (key_id,))
-                self._write.execute("INSERT INTO destroyed VALUES (?, ?, ?)", (key_id, epoch, self._now()))
-                removed.append(key_id)
-        return removed, survivors
+    def _rewrap(self, keep: Keep, new: int) -> tuple[list[bytes], int]:
+        """Inside a transaction: move survivors into epoch `new`, remove the rest; `(removed, survivors)`."""
+
+        def again(key_id: bytes, kind: KeyKind, epoch: int, owner: bytes, wrapped: bytes) -> bytes:
+            return self._wrap(key_id, self._unwrap(key_id, kind, epoch, owner, wrapped), new)
+
+        return files.move_wraps(self._write, keep, again, new, self._now())
 
     def _destroy_epoch(self, number: int) -> SlotDestroyed:
         """Destroy the slot of a retiring epoch that wraps nothing any more."""

@@ -22,6 +22,8 @@ class GuardLimits:
     password_attempts: int = 5
     password_window_seconds: int = 300
     grant_default_seconds: int = 24 * 3600
+    destruction_reversible_days: int = 7
+    destruction_batch_seconds: float = 24 * 3600.0
     checkpoint_seconds: float = 0.5
     stranger_report_seconds: float = 60.0
     connections: int = 256

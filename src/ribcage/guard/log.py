@@ -103,6 +103,11 @@ class AuditLog:
             self._unwritten.extend(self._builder.take_full())
 
     @property
+    def signer(self) -> CheckpointSigner:
+        """Signs this log's statements."""
+        return self._signer
+
+    @property
     def verifier_key(self) -> str:
         """What a stranger needs to check this log's checkpoints."""
         return self._signer.verifier_key

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from ribcage.crypto.errors import CryptoError
 from ribcage.crypto.sealing import Envelope, Sealed, Stream
 from ribcage.database.schema import (
     checkpoint,
+    destruction,
     device,
     factor,
     instance,
@@ -48,29 +50,47 @@ from ribcage.ledger.errors import JournalError
 _TRIES = 3
 TILE = "tile"
 _SUSPENSIONS = tuple(canonical(detail("change", word)) for word in ("suspended", "restored"))
-_MAC_TABLES = (person, factor, session, device, patient, study)
+_MAC_TABLES = (person, factor, session, device, patient, study, destruction)
+_STUDY = re.compile(rb'"study":"([0-9a-f]{32})"')
+_DESTROYED = re.compile(rb'"system":"urn:ribcage:study","value":"([0-9a-f]{32})"')
+_PARKED_ENTRY = re.compile(rb'"type":"parked-entry","valueString":"([0-9]+)"')
 
 
 @dataclass
 class _Promises:
     """What the log says that other tables must hold: a row for each instance, a transaction for each change."""
 
-    instances: set[int] = field(default_factory=set)  # numbers of entries
+    instances: dict[int, str] = field(default_factory=dict)  # numbers of entries, and whose study it is
     changes: int = 1  # the ledger's genesis has no entry
 
     def add(self, number: int, kind: str, body: bytes) -> None:
         """Count one entry."""
         if kind in ("instance-stored", "instance-parked"):
-            self.instances.add(number)
+            study = _STUDY.search(body)
+            self.instances[number] = study[1].decode() if study else ""
+        elif kind == "study-destroyed":
+            self._destroyed(body)
         elif kind in ("grant-changed", "objection-changed"):
             self.changes += 1
         elif kind in ("person-changed", "device-changed"):
             self.changes += any(change in body for change in _SUSPENSIONS)
 
+    def _destroyed(self, body: bytes) -> None:
+        """What a destruction took away is not missing."""
+        self.changes += b'"type":"transaction"' in body
+        named = _DESTROYED.search(body)
+        gone = named[1].decode() if named else ""
+        self.instances = {
+            number: study for number, study in self.instances.items() if study != gone or not gone
+        }
+        for number in _PARKED_ENTRY.findall(body):
+            self.instances.pop(int(number), None)
+
     def kept(self, connection: sa.Connection) -> Iterator[Difference]:
         """What is missing: a removed row, a revocation cut from the ledger's end."""
         for table in (instance, parked):
-            self.instances -= {int(number) for (number,) in connection.execute(sa.select(table.c.log_index))}
+            for (number,) in connection.execute(sa.select(table.c.log_index)):
+                self.instances.pop(int(number), None)
         for number in sorted(self.instances):
             yield Difference("rows", f"log entry {number}", "the row of a stored instance", "nothing")
         query = sa.select(sa.func.count()).select_from(ledger_transaction)

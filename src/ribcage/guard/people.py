@@ -249,8 +249,14 @@ class People:
 
     def step_up(self, tx: Transaction, visitor: Visitor, code: str, now: float) -> None:
         """Accept a one-time password. Raises GuardRefused('not_authenticated') for a wrong or used code."""
-        counter = self._matching_counter(visitor.person_id, code, now)
-        row = next(f for f in self._factors.values() if bytes(f["person_id"]) == visitor.person_id)
+        self.use_code(tx, visitor.person_id, code, now)
+        live = self._sessions[visitor.session_id]
+        self._rows.update(tx.connection, session, dict(live, second_factor_at=now))
+
+    def use_code(self, tx: Transaction, person_id: bytes, code: str, now: float) -> None:
+        """Use up a one-time password. Raises GuardRefused('not_authenticated') for a wrong or used one."""
+        counter = self._matching_counter(person_id, code, now)
+        row = next(f for f in self._factors.values() if bytes(f["person_id"]) == person_id)
         query = sa.select(factor).where(factor.c.id == row["id"])
         current = tx.connection.execute(query).mappings().one_or_none()
         if current is None:
@@ -259,8 +265,6 @@ class People:
         if counter <= int(checked["last_counter"]):
             raise GuardRefused("not_authenticated")
         self._rows.update(tx.connection, factor, dict(checked, last_counter=counter))
-        live = self._sessions[visitor.session_id]
-        self._rows.update(tx.connection, session, dict(live, second_factor_at=now))
 
     def _matching_counter(self, person_id: bytes, code: str, now: float) -> int:
         for row in self._factors.values():

@@ -594,6 +594,85 @@ class ParkedItems(_Body, frozen=True):
     items: list[ParkedItem]
 
 
+# --- two persons ----------------------------------------------------------------------------------------
+
+
+class Approver(_Body, frozen=True):
+    """A person who approves: password and a one-time code, used up by this call."""
+
+    username: str
+    password: str
+    code: str
+
+
+DestructionReason = Literal["retention-end", "request-of-patient", "wrong-patient", "contract-end"]
+
+
+class AskDestruction(_Body, frozen=True):
+    """First person: a study is to be destroyed."""
+
+    study_instance_uid: str
+    reason: DestructionReason
+    by: Approver
+
+
+class ApproveDestruction(_Body, frozen=True):
+    """Second person, another one: the study is closed now and destroyed when the time for second thoughts is over."""
+
+    number: int
+    by: Approver
+
+
+class CancelDestruction(_Body, frozen=True):
+    """Either, or a third: before it is due."""
+
+    number: int
+    by: Approver
+
+
+class RunDestructions(_Body, frozen=True):
+    """Execute what is due now; the guard does so by itself once a day."""
+
+
+class DestructionItem(_Body, frozen=True):
+    """One destruction, without names and UIDs. Times in Unix seconds, 0 where there is none."""
+
+    number: int
+    state: Literal["asked", "approved", "executing", "done", "cancelled"]
+    reason: str
+    instances: int
+    asked_at: float
+    due_at: float
+    ended_at: float
+
+
+class DestructionItems(_Body, frozen=True):
+    """Destructions in order of their numbers."""
+
+    items: list[DestructionItem]
+
+
+class DestructionPage(_Body, frozen=True):
+    """List destructions."""
+
+    start: int = 0
+    count: int = 1000
+
+
+class GetCertificate(_Body, frozen=True):
+    """The certificate of a destruction that is done."""
+
+    number: int
+
+
+class Certificate(_Body, frozen=True):
+    """A signed note, the log entry that names its hash, and the log's key."""
+
+    note: bytes
+    log_index: int
+    verifier_key: str
+
+
 class Stop(_Body, frozen=True):
     """Finish what is in hand, write the last checkpoint, exit."""
 
@@ -630,6 +709,12 @@ AdminRequest = (
     | GetStatus
     | VerifyRequest
     | ParkedPage
+    | AskDestruction
+    | ApproveDestruction
+    | CancelDestruction
+    | RunDestructions
+    | DestructionPage
+    | GetCertificate
     | Stop
 )
 Request = FrontRequest | AdminRequest
@@ -656,6 +741,9 @@ Response = (
     | Status
     | VerifyAnswer
     | ParkedItems
+    | DestructionItem
+    | DestructionItems
+    | Certificate
 )
 
 

@@ -56,8 +56,8 @@ class Rights:
             def write(tx: Transaction) -> None:
                 row = {"height": prepared.height, "block_time": prepared.block_time, "raw": prepared.raw}
                 tx.connection.execute(sa.insert(ledger_transaction), row)
-                extra(tx, prepared)
                 tx.append(core.entry(event(prepared)))
+                extra(tx, prepared)
 
             try:
                 await core.committer.run(write)

@@ -9,8 +9,11 @@ from ribcage.crypto.provider import FileKeyProvider
 from ribcage.guard import protocol as p
 from ribcage.guard.accounts import Accounts
 from ribcage.guard.admin import Administration
+from ribcage.guard.approvals import Approvals
 from ribcage.guard.connection import Connection
 from ribcage.guard.core import Actor, Core
+from ribcage.guard.destroyer import Destroyer
+from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.ingest import Ingest
@@ -36,6 +39,9 @@ class Rooms:
     administration: Administration
     upkeep: Upkeep
     strangers: Strangers
+    approvals: Approvals
+    destructions: Destructions
+    destroyer: Destroyer
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -58,6 +64,13 @@ def build_rooms(
     """All rooms of one home."""
     disclosures = Disclosures(core, push)
     rights = Rights(core, disclosures.rights_changed)
+    ingest, approvals = Ingest(core), Approvals(core)
+
+    def closed(key_id: bytes) -> None:
+        ingest.forget_study(key_id)
+        disclosures.rights_changed()
+
+    destructions = Destructions(core, approvals, closed)
     return Rooms(
         core=core,
         provider=provider,
@@ -65,10 +78,13 @@ def build_rooms(
         stop=stop,
         disclosures=disclosures,
         rights=rights,
-        ingest=Ingest(core),
+        ingest=ingest,
         queries=Queries(core),
         accounts=Accounts(core),
         administration=Administration(core, rights),
         upkeep=Upkeep(core),
         strangers=Strangers(core),
+        approvals=approvals,
+        destructions=destructions,
+        destroyer=Destroyer(core, rights, destructions, closed),
     )

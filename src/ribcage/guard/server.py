@@ -105,8 +105,9 @@ class GuardServer:
                     report_at += limits.stranger_report_seconds
                     await self._rooms.strangers.report()
                 await sign_checkpoint(self._core)
+                await self._rooms.destroyer.tick()
             except Exception as failure:  # noqa: BLE001 - the ticker must live; the next tick tries again
-                _log.error("checkpoint failed: %s", type(failure).__name__)
+                _log.error("upkeep failed: %s", type(failure).__name__)
 
     def _push(self, message: p.Response) -> None:
         for connection in self._connections:

@@ -1,0 +1,68 @@
+"""Two persons: what one administrator alone must not do (DESIGN, lawful restore; NIST SP 800-88, destruction).
+
+Rules, in order:
+1. An approver proves password and one-time code each time; a code works once (RFC 6238 5.2). Failures are throttled
+   and audited like any log-in.
+2. Only unsuspended administrators and officers approve.
+3. The second person is another one: who asked does not approve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ribcage.evidence.audit_event import Authentication, PersonActor, StrangerActor
+from ribcage.guard.accounts import Throttle
+from ribcage.guard.committer import Transaction
+from ribcage.guard.core import Core
+from ribcage.guard.errors import GuardRefused
+from ribcage.guard.protocol import Approver
+
+APPROVING_ROLES = frozenset({"administrator", "officer"})
+_ADDRESS = "127.0.0.1"  # approvals come through the operator's own socket
+
+
+class Approvals:
+    """Verifies approvers."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._throttle = Throttle(core.limits.password_attempts, core.limits.password_window_seconds)
+
+    async def verify(self, by: Approver, not_also: bytes | None = None) -> PersonActor:
+        """The person who approves. `not_also`: the person id of who asked.
+
+        Raises GuardRefused('not_authenticated' | 'not_permitted' | 'throttled').
+        """
+        core, now = self._core, self._core.clock()
+        key = f"name:{by.username}"
+        self._throttle.check(key, now)
+        person_id = await asyncio.to_thread(core.people.check_password, by.username, by.password)
+        if person_id is None:
+            await self._failed(key, StrangerActor(_ADDRESS), "wrong-name-or-password")
+            raise GuardRefused("not_authenticated")
+        actor = PersonActor(person_id, _ADDRESS, 2)
+
+        def use(tx: Transaction) -> None:
+            core.people.use_code(tx, person_id, by.code, now)
+            tx.append(core.entry(Authentication(actor, "step-up")))
+
+        try:
+            await core.committer.run(use)
+        except GuardRefused:
+            await self._failed(key, actor, "wrong-or-used-code")
+            raise
+        finally:
+            with core.engine.connect() as connection:
+                core.people.refresh(connection, person_id)
+        self._throttle.succeeded(key)
+        roles = frozenset(str(core.people.find(by.username)["roles"]).split())
+        if person_id == not_also or not roles & APPROVING_ROLES:
+            raise GuardRefused("not_permitted")
+        return actor
+
+    async def _failed(self, key: str, actor: PersonActor | StrangerActor, reason: str) -> None:
+        core = self._core
+        self._throttle.failed(key, core.clock())
+        event = Authentication(actor, "step-up", reason)
+        await core.committer.run(lambda tx: tx.append(core.entry(event)))
