@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 from ribcage.evidence import audit_event as ae
+from ribcage.evidence.certificate import DestroyedObject, Destruction, certificate_hash, make_certificate
 from ribcage.evidence.checkpoint import CheckpointSigner, Witness, add_signature, log_origin
 from ribcage.evidence.leaf import make_leaf
 from ribcage.evidence.merkle import CompactRange, consistency_path, inclusion_path
@@ -76,9 +77,38 @@ def make() -> dict[str, Any]:
         "witness_key": witness.key.encode(),
         "cosigned_checkpoint": cosigned.decode(),
         "bundle": bundle.decode(),
+        "certificate": _certificate(signer),
         "receipt_key": RECEIPT_KEY.hex(),
         "receipt": _receipt(nodes[0, 2]).hex(),
     }
+
+
+def _certificate(signer: CheckpointSigner) -> dict[str, str]:
+    note = make_certificate(
+        Destruction(
+            number=1,
+            hospital=HOSPITAL,
+            hospital_name="Example",
+            reason="retention-end",
+            asked_ms=MOMENT,
+            asked_by=b"\x27" * 16,
+            approved_ms=MOMENT + 1,
+            approved_by=b"\x28" * 16,
+            done_ms=MOMENT + 2,
+            study=STUDY,
+            objects=(DestroyedObject(OBJECT, hashlib.sha256(b"data set").digest()),),
+            parked=0,
+            patient_key_too=True,
+            epoch=1,
+            new_epoch=2,
+            survivors=3,
+            provider="file",
+            slot="kek-0",
+            provider_statement="removed",
+        ),
+        signer,
+    )
+    return {"note": note.decode(), "sha256": certificate_hash(note).hex()}
 
 
 def _receipt(leaf: bytes) -> bytes:
