@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test check fix test-peers bench lock vectors artifact
+.PHONY: help setup demo test check fix test-peers soak bench lock vectors artifact
 
 help:
-	@echo "make demo | test | check | fix | test-peers | bench | setup | lock | vectors | artifact"
+	@echo "make demo | test | check | fix | test-peers | soak | bench | setup | lock | vectors | artifact"
 
 setup: $(STAMP)
 
@@ -28,6 +28,10 @@ test: setup
 
 test-peers: setup
 	$(BIN)/python -m pytest -m peers $(PYTEST)
+
+# 200 kills and 200 power losses; needs a C compiler. SOAK="--kill 20 --power 20 --json" for other numbers.
+soak: setup
+	@PYTHONPATH=tests $(BIN)/python -m crash.soak $(SOAK)
 
 check: setup
 	$(BIN)/ruff check .

@@ -10,13 +10,14 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import signal
 import ssl
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -58,11 +59,14 @@ class Identity:
 class Archive:
     """One archive that can be started, stopped and killed."""
 
-    def __init__(self, folder: Path, *, fronts: int = 1, patch: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, fronts: int = 1, patch: str = "", environment: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.home = folder / "home"
         self.fronts = fronts
         self.patch = patch
+        self.environment = dict(environment or {})  # for the archive's processes, beside our own
         self.process: subprocess.Popen[bytes] | None = None
         self.dicom: tuple[str, int] = ("", 0)
         self.https: tuple[str, int] = ("", 0)
@@ -79,6 +83,7 @@ class Archive:
         """Start and wait until it is ready."""
         program = "import sys; from helpers.archive_main import main; sys.exit(main())"
         environment = dict(os.environ, PYTHONPATH=str(TESTS), RIBCAGE_TEST_PATCH=self.patch)
+        environment |= self.environment
         read, write = os.pipe()
         os.write(write, PASSPHRASE)
         os.close(write)
@@ -113,13 +118,15 @@ class Archive:
         return [int(each) for each in listed.split()]
 
     def kill(self) -> None:
-        """`kill -9` of everything at once."""
+        """`kill -9` of everything at once; returns when all of them have ended."""
         assert self.process is not None
-        victims = [self.process.pid, *self.children()]
-        for victim in victims:
+        orphans = [os.pidfd_open(child) for child in self.children()]
+        self.process.kill()
+        for orphan in orphans:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGKILL)
+                signal.pidfd_send_signal(orphan, signal.SIGKILL)
         self.process.wait()
+        wait_for_end(orphans)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.process = None
@@ -238,6 +245,15 @@ class Browser:
         """WADO-RS in the stored syntax."""
         accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
         return self.request(f"/dicom-web/{path}", Accept=accept, **headers)
+
+
+def wait_for_end(processes: list[int]) -> None:
+    """Until these processes (pidfds, which are closed) have ended. Raises TimeoutError."""
+    for process in processes:
+        ended, _, _ = select.select([process], [], [], _STOP_SECONDS)
+        os.close(process)
+        if not ended:
+            raise TimeoutError("a process did not end")
 
 
 def parts(reply: Reply) -> list[bytes]:

@@ -1,6 +1,7 @@
 """`ribcage` with test patches applied in guard and fronts (and in this process): the production plan, otherwise.
 
-`RIBCAGE_TEST_PATCH` names modules of `attacks.patches`, separated by blanks; each has `apply(put)`.
+`RIBCAGE_TEST_PATCH` names modules of `attacks.patches` (or, with a dot, any module), separated by blanks; each has
+`apply(put)`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _CHILD = (
 def apply_patches() -> None:
     """Take the named defences out of this process."""
     for name in os.environ.get("RIBCAGE_TEST_PATCH", "").split():
-        importlib.import_module(f"attacks.patches.{name}").apply(setattr)
+        module = name if "." in name else f"attacks.patches.{name}"
+        importlib.import_module(module).apply(setattr)
 
 
 def patched_plan(home: Path, wanted: settings.Settings) -> SupervisorPlan:

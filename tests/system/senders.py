@@ -16,7 +16,7 @@ from ribcage.dicom import part10
 SUCCESS = 0x0000
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-_BOUNDARY = b"system-tests"
+BOUNDARY = b"system-tests"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def instance_of(file: bytes) -> Instance:
     )
 
 
-def multipart(files: Iterable[bytes], boundary: bytes = _BOUNDARY) -> bytes:
+def multipart(files: Iterable[bytes], boundary: bytes = BOUNDARY) -> bytes:
     """A STOW-RS request body."""
     parts = [b"--" + boundary + b"\r\nContent-Type: application/dicom\r\n\r\n" + f + b"\r\n" for f in files]
     return b"".join(parts) + b"--" + boundary + b"--\r\n"
@@ -65,7 +65,7 @@ def stow(browser: Browser, *files: bytes) -> Reply:
     return browser.request(
         "/dicom-web/studies",
         multipart(files),
-        Content_Type=f'multipart/related; type="application/dicom"; boundary={_BOUNDARY.decode()}',
+        Content_Type=f'multipart/related; type="application/dicom"; boundary={BOUNDARY.decode()}',
         Accept="application/dicom+json",
     )
 
