@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from ribcage.cli.errors import UsageError
+from ribcage.guard.durable import make_folder, write_file
 from ribcage.guard.limits import GuardLimits
 from ribcage.transfer.errors import SettingsRefused
 from ribcage.transfer.limits import ListenAddress, check_addresses
@@ -85,7 +86,7 @@ def load(home: Path) -> Settings:
 
 
 def save(home: Path, settings: Settings) -> None:
-    """Write a new home's settings. Raises UsageError when they do not hold."""
+    """Write a new home's settings, durably. Raises UsageError when they do not hold."""
     settings.validate()
     lines = [
         "# Ribcage settings: addresses and names. Nothing here switches a defence off.",
@@ -99,8 +100,8 @@ def save(home: Path, settings: Settings) -> None:
         "[listen]",
         *(f"{name} = {_toml(getattr(settings.listen, name))}" for name in Listen.__struct_fields__),
     ]
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home / "settings.toml").write_text("\n".join(lines) + "\n")
+    make_folder(home)
+    write_file(home / "settings.toml", ("\n".join(lines) + "\n").encode())
 
 
 def _toml(value: object) -> str:

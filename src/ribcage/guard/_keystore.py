@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ribcage.crypto.errors import KeyStoreFailure, KeyStoreNewer, KeyUnknown
+from ribcage.guard.durable import sync_folder
 
 FORMAT = 1
 
@@ -116,15 +117,6 @@ def forget_old_pages(link: sqlite3.Connection) -> None:
     busy, _, _ = link.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
         raise KeyStoreFailure("the key store's log cannot be cut: another process reads it; close that one")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def is_destroyed(link: sqlite3.Connection, key_id: bytes) -> bool:

@@ -35,6 +35,7 @@ from ribcage.guard.closed import ClosedStudies
 from ribcage.guard.committer import Committer
 from ribcage.guard.core import Core, JournalCheck
 from ribcage.guard.devices import Devices
+from ribcage.guard.durable import make_folder, write_file
 from ribcage.guard.errors import GuardError
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
@@ -79,13 +80,13 @@ class HomeFacts:
 
 
 def create_home(home: Path, root: Path, passphrase: bytes, plan: HomePlan) -> None:
-    """Make a new home and its offline root. Raises HomeError when either exists with content."""
+    """Make a new home and its offline root, durably. Raises HomeError when either exists with content."""
     for folder in (home, root):
         if folder.exists() and any(each.name != "settings.toml" for each in folder.iterdir()):
             raise HomeError(f"{folder} is not empty: choose another folder")
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
     for name in _FOLDERS:
-        (home / name).mkdir(mode=0o700)
+        make_folder(home / name)
     hospital = os.urandom(16)
     _write_facts(home, HomeFacts(hospital, plan.hospital_name))
     provider = FileKeyProvider.create(home / "keys" / "provider.json", passphrase, plan.cost)
@@ -113,7 +114,7 @@ def _make_authority(keyring: Keyring, root: Path, passphrase: bytes, hospital: b
     apart = Keyring.create(root / "keystore.db", provider, hospital)
     apart.store_blob(_ROOT_KEY_BLOB, top.private_key_pem)
     apart.close()
-    (root / "root.pem").write_bytes(top.certificate_pem)
+    write_file(root / "root.pem", top.certificate_pem)
     issuer = authority.make_intermediate(
         top, plan.hospital_name, now=now, dns_names=("localhost", *plan.hostnames)
     )
@@ -246,10 +247,7 @@ def read_facts(home: Path) -> HomeFacts:
 
 def _write_facts(home: Path, facts: HomeFacts) -> None:
     text = json.dumps({"format": HOME_FORMAT, "hospital": facts.hospital.hex(), "name": facts.hospital_name})
-    with (home / "home.json").open("w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    write_file(home / "home.json", (text + "\n").encode())
 
 
 def _lock(home: Path) -> int:
