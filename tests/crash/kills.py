@@ -24,8 +24,8 @@ ROUNDS_PER_HOME = 20
 _PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.02
 _FRONTS = 2
-_STUDIES, _INSTANCES, _SENDERS, _SUBJECTS = 24, 3, 4, 2
-_SAMPLE = 5
+_STUDIES, _INSTANCES, _SENDERS, _SUBJECTS = 16, 4, 4, 2
+_SAMPLE = 3
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _kill_under_load(
     load.start(studies, _SENDERS, _SUBJECTS)
     diary.wait_for_more(dice.randint(1, 25), _PATIENCE_SECONDS)
     threading.Event().wait(dice.random() * 0.01)
-    orphans = _kill(archive, victim, dice)
+    orphans = kill_one(archive, victim, dice)
     load.stop()
     wait_for_end(orphans)
     load.join(_PATIENCE_SECONDS)
@@ -83,7 +83,7 @@ def _kill_under_load(
     _wait_until_whole(archive)
 
 
-def _kill(archive: Archive, victim: str, dice: random.Random) -> list[int]:
+def kill_one(archive: Archive, victim: str, dice: random.Random) -> list[int]:
     """Who is left without a supervisor, as descriptors: they end by themselves."""
     children = archive.children()
     if victim == "all":

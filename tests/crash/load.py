@@ -14,7 +14,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.client import HTTPException
 from typing import TypeVar
@@ -132,11 +132,16 @@ class Diary:
 def make_instances(ordinal: int, count: int) -> list[Instance]:
     """One study of `count` instances; every ninth study is large."""
     side = _LARGE_ROWS if ordinal % 9 == 0 else 16
-    made = make_study(SEED, ordinal, side, side)
-    first, found = made.instance_uid, []
+    first = instance_of(make_study(SEED, ordinal, side, side).file)
+    found = []
     for number in range(10, 10 + count):
-        uid = first[:-2] + str(number)
-        found.append(instance_of(made.file.replace(first.encode(), uid.encode())))
+        uid = first.uid[:-2] + str(number)
+        old, new = first.uid.encode(), uid.encode()
+        found.append(
+            replace(
+                first, uid=uid, file=first.file.replace(old, new), data_set=first.data_set.replace(old, new)
+            )
+        )
     return found
 
 
@@ -146,6 +151,7 @@ class Load:
     def __init__(self, archive: Archive, ground: Ground, diary: Diary, dice: random.Random) -> None:
         self._archive, self._ground, self._diary = archive, ground, diary
         self._context = ground.modality.context()
+        elsewhere()  # now: no work waits for RSA keys
         self._label = f"{dice.randrange(1 << 32):08x}"
         self._threads: list[threading.Thread] = []
         self._enough = threading.Event()
@@ -226,18 +232,21 @@ class Load:
                 raise
 
     def _operate(self, subjects: int) -> None:
-        with contextlib.suppress(GuardError, OSError):
-            asyncio.run(self._deeds(subjects))
+        """Each subject is a new one: what a killed guard left half done is asked of nobody."""
+        todo = list(range(subjects))
+        while todo and not self._enough.is_set():
+            with contextlib.suppress(GuardError, OSError):
+                asyncio.run(self._deeds(todo))
+            self._enough.wait(_AGAIN_SECONDS)
 
-    async def _deeds(self, subjects: int) -> None:
-        """Devices, grants and revocations, suspensions, log-ins and log-outs; each subject is a new one."""
+    async def _deeds(self, todo: list[int]) -> None:
+        """Devices, grants and revocations, suspensions, log-ins and log-outs."""
         socket = self._archive.home / "run" / "guard.sock"
         admin, front = await GuardClient.connect(socket), await GuardClient.connect(socket)
         try:
             await prove_operator(admin)
-            for number in range(subjects):
-                if self._enough.is_set():
-                    return
+            while todo and not self._enough.is_set():
+                number = todo.pop(0)
                 await self._rights(admin, f"reader-{self._label}-{number}", ending=number % 3)
                 if number < len(self._ground.persons):
                     await self._session(front, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from crash.disk import LEFT_OUT, Disk
 from crash.ground import Ground
 from crash.judge import Verdict, judge_processes, judged
+from crash.kills import kill_one
 from crash.load import Diary, Load, make_instances
 from crash.recorder import Record, Recorder
 from helpers.archive import Archive
@@ -33,7 +35,6 @@ class Recording:
     records: list[Record]
     diary: Diary
     began: int  # the position when the load began
-    ended: int
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ class Round:
     verdict: Verdict
 
 
-def record(library: Path, ground: Ground, folder: Path, seed: int, patch: str = "") -> Recording:
-    """Run the archive under load on a copy of the ground, below `folder`."""
+def record(
+    library: Path, ground: Ground, folder: Path, seed: int, *, patch: str = "", kill: bool = False
+) -> Recording:
+    """Run the archive under load on a copy of the ground, below `folder`; with `kill` the guard dies in between."""
     folder.mkdir()
     home = ground.copy_to(folder)
     disk = Disk(home)
@@ -60,12 +63,14 @@ def record(library: Path, ground: Ground, folder: Path, seed: int, patch: str = 
         studies = [make_instances(first + number, _INSTANCES) for number in range(_STUDIES)]
         load = Load(archive, ground, diary, random.Random(seed))
         load.start(studies, _SENDERS, _SUBJECTS)
+        if kill:
+            diary.wait_for_more(_STUDIES * _INSTANCES // 3, _PATIENCE_SECONDS)
+            kill_one(archive, "guard", random.Random(seed))
         load.join(_PATIENCE_SECONDS)
-        ended = recorder.position
     finally:
         archive.stop()
         recorder.close()
-    return Recording(folder, disk, recorder.records(), diary, began, ended)
+    return Recording(folder, disk, recorder.records(), diary, began)
 
 
 def power_losses(recording: Recording, ground: Ground, rounds: int, dice: random.Random) -> Iterator[Round]:
@@ -90,9 +95,10 @@ def power_losses(recording: Recording, ground: Ground, rounds: int, dice: random
 
 def check_recorder(recording: Recording) -> None:
     """With nothing lost, the whole trace must lead to what is really there, byte for byte. Raises RecorderMissed."""
-    recording.disk.advance(recording.records, len(recording.records))
+    disk = copy.deepcopy(recording.disk)
+    disk.advance(recording.records[disk.position :], len(recording.records))
     rebuilt = recording.folder / "rebuilt"
-    recording.disk.write_all(rebuilt)
+    disk.write_all(rebuilt)
     real, made = _contents(recording.folder / "home"), _contents(rebuilt)
     shutil.rmtree(rebuilt)
     wrong = sorted(name for name in real.keys() | made.keys() if real.get(name) != made.get(name))

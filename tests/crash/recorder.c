@@ -8,7 +8,9 @@
  * 1. An operation and its record happen under one lock, so the order of records is the order of operations.
  * 2. fsync is recorded when it has returned, and names the record count at its beginning: it covers what came before.
  * 3. `used` moves after a record is whole: a process that dies inside leaves nothing that a reader could see.
- * 4. What cannot be rebuilt (a writable shared mapping, sendfile into a file) is recorded as 'X': the rebuilder refuses.
+ * 4. A write is recorded before it happens and taken back when it fails: who is killed in between leaves a write that
+ *    others did not see, never one they saw and that is missing.
+ * 5. What cannot be rebuilt (a writable shared mapping, sendfile into a file) is recorded as 'X': the rebuilder refuses.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -95,8 +97,22 @@ __attribute__((constructor)) static void begin(void) {
     open_trace();
 }
 
+/* A process died inside: `used` tells which records are whole, so count them again. */
+static void recount(void) {
+    struct record head;
+    uint64_t at = 0, count = 0;
+    while (at < state->used && pread64(trace_fd, &head, sizeof head, (off64_t)at) == (ssize_t)sizeof head) {
+        at += head.bytes;
+        count++;
+    }
+    state->count = count;
+}
+
 static void lock(void) {
-    if (pthread_mutex_lock(&state->lock) == EOWNERDEAD) pthread_mutex_consistent(&state->lock);
+    if (pthread_mutex_lock(&state->lock) == EOWNERDEAD) {
+        recount();
+        pthread_mutex_consistent(&state->lock);
+    }
 }
 
 static void unlock(void) { pthread_mutex_unlock(&state->lock); }
@@ -204,19 +220,32 @@ EXPORT int creat64(const char *path, mode_t mode) { return creat(path, mode); }
 
 /* --- write --- */
 
-/* `offset` < 0: at the descriptor's own position. */
-static void wrote(int fd, struct stat *status, ssize_t done, int64_t offset, const struct iovec *data, int parts) {
-    if (done <= 0) return;
-    int kept = errno;
-    if (offset < 0) offset = lseek64(fd, 0, SEEK_CUR) - done;
-    record('W', status->st_ino, (uint64_t)offset, 0, NULL, 0, data, parts, (size_t)done);
-    errno = kept;
+static size_t total(const struct iovec *data, int parts) {
+    size_t bytes = 0;
+    for (int i = 0; i < parts; i++) bytes += data[i].iov_len;
+    return bytes;
 }
 
+static void writes(struct stat *status, int64_t at, const struct iovec *data, int parts, size_t bytes) {
+    record('W', status->st_ino, (uint64_t)at, 0, NULL, 0, data, parts, bytes);
+}
+
+/* Rule 4. `offset` < 0: at the descriptor's own position. */
 #define WRITING(call, offset, data, parts) do { \
-    struct stat status; ssize_t done; \
-    if (!ours(fd, &status, NULL)) return call; \
-    lock(); done = call; wrote(fd, &status, done, offset, data, parts); unlock(); return done; } while (0)
+    struct stat status_; ssize_t done_; size_t wanted_ = total(data, parts); \
+    if (!wanted_ || !ours(fd, &status_, NULL)) return call; \
+    lock(); \
+    uint64_t used_ = state->used, count_ = state->count; \
+    int64_t at_ = offset; \
+    if (at_ < 0) at_ = fcntl(fd, F_GETFL) & O_APPEND ? lseek64(fd, 0, SEEK_END) : lseek64(fd, 0, SEEK_CUR); \
+    writes(&status_, at_, data, parts, wanted_); \
+    done_ = call; \
+    if (done_ != (ssize_t)wanted_) { \
+        state->used = used_; \
+        state->count = count_; \
+        if (done_ > 0) writes(&status_, at_, data, parts, (size_t)done_); \
+    } \
+    unlock(); return done_; } while (0)
 
 EXPORT ssize_t write(int fd, const void *bytes, size_t count) {
     struct iovec one = {(void *)bytes, count};

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -55,19 +56,24 @@ def kill_soak(ground: Ground, folder: Path, rounds: int, seed: int, say: Say) ->
 
 
 def power_soak(ground: Ground, folder: Path, rounds: int, seed: int, say: Say) -> Tally:
-    """`rounds` power losses over as many recordings as that takes; one disk of each is opened by all processes."""
+    """`rounds` power losses over as many recordings as that takes, in every second one a guard dies.
+
+    One disk of each is opened by all processes.
+    """
     tally, began = Tally(), time.monotonic()
     library = compile_recorder(folder)
     for first in range(0, rounds, ROUNDS_PER_RECORDING):
         dice = random.Random(seed + first)
-        recording = record(library, ground, folder / f"power-{first}", seed + first)
+        kill = first // ROUNDS_PER_RECORDING % 2 == 1
+        recording = record(library, ground, folder / f"power-{first}", seed + first, kill=kill)
+        check_recorder(recording)
         count = min(ROUNDS_PER_RECORDING, rounds - first)
         for each in power_losses(recording, ground, count, dice):
             name = f"power {first + each.number}/{rounds} (seed {seed + first}, position {each.position})"
             tally.add(name, each.verdict, say)
         lost = whole_archive(recording, ground, dice).losses
         tally.losses += [f"power {first}, all processes: {each}" for each in lost]
-        check_recorder(recording)
+        shutil.rmtree(recording.folder)
     tally.seconds = round(time.monotonic() - began, 1)
     return tally
 

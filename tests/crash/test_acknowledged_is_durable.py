@@ -31,19 +31,19 @@ def test_kill_nine_of_any_process_loses_nothing_acknowledged(ground: Ground, pla
 
 @pytest.mark.slow
 def test_power_loss_loses_nothing_acknowledged(ground: Ground, library: Path, place: Path) -> None:
-    recording = record(library, ground, place / "power", 1)
+    recording = record(library, ground, place / "power", 1, kill=True)
+    check_recorder(recording)
     tally, dice = Tally(), random.Random(1)
     for each in power_losses(recording, ground, ROUNDS, dice):
         tally.add(f"power {each.number} at {each.position}", each.verdict, print)
     assert tally.losses == []
     assert tally.acknowledged > 20 * ROUNDS and tally.changes_of_rights > ROUNDS
     assert whole_archive(recording, ground, dice).losses == []
-    check_recorder(recording)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("plant", PLANTS)
 def test_planted_fault_is_found(plant: str, ground: Ground, library: Path, place: Path) -> None:
-    recording = record(library, ground, place / plant, 2, f"crash.plants.{plant}")
+    recording = record(library, ground, place / plant, 2, patch=f"crash.plants.{plant}")
     rounds = power_losses(recording, ground, ROUNDS_TO_FIND, random.Random(2))
     assert any(each.verdict.losses for each in rounds), f"{ROUNDS_TO_FIND} power losses did not show {plant}"
