@@ -7,12 +7,14 @@ from typing import Any
 
 from ribcage.evidence import audit_event as ae
 from ribcage.evidence.certificate import DestroyedObject, Destruction, certificate_hash, make_certificate
-from ribcage.evidence.checkpoint import CheckpointSigner, Witness, add_signature, log_origin
+from ribcage.evidence.checkpoint import Checkpoint, CheckpointSigner, Witness, add_signature, log_origin
+from ribcage.evidence.fork import Fork, make_fork, next_origin
 from ribcage.evidence.leaf import make_leaf
 from ribcage.evidence.merkle import CompactRange, consistency_path, inclusion_path
 from ribcage.evidence.proof import make_bundle
 from ribcage.evidence.receipt import Receipt, issue
 from ribcage.evidence.tiles import entries_path, tile_path
+from ribcage.evidence.witness_protocol import AddCheckpoint
 
 HOSPITAL = bytes(range(16))
 LOG_SEED = bytes(range(32))
@@ -78,9 +80,33 @@ def make() -> dict[str, Any]:
         "cosigned_checkpoint": cosigned.decode(),
         "bundle": bundle.decode(),
         "certificate": _certificate(signer),
+        "add_checkpoint": _add_checkpoint(signer, nodes, tree).decode(),
+        "fork": _fork(signer, nodes, tree).decode(),
         "receipt_key": RECEIPT_KEY.hex(),
         "receipt": _receipt(nodes[0, 2]).hex(),
     }
+
+
+def _add_checkpoint(
+    signer: CheckpointSigner, nodes: dict[tuple[int, int], bytes], tree: CompactRange
+) -> bytes:
+    path = consistency_path(lambda level, index: nodes[level, index], 3, tree.size)
+    return AddCheckpoint(3, tuple(path), signer.sign(tree.size, tree.root())).encode()
+
+
+def _fork(signer: CheckpointSigner, nodes: dict[tuple[int, int], bytes], tree: CompactRange) -> bytes:
+    origin = signer.key.name
+    successor = CheckpointSigner(next_origin(origin), bytes(range(96, 128)))
+    restored = CompactRange.resume(lambda level, index: nodes[level, index], 3)
+    fork = Fork(
+        old=Checkpoint(origin, tree.size, tree.root()),
+        restored=Checkpoint(origin, restored.size, restored.root()),
+        new_key=successor.key,
+        reason="disk-lost",
+        approved_by=(b"\x27" * 16, b"\x28" * 16),
+        time_ms=MOMENT,
+    )
+    return make_fork(fork, successor)
 
 
 def _certificate(signer: CheckpointSigner) -> dict[str, str]:

@@ -146,6 +146,21 @@ def add_signature(note: bytes, line: str) -> bytes:
     return Note.parse(Note(parsed.text, (*parsed.signatures, signature)).encode()).encode()
 
 
+class Cosigner:
+    """A witness's key (seed of 32 bytes). Whoever calls `sign` has checked the checkpoint and stored it."""
+
+    def __init__(self, name: str, seed: bytes) -> None:
+        self._signer = Signer(seed)
+        self.key = VerifierKey(check_name(name), self._signer.public_key, COSIGNATURE_V1)
+
+    def sign(self, text: str, now: int) -> str:
+        """The cosignature line over a checkpoint's text at `now` (Unix seconds)."""
+        if not 0 <= now <= _MAX_TIME:
+            raise NoteMalformed("expected a time of 0 to 2**63 - 1 seconds")
+        signature = self._signer.sign(_cosigned(text, now))
+        return NoteSignature(self.key.name, self.key.key_id, now.to_bytes(8) + signature).encode()
+
+
 class Witness:
     """A log's memory outside its home, without input or output (C2SP tlog-witness).
 
@@ -156,9 +171,9 @@ class Witness:
     def __init__(
         self, name: str, seed: bytes, log: VerifierKey | str, size: int = 0, root: bytes = EMPTY_ROOT
     ) -> None:
-        self._signer = Signer(seed)
+        self._cosigner = Cosigner(name, seed)
         self._log = VerifierKey.parse(log) if isinstance(log, str) else log
-        self.key = VerifierKey(check_name(name), self._signer.public_key, COSIGNATURE_V1)
+        self.key = self._cosigner.key
         self.size = size
         self.root = root
 
@@ -169,16 +184,14 @@ class Witness:
         `NoteMalformed`, or `ConsistencyBroken` when the log was cut, rolled back or forked.
         """
         head = verify_checkpoint(note, self._log)
-        if not 0 <= now <= _MAX_TIME:
-            raise NoteMalformed("expected a time of 0 to 2**63 - 1 seconds")
         if head.size < self.size:
             raise ConsistencyBroken(
                 f"the log has {head.size} entries, its witness saw {self.size}: it was rolled back or cut"
             )
         verify_consistency(self.size, self.root, head.size, head.root, path)
+        line = self._cosigner.sign(Note.parse(note).text, now)
         self.size, self.root = head.size, head.root
-        signature = self._signer.sign(_cosigned(Note.parse(note).text, now))
-        return NoteSignature(self.key.name, self.key.key_id, now.to_bytes(8) + signature).encode()
+        return line
 
 
 def _check_cosignature(key: VerifierKey, blob: bytes, text: str) -> int:
