@@ -67,7 +67,7 @@ def make_fork(fork: Fork, signer: CheckpointSigner) -> bytes:
     """The statement, signed by the new log's signer. Raises `NoteMalformed`, `EntryInvalid`, `CheckpointForged`."""
     if signer.key != fork.new_key:
         raise CheckpointForged("a fork statement is signed by the new log's own key")
-    approvers: list[JsonValue] = sorted(identity(each) for each in fork.approved_by)
+    approvers: list[JsonValue] = [*sorted(identity(each) for each in fork.approved_by)]
     document: Json = {
         "approved_by": approvers,
         "ms": fork.time_ms,
