@@ -65,6 +65,8 @@ FOR_OPERATORS = {
     p.AuditPage,
     p.ProveEntry,
     p.GetStatus,
+    p.TrustWitness,  # the log's public key
+    p.ForgetWitness,
     p.VerifyRequest,
     p.ParkedPage,
     p.AskDestruction,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ribcage import __version__
-from ribcage.cli import audit, commands, destroy, importing, serving, settings
+from ribcage.cli import audit, commands, destroy, importing, serving, settings, witness
 from ribcage.cli.errors import UsageError
 from ribcage.cli.operator import operator
 from ribcage.cli.passphrase import read_passphrase
@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     _rights_verbs(verbs)
     _evidence_verbs(verbs)
     destroy.add_verbs(_verb, _with_guard, verbs)
+    witness.add_verbs(_verb, _with_guard, verbs)
     return parser
 
 

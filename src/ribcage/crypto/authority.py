@@ -130,6 +130,21 @@ def issue_server(
     return _issued(_leaf(issuer, names[0], key.public_key(), uses, now, days, general), key)
 
 
+def make_self_signed(
+    name: str, *, now: datetime, addresses: Iterable[str] = (), days: int = ROOT_DAYS
+) -> Issued:
+    """A server's certificate that nobody vouches for: callers pin its fingerprint. On P-256."""
+    places = [x509.IPAddress(ipaddress.ip_address(each)) for each in dict.fromkeys(addresses)]
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = _builder(subject, subject, key.public_key(), now, now + timedelta(days=days))
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(_key_usage(digital_signature=True), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    alternative = x509.SubjectAlternativeName([_dns_name("localhost"), *places])
+    return _issued(builder.add_extension(alternative, critical=False).sign(key, SHA256()), key)
+
+
 def issue_client(
     issuer: Issued, name: str, *, now: datetime, kind: Literal["rsa", "ec"] = "rsa", days: int = LEAF_DAYS
 ) -> Issued:

@@ -36,7 +36,9 @@ from ribcage.guard.protocol import (
     SuspendPerson,
 )
 from ribcage.guard.rights import Rights
+from ribcage.guard.witness_link import best_checkpoint
 
+_CHECKPOINTS_LOOKED_AT = 512  # for a cosigned one
 Suspension = Literal["suspended", "restored"]
 
 
@@ -177,17 +179,16 @@ class Administration:
             return '{"broken":"this row does not open: run ribcage verify"}'
 
     async def prove(self, actor: Actor, request: ProveEntry) -> EntryProof:
-        """Opening and inclusion proof of one entry under a fresh checkpoint."""
+        """Opening and inclusion proof of one entry, under the newest cosigned checkpoint, else under a fresh one."""
         core = self._core
         if not 0 <= request.index < core.log.size:
             raise GuardRefused("not_found")
         await sign_checkpoint(core)
         with core.engine.connect() as connection:
-            row = connection.execute(
-                sa.select(checkpoint)
-                .where(checkpoint.c.size > request.index)
-                .order_by(checkpoint.c.size.desc())
-            ).first()
+            covering = sa.select(checkpoint).where(checkpoint.c.size > request.index)
+            newest = covering.order_by(checkpoint.c.size.desc()).limit(_CHECKPOINTS_LOOKED_AT)
+            trust = core.witness.trust
+            row = best_checkpoint(list(connection.execute(newest)), trust.key if trust else None)
             sealed = connection.execute(
                 sa.select(log_leaf.c.sealed).where(log_leaf.c.number == request.index)
             ).scalar_one()
@@ -220,11 +221,12 @@ class Administration:
             *core.people.findings,
             *core.devices.findings,
             *core.closed.findings,
+            *core.witness.findings(core.clock()),
         ]
         return Status(
             version=__version__,
             hospital=core.hospital_name,
-            configuration=["embedded"],
+            configuration=list(core.witness.words),
             studies=counts[0],
             instances=counts[1],
             parked=counts[2],
@@ -233,6 +235,7 @@ class Administration:
             epoch=core.keyring.epoch,
             started_at=core.started_at,
             findings=findings,
+            witness=core.witness.state(core.clock()),
         )
 
     def parked_page(self, request: ParkedPage) -> ParkedItems:

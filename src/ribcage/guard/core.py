@@ -29,6 +29,7 @@ from ribcage.guard.log import AuditLog
 from ribcage.guard.people import People, Visitor
 from ribcage.guard.protocol import Device, Operator, Principal, Session
 from ribcage.guard.rows import MacRows
+from ribcage.guard.witness_watch import WitnessWatch
 from ribcage.ledger.client import AccessLedger
 
 JournalCheck = Callable[[Iterable[tuple[int, int, bytes]]], tuple[int, bytes]]
@@ -75,6 +76,7 @@ class Core:
     blind: BlindIndex
     objects_root: str
     started_at: float
+    witness: WitnessWatch
     lock: int  # descriptor of the home's lock, held until `close`
     ledger_behind: bool = False  # the log knows a change of rights that the journal lacks
     findings: list[str] = field(default_factory=list)

@@ -10,6 +10,7 @@ Rules, in order (DESIGN rule 5):
    for treatment (DESIGN rule 7).
 6. A study that was approved for destruction is shown to nobody.
 7. When the ledger cannot answer, or lacks a change that the log knows of, the answer is no.
+8. So it is while a trusted witness has not cosigned this start, and when the log is behind its witness.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def ask_about_nothing(core: Core, actor: Actor, purpose: Purpose) -> float:
 def _ask(core: Core, actor: Actor, resources: tuple[bytes, ...], purpose: Purpose) -> Verdict:
     if core.ledger_behind:
         raise Denied("unavailable", "ledger-behind-log")
+    if core.witness.closed:
+        raise Denied("unavailable", "not-witnessed")
     try:
         return core.ledger.check(actor.subject, resources, calls.Purpose[purpose], core.clock())
     except LedgerError as failure:

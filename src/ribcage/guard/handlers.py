@@ -34,7 +34,7 @@ def front_table(rooms: Rooms) -> Table:
 
 def admin_table(rooms: Rooms) -> Table:
     """What an operator may ask besides."""
-    return {**_house(rooms), **_rights(rooms), **_evidence(rooms), **_destruction(rooms)}
+    return {**_house(rooms), **_rights(rooms), **_evidence(rooms), **_destruction(rooms), **_witness(rooms)}
 
 
 def by_operator(rooms: Rooms, method: Callable[[Actor, Any], Awaitable[p.Response]]) -> Handler:
@@ -230,4 +230,11 @@ def _destruction(rooms: Rooms) -> Table:
         p.RunDestructions: by_operator(rooms, rooms.destroyer.run),
         p.DestructionPage: on_thread(destructions.page),
         p.GetCertificate: on_thread(destructions.certificate),
+    }
+
+
+def _witness(rooms: Rooms) -> Table:
+    return {
+        p.TrustWitness: by_operator(rooms, rooms.witness_link.trust),
+        p.ForgetWitness: by_operator(rooms, rooms.witness_link.forget),
     }

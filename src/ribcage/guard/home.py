@@ -43,6 +43,8 @@ from ribcage.guard.log import AuditLog
 from ribcage.guard.people import People
 from ribcage.guard.protocol import TlsIdentity
 from ribcage.guard.rows import MacRows
+from ribcage.guard.witness_trust import load_trust, log_knows_a_witness
+from ribcage.guard.witness_watch import WitnessWatch
 from ribcage.ledger import calls
 from ribcage.ledger.embedded import EmbeddedLedger, verify_journal
 from ribcage.ledger.transactions import transaction_hash
@@ -172,6 +174,11 @@ def _core(
         query = sa.select(ledger_transaction).order_by(ledger_transaction.c.height)
         ledger.replay((int(r.height), int(r.block_time), bytes(r.raw)) for r in connection.execute(query))
     behind = ledger_behind_log(engine, log)
+    witness = WitnessWatch(
+        load_trust(keyring),
+        log_knows=log_knows_a_witness(engine, log),
+        silent_seconds=limits.witness_silent_seconds,
+    )
     return Core(
         limits=limits,
         clock=clock,
@@ -190,6 +197,7 @@ def _core(
         blind=BlindIndex(keyring.service("blind")),
         objects_root=str(home / "objects"),
         started_at=clock(),
+        witness=witness,
         lock=lock,
         ledger_behind=bool(behind),
         findings=behind,

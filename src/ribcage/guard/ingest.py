@@ -69,6 +69,7 @@ class Ingest:
     async def admit(self, actor: Actor, request: Admit) -> Admitted | AlreadyHeld:
         """Keys for one new object. Raises GuardRefused."""
         self._check_permission(actor)
+        self._core.witness.check_not_behind()
         self._forget_abandoned()
         if len(self._admissions) >= self._core.limits.pending_admissions:
             raise GuardRefused("throttled")

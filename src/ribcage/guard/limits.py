@@ -25,6 +25,10 @@ class GuardLimits:
     destruction_reversible_days: int = 7
     destruction_batch_seconds: float = 24 * 3600.0
     checkpoint_seconds: float = 0.5
+    witness_seconds: float = 1.0  # between two questions
+    witness_retry_seconds: float = 3.0
+    witness_answer_seconds: float = 5.0
+    witness_silent_seconds: float = 60.0  # then a finding
     stranger_report_seconds: float = 60.0
     connections: int = 256
     calls_in_flight: int = 512  # per connection

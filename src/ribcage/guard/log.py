@@ -132,6 +132,17 @@ class AuditLog:
         merkle.verify_inclusion(leaf, index, size, path, merkle.tree_root(nodes, size))
         return path
 
+    def prove_consistency(self, connection: sa.Connection, old: int, size: int) -> list[bytes]:
+        """Path from the tree of `old` entries to the one of `size` (RFC 9162 2.1.4.1), checked before it is given.
+
+        Raises EvidenceError where tiles were changed.
+        """
+        nodes = tiles.tile_nodes(self._tile_reader(connection), size)
+        path = merkle.consistency_path(nodes, old, size)
+        old_root, root = merkle.tree_root(nodes, old), merkle.tree_root(nodes, size)
+        merkle.verify_consistency(old, old_root, size, root, path)
+        return path
+
     def tiles_in_memory(self) -> set[tuple[int, int]]:
         """Tiles (level, number) that are complete and not yet in the file."""
         with self._lock:

@@ -526,6 +526,42 @@ class EntryProof(_Body, frozen=True):
     verifier_key: str
 
 
+class TrustWitness(_Body, frozen=True):
+    """From now on nothing is disclosed after a start before this witness has cosigned it.
+
+    `url` is `https://ADDRESS:PORT`, `witness` its verifier key, `certificate_sha256` of its TLS certificate's DER.
+    """
+
+    url: str
+    witness: str
+    certificate_sha256: bytes
+
+
+class WitnessTrusted(_Body, frozen=True):
+    """The log's verifier key, which the witness must be told of."""
+
+    log: str
+
+
+class ForgetWitness(_Body, frozen=True):
+    """Trust no witness any more."""
+
+
+class WitnessState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of the witness. Times in Unix seconds, 0 where there is none.
+
+    `waiting`: not cosigned since the start; `behind`: closed. `uncovered_seconds`: how old the oldest entry is that
+    no cosignature covers, which bounds what could be cut unnoticed.
+    """
+
+    state: Literal["none", "waiting", "open", "behind"] = "none"
+    name: str = ""
+    cosigned_size: int = 0
+    cosigned_at: float = 0.0
+    uncovered_seconds: float = 0.0
+    trouble: str = ""
+
+
 class GetStatus(_Body, frozen=True):
     """Counters and configuration for `ribcage status`."""
 
@@ -544,6 +580,7 @@ class Status(_Body, frozen=True):
     epoch: int
     started_at: float
     findings: list[str]
+    witness: WitnessState = WitnessState()
 
 
 class VerifyRequest(_Body, frozen=True):
@@ -707,6 +744,8 @@ AdminRequest = (
     | AuditPage
     | ProveEntry
     | GetStatus
+    | TrustWitness
+    | ForgetWitness
     | VerifyRequest
     | ParkedPage
     | AskDestruction
@@ -739,6 +778,7 @@ Response = (
     | AuditEntries
     | EntryProof
     | Status
+    | WitnessTrusted
     | VerifyAnswer
     | ParkedItems
     | DestructionItem

@@ -51,6 +51,7 @@ class Queries:
         """Rows the actor may see. Raises GuardRefused('invalid') for an unknown attribute or a wrong range."""
         matching.check(request.filters, request.level)
         await self._check_right(actor, request)
+        self._core.witness.check_open()
         wanted = min(max(request.limit, 0), self._core.limits.query_answer_records)
         if request.level == "study":
             wanted = min(wanted, _STUDIES_IN_ONE_ENTRY)

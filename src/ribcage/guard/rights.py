@@ -45,6 +45,7 @@ class Rights:
         core = self._core
         if core.ledger_behind:
             raise GuardRefused("unavailable")  # a new change would hide the missing one
+        core.witness.check_not_behind()
         async with self._one_at_a_time:
             try:
                 prepared = core.ledger.prepare(call, core.clock())
@@ -71,6 +72,7 @@ class Rights:
     async def grant(self, actor: Actor, request: AddGrant) -> GrantAdded:
         """Put a grant on the ledger."""
         core, now = self._core, self._core.clock()
+        core.witness.check_open()
         subject = self._subject(request.subject)
         resource = self._resource(request.resource)
         begin = int(request.valid_from or now)

@@ -21,6 +21,7 @@ from ribcage.guard.maintain import Upkeep
 from ribcage.guard.query import Queries
 from ribcage.guard.rights import Rights
 from ribcage.guard.strangers import Strangers
+from ribcage.guard.witness_link import WitnessLink
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Rooms:
     approvals: Approvals
     destructions: Destructions
     destroyer: Destroyer
+    witness_link: WitnessLink
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -87,4 +89,5 @@ def build_rooms(
         approvals=approvals,
         destructions=destructions,
         destroyer=Destroyer(core, rights, destructions, closed),
+        witness_link=WitnessLink(core, disclosures.rights_changed),
     )

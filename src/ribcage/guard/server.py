@@ -55,21 +55,25 @@ class GuardServer:
     async def serve(self, path: Path, ready: Callable[[], None]) -> None:
         """Listen on `path` until `Stop` or cancellation; then finish, sign and close."""
         core = self._core
-        event = ApplicationActivity(_SYSTEM, "start", __version__, ("embedded",))
-        await core.committer.run(lambda tx: tx.append(core.entry(event)))
+        event = ApplicationActivity(_SYSTEM, "start", __version__, core.witness.words)
+        core.witness.start(await core.committer.run(lambda tx: tx.append(core.entry(event))))
+        await sign_checkpoint(core)
+        await self._rooms.witness_link.step()  # so that whoever connects finds it decided
         path.unlink(missing_ok=True)
         mask = os.umask(0o177)
         try:
             server = await asyncio.start_unix_server(self._accept, str(path), backlog=64)
         finally:
             os.umask(mask)
-        ticker = asyncio.get_running_loop().create_task(self._tick())
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(self._tick()), loop.create_task(self._rooms.witness_link.run())]
         ready()
         try:
             await self._stopping.wait()
         finally:
             server.close()
-            ticker.cancel()
+            for task in tasks:
+                task.cancel()
             await self._finish()
             path.unlink(missing_ok=True)
 
@@ -91,6 +95,7 @@ class GuardServer:
         event = ApplicationActivity(_SYSTEM, "stop", __version__)
         await core.committer.run(lambda tx: tx.append(core.entry(event)))
         await sign_checkpoint(core)
+        await self._rooms.witness_link.last()
         for connection in list(self._connections):
             connection.writer.close()
         core.close()

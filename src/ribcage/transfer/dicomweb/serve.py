@@ -227,6 +227,11 @@ def make_http_protocol(context: WebContext) -> HttpProtocolFactory:
     return _Factory(make_app(context), context.limits)
 
 
+def http_protocol(app: ASGIApp, limits: WebLimits) -> HttpProtocolFactory:
+    """The same protocol for another application, for `loop.create_server(factory, ssl=…)`."""
+    return _Factory(app, limits)
+
+
 def _fingerprint(session: ssl.SSLObject) -> bytes:
     """SHA-256 of the peer's verified leaf, b"" where it gave none or nothing verified it (rule 2)."""
     if session.context.verify_mode == ssl.CERT_NONE:

@@ -1,0 +1,1 @@
+"""The witness: a log's memory outside the archive's home, with its own home, key, machine or user."""
