@@ -163,7 +163,7 @@ def test_another_homes_provider_or_hospital_is_refused(home: Home, tmp_path: Pat
 
 
 def test_a_newer_format_says_so(home: Home) -> None:
-    home.edit("PRAGMA user_version = 2")
+    home.edit("PRAGMA user_version = 3")
     with pytest.raises(KeyStoreNewer, match="newer"):
         home.reopen()
 

@@ -14,12 +14,12 @@ from helpers.guard_house import House, attributes, new_house, running
 from ribcage.crypto.errors import KeyStoreFailure
 from ribcage.database.engine import open_engine
 from ribcage.database.schema import log_leaf, meta, metadata
-from ribcage.evidence.checkpoint import CheckpointSigner, log_origin
 from ribcage.guard import protocol as p
 from ribcage.guard.client import GuardClient
 from ribcage.guard.committer import Committer, Transaction
 from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.log import AuditLog
+from ribcage.guard.log_epochs import LogEpochs
 
 KEY = bytes(range(32))
 
@@ -30,7 +30,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.engine = open_engine(folder / "bench.db", KEY)
         metadata.create_all(self.engine)
-        self.log = AuditLog(self.engine, KEY, CheckpointSigner(log_origin(bytes(16)), KEY))
+        self.log = AuditLog(self.engine, KEY, LogEpochs(bytes(16), KEY))
         self.flushed: list[tuple[int, int]] = []
         self.broken_flush = False
         self.committer = Committer(self.engine, self.log, self.flush)

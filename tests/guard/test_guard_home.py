@@ -62,7 +62,7 @@ def newer_database(home: Path) -> None:
 
 def newer_key_store(home: Path) -> None:
     link = sqlite3.connect(home / "keys" / "keystore.db")
-    link.execute("PRAGMA user_version = 2")
+    link.execute("PRAGMA user_version = 3")
     link.close()
 
 

@@ -12,12 +12,13 @@ from ribcage.crypto.errors import WrapBroken
 from ribcage.database.engine import open_engine
 from ribcage.database.schema import checkpoint, log_leaf, log_tile, metadata
 from ribcage.evidence import merkle
-from ribcage.evidence.checkpoint import CheckpointSigner, log_origin, verify_checkpoint
+from ribcage.evidence.checkpoint import verify_checkpoint
 from ribcage.evidence.errors import EvidenceError
 from ribcage.guard.log import ABSENT_LEAF, AuditLog
+from ribcage.guard.log_epochs import LogEpochs
 
 KEY = bytes(range(32))
-SIGNER = CheckpointSigner(log_origin(bytes(16)), bytes(32))
+EPOCHS = LogEpochs(bytes(16), bytes(32))
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def engine(tmp_path: Path) -> Iterator[sa.Engine]:
 
 
 def reopened(engine: sa.Engine) -> AuditLog:
-    return AuditLog(engine, KEY, SIGNER)
+    return AuditLog(engine, KEY, EPOCHS)
 
 
 def grow(engine: sa.Engine, log: AuditLog, count: int) -> None:
@@ -44,7 +45,8 @@ def grow(engine: sa.Engine, log: AuditLog, count: int) -> None:
 
 def sign(engine: sa.Engine, log: AuditLog) -> None:
     with engine.begin() as connection:
-        connection.execute(sa.insert(checkpoint), log.checkpoint_row())
+        size, note = log.checkpoint_row()
+        connection.execute(sa.insert(checkpoint), {"size": size, "note": note})
     log.signed(log.size)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from ribcage.crypto.errors import KeyStoreFailure, KeyStoreNewer, KeyUnknown
 from ribcage.guard.durable import sync_folder
 
-FORMAT = 1
+FORMAT = 2
 
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -35,6 +35,10 @@ CREATE TABLE destroyed (
   key_id BLOB PRIMARY KEY, epoch INTEGER NOT NULL, at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE blob (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+"""
+_SINCE_2 = """
+CREATE TABLE journal (height INTEGER PRIMARY KEY, block_time INTEGER NOT NULL, raw BLOB NOT NULL) STRICT;
+CREATE TABLE head (size INTEGER PRIMARY KEY, note BLOB NOT NULL) STRICT;
 """
 
 
@@ -66,8 +70,7 @@ def create_file(path: Path, hospital: bytes) -> sqlite3.Connection:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         link = connect(path)
         with transaction(link):
-            for statement in filter(None, map(str.strip, _TABLES.split(";"))):
-                link.execute(statement)
+            _run(link, _TABLES + _SINCE_2)
             link.execute(f"PRAGMA user_version = {FORMAT}")
             link.execute("INSERT INTO meta VALUES ('hospital', ?)", (hospital,))
         sync_folder(path.parent)
@@ -75,7 +78,7 @@ def create_file(path: Path, hospital: bytes) -> sqlite3.Connection:
 
 
 def open_file(path: Path, hospital: bytes) -> sqlite3.Connection:
-    """Open and check format and hospital: KeyStoreNewer, KeyStoreFailure."""
+    """Open and check format and hospital; an older format is upgraded. Raises KeyStoreNewer, KeyStoreFailure."""
     if not path.is_file():
         raise KeyStoreFailure(f"{path.name} is missing: restore it from the key store's own backup")
     with sqlite_failures():
@@ -88,15 +91,24 @@ def open_file(path: Path, hospital: bytes) -> sqlite3.Connection:
         return link
 
 
+def _run(link: sqlite3.Connection, statements: str) -> None:
+    for statement in filter(None, map(str.strip, statements.split(";"))):
+        link.execute(statement)
+
+
 def _check(link: sqlite3.Connection, name: str, hospital: bytes) -> None:
     found = link.execute("PRAGMA user_version").fetchone()[0]
     if found > FORMAT:
         raise KeyStoreNewer(f"{name} has format {found}, this program reads {FORMAT}: use the newer Ribcage")
-    if found != FORMAT:
+    if found < 1:
         raise KeyStoreFailure(f"{name} is no key store")
     row = link.execute("SELECT value FROM meta WHERE name = 'hospital'").fetchone()
     if row is None or row[0] != hospital:
         raise KeyStoreFailure(f"{name} belongs to another hospital")
+    if found == 1:
+        with transaction(link):
+            _run(link, _SINCE_2)
+            link.execute(f"PRAGMA user_version = {FORMAT}")
 
 
 @contextmanager

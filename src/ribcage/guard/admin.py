@@ -202,7 +202,7 @@ class Administration:
             salt=salt,
             path=path,
             checkpoint=bytes(row.note),
-            verifier_key=core.log.verifier_key,
+            verifier_key=core.log.epochs.verifier_key(int(row.size)),
         )
 
     # --- state ------------------------------------------------------------------------------------------
@@ -257,13 +257,20 @@ class Administration:
 
 
 async def sign_checkpoint(core: Core) -> None:
-    """Make a checkpoint of the present tree durable, if entries came since the last."""
-    if not core.log.unsigned:
+    """Make a checkpoint of the present tree durable, if entries came since the last.
+
+    The key store remembers it before anybody sees it. A log that is an older copy is not signed: its key would
+    sign two histories.
+    """
+    if not core.log.unsigned or core.ledger_behind:
         return
 
-    def write(tx: Transaction) -> int:
-        row = core.log.checkpoint_row()
+    def write(tx: Transaction) -> tuple[int, bytes]:
+        size, note = core.log.checkpoint_row()
+        row = {"size": size, "note": note}
         tx.connection.execute(sa.insert(checkpoint).prefix_with("OR REPLACE"), row)
-        return core.log.size
+        return size, note
 
-    core.log.signed(await core.committer.run(write))
+    size, note = await core.committer.run(write)
+    core.log.signed(size)
+    await asyncio.to_thread(core.second.remember_head, size, note)

@@ -29,6 +29,7 @@ from ribcage.guard.log import AuditLog
 from ribcage.guard.people import People, Visitor
 from ribcage.guard.protocol import Device, Operator, Principal, Session
 from ribcage.guard.rows import MacRows
+from ribcage.guard.second_journal import SecondJournal
 from ribcage.guard.witness_watch import WitnessWatch
 from ribcage.ledger.client import AccessLedger
 
@@ -78,13 +79,15 @@ class Core:
     started_at: float
     witness: WitnessWatch
     lock: int  # descriptor of the home's lock, held until `close`
-    ledger_behind: bool = False  # the log knows a change of rights that the journal lacks
+    second: SecondJournal
+    ledger_behind: bool = False  # log or key store know a change of rights that the database lacks
     findings: list[str] = field(default_factory=list)
 
     def close(self) -> None:
         """Commit what waits, close database and key store, give the home free. Call it once, at the end."""
         self.committer.stop()
         self.engine.dispose()
+        self.second.close()
         self.keyring.close()
         os.close(self.lock)
 

@@ -144,7 +144,7 @@ class Destructions:
         return p.Certificate(
             note=bytes(row["certificate"]),
             log_index=int(row["log_index"]),
-            verifier_key=self._core.log.verifier_key,
+            verifier_key=self._core.log.epochs.verifier_key(int(row["log_index"]) + 1),
         )
 
     def item(self, row: Row) -> p.DestructionItem:

@@ -30,7 +30,7 @@ from ribcage.crypto.provider import Argon2Parameters, FileKeyProvider
 from ribcage.database.engine import open_engine
 from ribcage.database.migrate import migrate
 from ribcage.database.schema import FORMAT_VERSION, checkpoint, ledger_transaction, log_leaf, meta
-from ribcage.evidence.checkpoint import CheckpointSigner, log_origin
+from ribcage.evidence.errors import EvidenceError
 from ribcage.guard.closed import ClosedStudies
 from ribcage.guard.committer import Committer
 from ribcage.guard.core import Core, JournalCheck
@@ -40,9 +40,11 @@ from ribcage.guard.errors import GuardError
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
 from ribcage.guard.log import AuditLog
+from ribcage.guard.log_epochs import load_epochs
 from ribcage.guard.people import People
 from ribcage.guard.protocol import TlsIdentity
 from ribcage.guard.rows import MacRows
+from ribcage.guard.second_journal import SecondJournal, older_than_key_store
 from ribcage.guard.witness_trust import load_trust, log_knows_a_witness
 from ribcage.guard.witness_watch import WitnessWatch
 from ribcage.ledger import calls
@@ -149,10 +151,12 @@ def open_core(
         provider = FileKeyProvider.open(home / "keys" / "provider.json", passphrase)
         keyring = Keyring.open(home / "keys" / "keystore.db", provider, facts.hospital)
         undo.callback(keyring.close)
+        second = SecondJournal(home / "keys" / "keystore.db")
+        undo.callback(second.close)
         engine = open_engine(home / "database" / "ribcage.db", keyring.service("database"))
         undo.callback(engine.dispose)
         migrate(engine)
-        core = _core(home, facts, keyring, engine, limits, clock, lock)
+        core = _core(home, facts, keyring, second, engine, limits, clock, lock)
         undo.pop_all()
     return core, provider
 
@@ -161,19 +165,19 @@ def _core(
     home: Path,
     facts: HomeFacts,
     keyring: Keyring,
+    second: SecondJournal,
     engine: sa.Engine,
     limits: GuardLimits,
     clock: Callable[[], float],
     lock: int,
 ) -> Core:
     rows = MacRows(keyring.service("rowmac"))
-    signer = CheckpointSigner(log_origin(facts.hospital), keyring.service("checkpoint"))
-    log = AuditLog(engine, keyring.service("log"), signer)
+    log = AuditLog(engine, keyring.service("log"), load_epochs(keyring, facts.hospital))
     ledger = _ledger(keyring, facts.hospital)
     with engine.connect() as connection:
         query = sa.select(ledger_transaction).order_by(ledger_transaction.c.height)
         ledger.replay((int(r.height), int(r.block_time), bytes(r.raw)) for r in connection.execute(query))
-    behind = ledger_behind_log(engine, log)
+    behind = ledger_behind_log(engine, log) + older_database(engine, log, second)
     witness = WitnessWatch(
         load_trust(keyring),
         log_knows=log_knows_a_witness(engine, log),
@@ -199,6 +203,7 @@ def _core(
         started_at=clock(),
         witness=witness,
         lock=lock,
+        second=second,
         ledger_behind=bool(behind),
         findings=behind,
     )
@@ -235,6 +240,25 @@ def ledger_behind_log(engine: sa.Engine, log: AuditLog) -> list[str]:
                 return [f"the ledger lacks the change of log entry {number}: no image is disclosed"]
             expected = number - 1
     return []
+
+
+def older_database(engine: sa.Engine, log: AuditLog, second: SecondJournal) -> list[str]:
+    """Findings, empty when ledger and log of the database continue what the key store remembers of them."""
+    head, found = second.head(), list[str]()
+    if head is not None and head[0] > log.size:
+        found.append(
+            f"the log has {log.size} entries, the key store knows {head[0]}: the database is an older copy, "
+            "no image is disclosed; run `ribcage restore`"
+        )
+    with engine.connect() as connection:
+        if head is not None and not found:
+            try:
+                log.check_continues(connection, head[1], head[0])
+            except EvidenceError:
+                found.append("the log is not the one that the key store remembers: no image is disclosed")
+        query = sa.select(ledger_transaction).order_by(ledger_transaction.c.height)
+        rows = ((int(r.height), int(r.block_time), bytes(r.raw)) for r in connection.execute(query))
+        return found + older_than_key_store(rows, second)
 
 
 def read_facts(home: Path) -> HomeFacts:

@@ -24,6 +24,7 @@ from ribcage.evidence import merkle, tiles
 from ribcage.evidence.checkpoint import CheckpointSigner, verify_checkpoint
 from ribcage.evidence.errors import EvidenceError, TreeRange
 from ribcage.evidence.leaf import SALT_BYTES, make_leaf
+from ribcage.guard.log_epochs import LogEpochs
 
 _RELOAD_ROWS = 50_000
 ABSENT_LEAF = bytes(32)  # stands where an entry is missing
@@ -45,9 +46,9 @@ class Draft:
 class AuditLog:
     """Drafts entries for the committer, advances the tree, signs checkpoints and proves entries."""
 
-    def __init__(self, engine: sa.Engine, key: bytes, signer: CheckpointSigner) -> None:
+    def __init__(self, engine: sa.Engine, key: bytes, epochs: LogEpochs) -> None:
         self._key = key
-        self._signer = signer
+        self.epochs = epochs
         self._lock = threading.Lock()  # the committer advances while others prove
         self._builder = tiles.TileBuilder()
         self._unwritten: list[tuple[int, int, bytes]] = []
@@ -105,16 +106,16 @@ class AuditLog:
     @property
     def signer(self) -> CheckpointSigner:
         """Signs this log's statements."""
-        return self._signer
+        return self.epochs.signer
 
     @property
     def verifier_key(self) -> str:
-        """What a stranger needs to check this log's checkpoints."""
-        return self._signer.verifier_key
+        """What a stranger needs to check this log's checkpoints of today (`epochs` has the older ones)."""
+        return self.signer.verifier_key
 
-    def checkpoint_row(self) -> dict[str, object]:
-        """A signed checkpoint of the present tree (C2SP tlog-checkpoint), as a row."""
-        return {"size": self.size, "note": self._signer.sign(self.size, self.root)}
+    def checkpoint_row(self) -> tuple[int, bytes]:
+        """`(size, note)`: a signed checkpoint of the present tree (C2SP tlog-checkpoint)."""
+        return self.size, self.signer.sign(self.size, self.root)
 
     def signed(self, size: int) -> None:
         """A checkpoint of `size` is durable."""
@@ -223,7 +224,11 @@ class AuditLog:
         if not self._signed_size:
             return
         query = sa.select(checkpoint.c.note).where(checkpoint.c.size == self._signed_size)
-        head = verify_checkpoint(bytes(connection.execute(query).scalar_one()), self.verifier_key)
+        self.check_continues(connection, bytes(connection.execute(query).scalar_one()), self._signed_size)
+
+    def check_continues(self, connection: sa.Connection, note: bytes, size: int) -> None:
+        """This tree has the head that `note` signs at `size` entries. Raises EvidenceError."""
+        head = verify_checkpoint(note, self.epochs.verifier_key(size))
         nodes = tiles.tile_nodes(self._tile_reader(connection), head.size)
         if head.size > self.size or merkle.tree_root(nodes, head.size) != head.root:
             raise TreeRange("the stored tree is not the signed one")

@@ -173,7 +173,7 @@ class Upkeep:
 
     def _head(self, note: bytes, size: int, root: bytes) -> Iterator[Difference]:
         try:
-            head = verify_checkpoint(note, self._core.log.verifier_key)
+            head = verify_checkpoint(note, self._core.log.epochs.verifier_key(size))
         except EvidenceError as failure:
             yield Difference("log", f"checkpoint {size}", "our signature", type(failure).__name__)
             return

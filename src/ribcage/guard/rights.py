@@ -4,6 +4,8 @@ Rules, in order:
 1. One change at a time. It is tried, stored with its entry, and only then given effect.
 2. A change that could not be stored is abandoned; nothing happened.
 3. Live disclosures are asked again before the change is answered (DESIGN rule 5).
+4. The key store keeps a copy of each change before it is answered: it outlives a restored database. Where that
+   fails the change is in force and not answered, and no further one is made before the copy is.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from ribcage.crypto.columns import column_context, seal_column
+from ribcage.crypto.errors import KeyStoreFailure
 from ribcage.database.schema import grant_note, ledger_transaction, patient
 from ribcage.evidence.audit_event import Event, GrantChanged, ObjectionChanged
 from ribcage.guard import catalogue, protocol
@@ -22,6 +25,7 @@ from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.protocol import AddGrant, GrantAdded, Noted, RevokeGrant
+from ribcage.guard.second_journal import Row
 from ribcage.ledger import calls
 from ribcage.ledger.client import Prepared
 from ribcage.ledger.errors import InvalidCall, LedgerUnavailable, Reverted
@@ -34,6 +38,7 @@ class Rights:
         self._core = core
         self._rights_changed = rights_changed
         self._one_at_a_time = asyncio.Lock()
+        self._uncopied: list[Row] = []
 
     async def change(
         self,
@@ -47,6 +52,7 @@ class Rights:
             raise GuardRefused("unavailable")  # a new change would hide the missing one
         core.witness.check_not_behind()
         async with self._one_at_a_time:
+            await self._copy()
             try:
                 prepared = core.ledger.prepare(call, core.clock())
             except LedgerUnavailable as failure:
@@ -66,8 +72,20 @@ class Rights:
                 core.ledger.abandon(prepared)
                 raise
             core.ledger.apply(prepared)
-        self._rights_changed()
+            self._rights_changed()
+            self._uncopied.append((prepared.height, prepared.block_time, prepared.raw))
+            await self._copy()
         return prepared
+
+    async def _copy(self) -> None:
+        """Keep what the key store's journal lacks, durably (rule 4). Raises GuardRefused('unavailable')."""
+        if not self._uncopied:
+            return
+        try:
+            await asyncio.to_thread(self._core.second.append, self._uncopied)
+        except KeyStoreFailure as failure:
+            raise GuardRefused("unavailable") from failure
+        self._uncopied = []
 
     async def grant(self, actor: Actor, request: AddGrant) -> GrantAdded:
         """Put a grant on the ledger."""

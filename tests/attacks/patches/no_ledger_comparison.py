@@ -8,3 +8,4 @@ from ribcage.guard import home
 
 def apply(put: Put) -> None:
     put(home, "ledger_behind_log", lambda *_: [])
+    put(home, "older_database", lambda *_: [])
