@@ -29,7 +29,8 @@ class WitnessWatch:
         self._silent_seconds = silent_seconds
         self._started = True  # no start of this process waits for its cosignature
         self._start_entry = -1
-        self._behind = _MISSING if log_knows and trust is None else ""
+        self._removed = log_knows and trust is None
+        self._behind = _MISSING if self._removed else ""
         self._trouble = ""
         self._cosigned_size = 0
         self._cosigned_at = 0.0
@@ -92,8 +93,8 @@ class WitnessWatch:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The configuration, as status and the entry of a start name it."""
-        return ("embedded",) if self.trust is None else ("embedded", "witness")
+        """The configuration, as status and each start's entry name it; a witness that was removed is still named."""
+        return ("embedded",) if self.trust is None and not self._removed else ("embedded", "witness")
 
     # --- what the link tells ----------------------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class WitnessWatch:
 
     def change(self, trust: WitnessTrust | None) -> None:
         """An operator trusts another witness, or none. Being behind stays until the next start."""
-        self.trust = trust
+        self.trust, self._removed = trust, False
         self.known_size, self._cosigned_size, self._cosigned_at = 0, 0, 0.0
         self._uncovered_since, self._trouble = 0.0, ""
         if trust is None:
