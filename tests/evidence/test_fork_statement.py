@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from ribcage.evidence.checkpoint import Checkpoint, CheckpointSigner, log_origin
 from ribcage.evidence.errors import CheckpointForged, EvidenceError, NoteMalformed
 from ribcage.evidence.fork import Fork, make_fork, next_origin, read_fork, split_origin
-from ribcage.evidence.note import VerifierKey
 
 ORIGIN = log_origin(b"\x01" * 16)
 NEW = CheckpointSigner(next_origin(ORIGIN), b"\x05" * 32)
@@ -72,9 +71,12 @@ def test_another_key_signs_no_statement() -> None:
     forged = STATEMENT.replace(NEW.key.encode().encode(), other.key.encode().encode())
     with pytest.raises(CheckpointForged):
         read_fork(forged)
-    skipped = VerifierKey(f"{ORIGIN}/3", NEW.key.public)
-    with pytest.raises(EvidenceError):
-        make_fork(replace(FORK, new_key=skipped), CheckpointSigner(f"{ORIGIN}/3", b"\x05" * 32))
+    for origin in (ORIGIN, log_origin(b"\x02" * 16) + "/2", "example.org/log"):
+        signer = CheckpointSigner(origin, b"\x05" * 32)
+        with pytest.raises(EvidenceError):
+            make_fork(replace(FORK, new_key=signer.key), signer)
+    skipping = CheckpointSigner(f"{ORIGIN}/4", b"\x05" * 32)  # an epoch in between was given up
+    assert read_fork(make_fork(replace(FORK, new_key=skipping.key), skipping)).new_origin == f"{ORIGIN}/4"
 
 
 @given(st.integers(0, len(STATEMENT) - 1), st.integers(0, 255))

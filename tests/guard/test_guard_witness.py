@@ -188,8 +188,22 @@ CUT = (
 )
 
 
+def forget_in_key_store(home: Path, size: int, height: int) -> None:
+    """The second memory of the home, by somebody who may write its files."""
+    notes: list[bytes] = []
+    select = f"SELECT note FROM checkpoint WHERE size = {size}"
+    at_database(home, lambda link: notes.append(bytes(link.exec_driver_sql(select).scalar_one())))
+    link = connect(home / "keys" / "keystore.db")
+    link.execute("DELETE FROM journal WHERE height > ?", (height,))
+    link.execute("UPDATE head SET size = ?, note = ?", (size, notes[0]))
+    link.close()
+
+
 def cut_tail(*, trusted: bool) -> Story:
-    """The newest entries, heads and transactions go, consistently; nobody's key is needed for an old head."""
+    """The newest entries, heads and transactions go, consistently, and what the key store remembers of them.
+
+    The database's key is all that is needed: an older head was signed when it was made.
+    """
 
     async def story(ward: Ward) -> None:
         async with ward.near.up():
@@ -210,6 +224,7 @@ def cut_tail(*, trusted: bool) -> Story:
             for statement in CUT:
                 filled = statement.replace(":size", str(size)).replace(":height", str(height))
                 at_database(ward.home, lambda link, text=filled: link.exec_driver_sql(text))
+            forget_in_key_store(ward.home, size, height)
             async with ward.open() as house:
                 assert await house.verify() == []
                 if trusted:

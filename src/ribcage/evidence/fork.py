@@ -2,7 +2,7 @@
 
 Rules, in order:
 1. It is a signed note by the new log's key: a title line, then canonical JSON on one line.
-2. The new origin is the old one's hospital with the next number: `ribcage.local/HOSPITAL/2`, then `…/3`.
+2. The new origin is the old one's hospital with a higher number: `ribcage.local/HOSPITAL/2` or above.
 3. The signature proves possession of the new key and no right to fork. That right has the administrator of the
    witness, who records the statement by hand after asking the two persons it names.
 4. `old` is the newest head the witness remembers; what it has beyond `restored` is lost, and everybody can see that.
@@ -58,7 +58,7 @@ def split_origin(origin: str) -> tuple[str, int]:
 
 
 def next_origin(origin: str) -> str:
-    """The origin after this one; raises `NoteMalformed`."""
+    """The lowest origin that may follow this one; raises `NoteMalformed`."""
     first, number = split_origin(origin)
     return f"{first}/{number + 1}"
 
@@ -112,10 +112,10 @@ def read_fork(statement: bytes) -> Fork:
 
 def _check(fork: Fork) -> None:
     instant(fork.time_ms)
-    if fork.new_key.kind != ED25519 or fork.new_origin != next_origin(fork.old.origin):
-        raise NoteMalformed(
-            f"expected the new origin {next_origin(fork.old.origin)!r}, got {fork.new_origin!r}"
-        )
+    hospital, number = split_origin(fork.old.origin)
+    same, higher = split_origin(fork.new_origin)
+    if fork.new_key.kind != ED25519 or same != hospital or higher <= number:
+        raise NoteMalformed(f"expected a new origin above {fork.old.origin!r}, got {fork.new_origin!r}")
     if fork.restored.origin != fork.old.origin or fork.restored.size > fork.old.size:
         raise NoteMalformed("expected a restored head of the old log, not beyond its newest one")
     if fork.restored.size == fork.old.size and fork.restored.root != fork.old.root:
