@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from ribcage.cli import settings
 from ribcage.cli.commands import write_identity
 from ribcage.cli.operator import operator, socket_path
+from ribcage.cli.witness_ground import WitnessGround
 from ribcage.crypto import authority
 from ribcage.crypto.provider import Argon2Parameters, FileKeyProvider
 from ribcage.guard import protocol as p
@@ -66,8 +67,18 @@ class Ground:
     name = "Ribcage"
     configuration = "embedded"
 
-    def __init__(self, folder: Path, studies: Sequence[Study], program: Sequence[str] = _SERVE) -> None:
-        """Create home, devices and persons, start, and store `studies` over mutual TLS. Raises TargetDown."""
+    def __init__(
+        self,
+        folder: Path,
+        studies: Sequence[Study],
+        program: Sequence[str] = _SERVE,
+        *,
+        witness: bool = False,
+    ) -> None:
+        """Create home, devices and persons, start, and store `studies` over mutual TLS. Raises TargetDown.
+
+        `witness`: with a witness process beside, which knows this log and which the archive trusts.
+        """
         self.folder = folder
         self.passphrase = secrets.token_urlsafe(32).encode()
         self._program = program
@@ -79,8 +90,13 @@ class Ground:
         settings.save(self._home, settings.Settings(hospital="Demo Hospital", demo=True, listen=listen))
         self.dicom = Listener("127.0.0.1", 0, tls=True, called_ae="RIBCAGE")
         self.web = Listener("127.0.0.1", 0, tls=True)
+        self._witness = WitnessGround(folder / "witness", _COST) if witness else None
         self.start()
         try:
+            if self._witness is not None:
+                answer = self.ask(self._witness.trust(), p.WitnessTrusted)
+                self._witness.trust_log(answer.log)
+                self.configuration = "witness"
             self._furnish(studies)
         except BaseException:
             self.stop()
@@ -148,9 +164,13 @@ class Ground:
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
+        if self._witness is not None:
+            self._witness.stop()
 
     def start(self) -> None:
         """Start and wait for the ready line. Raises TargetDown."""
+        if self._witness is not None:
+            self._witness.start()
         reading, writing = os.pipe()
         os.write(writing, self.passphrase)
         os.close(writing)
@@ -175,6 +195,10 @@ class Ground:
     def home(self) -> Path:
         """Its folder."""
         return self._home
+
+    def outside(self) -> list[Path]:
+        """The witness's home, if there is one."""
+        return [] if self._witness is None else [self._witness.home]
 
     def database(self) -> Database:
         """What a database administrator holds: file and raw key."""
@@ -287,30 +311,32 @@ def write_foreign_pair(folder: Path, name: str) -> ServerPair:
 
 
 @contextlib.contextmanager
-def open_ground(studies: Sequence[Study], program: Sequence[str] = _SERVE) -> Iterator[Ground]:
+def open_ground(
+    studies: Sequence[Study], program: Sequence[str] = _SERVE, *, witness: bool = False
+) -> Iterator[Ground]:
     """A running `Ground` in a temporary folder, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="ribcage-drill-") as folder:
-        ground = Ground(Path(folder), studies, program)
+        ground = Ground(Path(folder), studies, program, witness=witness)
         try:
             yield ground
         finally:
             ground.stop()
 
 
-def drill(only: Sequence[str] = (), studies: int = STUDIES) -> DrillReport:
+def drill(only: Sequence[str] = (), studies: int = STUDIES, *, witness: bool = False) -> DrillReport:
     """The whole drill, or the named attacks. Raises TargetDown when the ground cannot be prepared."""
     print(f"preparing a throw-away home with {studies} studies 正在准备", file=sys.stderr, flush=True)
     stock = list(generate(SEED, studies))
-    with open_ground(stock) as ground:
+    with open_ground(stock, witness=witness) as ground:
         holdings = ground.holdings()
         server = ServerPair(Path(holdings.own.certificate), Path(holdings.own.key))
         with running_twins(Stock(stock[:_TWIN_STUDIES], holdings, server)) as twins:
             return run_drill(ground, dict(twins), only=only)
 
 
-def run(*, as_json: bool) -> int:
-    """`ribcage drill [--json]`: 0 when every outcome is the promised one, else 1."""
-    report = drill()
+def run(*, as_json: bool, witness: bool) -> int:
+    """`ribcage drill [--witness] [--json]`: 0 when every outcome is the promised one, else 1."""
+    report = drill(witness=witness)
     if as_json:
         print(json.dumps(report.as_json(), indent=2, ensure_ascii=False))
         return report.exit_status

@@ -92,6 +92,7 @@ def _house_verbs(verbs: Any) -> None:
     demo.add_argument("--check", action="store_true", help="exit 0 or 1 instead of staying up")
     demo.set_defaults(run=_demo)
     drill = verbs.add_parser("drill", help="attack a throw-away home and its unprotected twin")
+    drill.add_argument("--witness", action="store_true", help="the archive under attack has a witness")
     drill.add_argument("--json", action="store_true")
     drill.set_defaults(run=_drill)
 
@@ -213,7 +214,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _drill(options: argparse.Namespace) -> int:
     from ribcage.cli import drill  # as above
 
-    return drill.run(as_json=options.json)
+    return drill.run(as_json=options.json, witness=options.witness)
 
 
 if __name__ == "__main__":

@@ -131,6 +131,25 @@ def _home_rollback(attack: str, target: Target) -> Execution:
         return _restarted(target, back, known)
 
 
+def _log_tail_cut(attack: str, target: Target) -> Execution:
+    with _tampering(target) as known, tempfile.TemporaryDirectory(prefix="ribcage-notes-") as folder:
+        target.granted_session()
+        target.stop()
+        given = {
+            "folder": str(target.home()),
+            "database": asdict(target.database()),
+            "notes": str(Path(folder) / "notes.json"),
+        }
+        noted = run_script(attack, {**given, "step": "note"})
+        target.start()
+        target.revoke()
+        target.open_session()
+        target.stop()
+        if noted.broken or noted.succeeded:
+            return _restarted(target, noted, known)
+        return _restarted(target, run_script(attack, {**given, "step": "cut"}), known)
+
+
 def _restarted(target: Target, edit: ScriptResult, known: set[str]) -> Execution:
     """Start on the edited home and ask `verify`. Refusing to start is a finding."""
     try:
@@ -148,18 +167,24 @@ def _new(target: Target, known: set[str]) -> tuple[str, ...]:
 
 @contextmanager
 def _tampering(target: Target) -> Iterator[set[str]]:
-    """Keep a copy of the home, yield what `verify` names already, and put the copy back."""
+    """Keep a copy of the home, yield what `verify` names already, and put the copy back.
+
+    A witness is put back with it: its memory is for the attack, and would hold the copy to be one.
+    """
     known = set(target.verify())
     with tempfile.TemporaryDirectory(prefix="ribcage-keep-") as folder:
         target.stop()
-        copy_home(target.home(), Path(folder) / "home")
+        kept = [target.home(), *target.outside()]
+        for number, each in enumerate(kept):
+            copy_home(each, Path(folder) / str(number))
         target.start()
         try:
             yield known
         finally:
             target.stop()
-            _empty(target.home())
-            copy_home(Path(folder) / "home", target.home())
+            for number, each in enumerate(kept):
+                _empty(each)
+                copy_home(Path(folder) / str(number), each)
             target.start()
 
 
@@ -206,4 +231,5 @@ PROCEDURES: dict[str, Procedure] = {
     "hostile_data_set": _denial("device", "innocent"),
     "connection_hoard": _denial("innocent"),
     "home_rollback": _home_rollback,
+    "log_tail_cut": _log_tail_cut,
 }

@@ -133,6 +133,9 @@ class Target(Protocol):
     def home(self) -> Path:
         """The folder that an insider may write while the archive is down."""
 
+    def outside(self) -> list[Path]:
+        """Folders that belong to the archive's configuration and that no insider of it may write: its witness's."""
+
     def database(self) -> Database:
         """The database in `home()`."""
 

@@ -108,6 +108,10 @@ class OpenTarget:
         """Its folder."""
         return self._folder
 
+    def outside(self) -> list[Path]:
+        """Nothing."""
+        return []
+
     def database(self) -> Database:
         """A plain SQLite file."""
         return Database(str(self._folder / "archive.db"), "")
@@ -216,6 +220,10 @@ class OrthancTarget:
     def home(self) -> Path:
         """Its folder."""
         return self._folder
+
+    def outside(self) -> list[Path]:
+        """Nothing."""
+        return []
 
     def database(self) -> Database:
         """A plain SQLite file."""
