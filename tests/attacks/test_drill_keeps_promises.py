@@ -6,6 +6,7 @@ import pytest
 
 from ribcage.cli.drill import drill
 from ribcage.oversight.drill.promises import load_promises
+from ribcage.oversight.drill.runner import DrillReport
 
 
 @pytest.mark.slow
@@ -13,6 +14,20 @@ from ribcage.oversight.drill.promises import load_promises
 def test_every_outcome_is_the_promised_one() -> None:
     report = drill(studies=30)
     assert [one.name for one in report.attacks] == [one.name for one in load_promises().attacks]
+    assert_kept(report)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_with_a_witness_a_rollback_and_a_cut_are_detected() -> None:
+    """The other attacks come out alike with and without: `ribcage drill --witness` runs them all."""
+    report = drill(only=["home_rollback", "log_tail_cut"], studies=5, witness=True)
+    assert [one.outcome for one in report.attacks] == ["detected", "detected"]
+    assert all("behind its witness" in one.evidence for one in report.attacks)
+    assert_kept(report)
+
+
+def assert_kept(report: DrillReport) -> None:
     broken = {
         one.name: (one.outcome, one.promised, one.evidence, one.control_evidence)
         for one in report.attacks

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from ribcage.oversight.drill.promises import CONFIGURATIONS, OUTCOMES, load_promises
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "threat-model.md").read_text(encoding="utf-8")
@@ -47,8 +49,18 @@ def test_nothing_is_promised_for_a_configuration_that_is_not_built() -> None:
             assert (outcome == "not_yet") == (built[configuration] == "not yet"), promise.name
 
 
-def test_rollback_of_the_whole_home_is_openly_not_defended() -> None:
-    assert table()["home_rollback"][2]["embedded"] == "not_defended"
+@pytest.mark.parametrize("attack", ["home_rollback", "log_tail_cut"])
+def test_without_a_witness_a_rollback_is_openly_not_defended(attack: str) -> None:
+    assert table()[attack][2]["embedded"] == "not_defended"
+    assert table()[attack][2]["witness"] == "detected"
+
+
+def test_only_a_configuration_with_a_witness_is_told_nothing_of_rollback() -> None:
+    promises = load_promises()
+    told = {True: promises.open_in(("embedded", "witness")), False: promises.open_in(("embedded",))}
+    assert told[False] == list(promises.not_yet)
+    (answered,) = set(told[False]) - set(told[True])
+    assert "trust-witness" in answered.text
 
 
 def test_every_promise_speaks_both_languages() -> None:

@@ -25,6 +25,7 @@ from ribcage.guard.protocol import (
     Status,
     SuspendDevice,
     SuspendPerson,
+    WitnessState,
 )
 from ribcage.oversight.drill.promises import load_promises
 
@@ -139,7 +140,27 @@ async def status(client: GuardClient, _options: argparse.Namespace) -> None:
     print(f"{s.hospital}: Ribcage {s.version}, configuration {' + '.join(s.configuration)}")
     print(f"studies {s.studies}  instances {s.instances}  parked {s.parked}")
     print(f"log {s.log_size} entries  ledger height {s.ledger_height}  key epoch {s.epoch}")
+    if s.witness.state != "none":
+        print(_witness(s.witness))
     for finding in s.findings:
         print(f"finding: {finding}")
-    for one in load_promises().not_yet:
+    for one in load_promises().open_in(s.configuration):
         print(f"not defended yet: {one.text}")
+
+
+def _witness(known: WitnessState) -> str:
+    """One line: how much is out of reach of whoever writes the home, and since when not."""
+    last = (
+        time.strftime("%H:%M:%S", time.localtime(known.cosigned_at))
+        if known.cosigned_at
+        else "never since the start"
+    )
+    bound = (
+        f"; entries of the last {known.uncovered_seconds:.0f} s could be cut"
+        if known.uncovered_seconds
+        else ""
+    )
+    trouble = f" ({known.trouble})" if known.trouble else ""
+    return (
+        f"witness {known.name}: {known.state}{trouble}; {known.cosigned_size} entries cosigned, {last}{bound}"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,10 +32,11 @@ class Promise:
 
 @dataclass(frozen=True)
 class NotYet:
-    """Something that nothing stands against yet."""
+    """Something that nothing stands against yet; `unless` names the configuration that answers it."""
 
     text: str
     text_zh: str
+    unless: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Promises:
 
     attacks: tuple[Promise, ...]
     not_yet: tuple[NotYet, ...]
+
+    def open_in(self, configuration: Collection[str]) -> list[NotYet]:
+        """What is not defended where these words describe the configuration."""
+        return [one for one in self.not_yet if one.unless not in configuration]
 
 
 @cache
