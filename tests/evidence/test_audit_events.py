@@ -24,9 +24,15 @@ EVENTS = {
     "application-stopped": (ae.ApplicationActivity(GUARD, "stop", "0.1.0"), "110100", "0"),
     "association-refused": (ae.AssociationRefused(STRANGER, "dicom", "no_certificate", 3), "110113", "4"),
     "audit-log-used": (ae.AuditLogUsed(ROOT, 0, 100, b"\x03" * 16), "110101", "0"),
+    "backup-made": (ae.BackupMade(ROOT, "data", HASH, 70, 3, 12), "object", "0"),
     "break-glass": (ae.BreakGlass(PERSON, DISCLOSURE, STUDY, PATIENT), "110113", "0"),
     "configuration-changed": (ae.ConfigurationChanged(ROOT, "listen.dicom"), "110113", "0"),
     "consent-changed": (ae.ConsentChanged(ROOT, PATIENT, "HRESCH", True, HASH), "110113", "0"),
+    "home-restored": (
+        ae.HomeRestored(ROOT, (PATIENT, STUDY), "disk-failed", HASH, 2, 70, 90, HASH, 1, 1, False),
+        "object",
+        "0",
+    ),
     "destruction-changed": (
         ae.DestructionChanged(ROOT, STUDY, STUDY, 7, "approved", "retention-end", 1_800_000_000_000),
         "110113",

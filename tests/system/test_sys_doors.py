@@ -75,6 +75,10 @@ FOR_OPERATORS = {
     p.RunDestructions,
     p.DestructionPage,
     p.GetCertificate,  # counts and hashes
+    p.BackupSnapshot,  # an encrypted copy, outside the home
+    p.BackupObjects,  # locations and sizes of sealed files
+    p.BackupSeal,
+    p.BackupKeys,  # wraps alone
     p.Stop,
 }
 

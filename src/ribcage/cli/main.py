@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ribcage import __version__
-from ribcage.cli import audit, commands, destroy, importing, serving, settings, witness
+from ribcage.cli import audit, backup, commands, destroy, importing, restore, serving, settings, witness
 from ribcage.cli.errors import UsageError
 from ribcage.cli.operator import operator
 from ribcage.cli.passphrase import read_passphrase
@@ -73,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     _evidence_verbs(verbs)
     destroy.add_verbs(_verb, _with_guard, verbs)
     witness.add_verbs(_verb, _with_guard, verbs)
+    backup.add_verbs(_verb, _with_guard, verbs)
+    restore.add_verbs(_verb, verbs)
     return parser
 
 

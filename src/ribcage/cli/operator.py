@@ -48,7 +48,7 @@ async def prove(client: GuardClient, passphrase: bytes) -> None:
     key = await asyncio.to_thread(operator_key, passphrase, challenge.salt)
     mac = hmac.digest(key, challenge.nonce, "sha256")
     try:
-        await client.call(AdminProof(name=_login(), mac=mac), Noted)
+        await client.call(AdminProof(name=login(), mac=mac), Noted)
     except GuardRefused as refused:
         raise UsageError("wrong passphrase") from refused
 
@@ -78,6 +78,6 @@ async def _own_guard(home: Path, passphrase: bytes) -> AsyncIterator[GuardClient
         await serving
 
 
-def _login() -> str:
+def login() -> str:
     """The operator's login name, as a label the log takes."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", getpass.getuser())[:64].strip("-._") or "operator"

@@ -19,6 +19,7 @@ from ribcage.evidence._agents import (
     StrangerActor,
     SystemActor,
 )
+from ribcage.evidence._backup_events import BackupMade, HomeRestored
 from ribcage.evidence._house_events import (
     ApplicationActivity,
     AssociationRefused,
@@ -56,6 +57,7 @@ __all__ = [
     "AssociationRefused",
     "AuditLogUsed",
     "Authentication",
+    "BackupMade",
     "BreakGlass",
     "ConfigurationChanged",
     "ConsentChanged",
@@ -67,6 +69,7 @@ __all__ = [
     "DisclosureRefused",
     "Event",
     "GrantChanged",
+    "HomeRestored",
     "InstanceParked",
     "InstanceStored",
     "InstancesTransferred",
@@ -92,6 +95,7 @@ Event = (
     | AssociationRefused
     | AuditLogUsed
     | Authentication
+    | BackupMade
     | BreakGlass
     | ConfigurationChanged
     | ConsentChanged
@@ -101,6 +105,7 @@ Event = (
     | DisclosureClosed
     | DisclosureRefused
     | GrantChanged
+    | HomeRestored
     | InstanceParked
     | InstanceStored
     | InstancesTransferred
@@ -119,6 +124,7 @@ KINDS = MappingProxyType(
         "application-stopped": "application stopped",
         "association-refused": "peer refused at the door",
         "audit-log-used": "audit log read",
+        "backup-made": "backup made",
         "break-glass": "BREAK-GLASS access began",
         "configuration-changed": "security setting changed",
         "consent-changed": "consent changed",
@@ -128,6 +134,7 @@ KINDS = MappingProxyType(
         "disclosure-closed": "disclosure closed",
         "disclosure-refused": "disclosure REFUSED",
         "grant-changed": "grant changed",
+        "home-restored": "archive RESTORED from a backup",
         "instance-parked": "instance parked as a conflict",
         "instance-stored": "instance stored",
         "instances-received": "instances received",

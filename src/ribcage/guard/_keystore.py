@@ -183,3 +183,28 @@ def move_wraps(
             link.execute("INSERT INTO destroyed VALUES (?, ?, ?)", (key_id, epoch, now))
             removed.append(key_id)
     return removed, survivors
+
+
+def copy_file(source: Path, target: Path, copied_at: float | None = None) -> None:
+    """One consistent copy of a key store, which another process may have open, in a new file of mode 0600.
+
+    It is whole in one file and synced; a time (Unix seconds) marks it as a copy. Raises KeyStoreFailure.
+    """
+    with sqlite_failures():
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        link = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        try:
+            link.execute("VACUUM INTO ?", (str(target),))
+        finally:
+            link.close()
+        copy = sqlite3.connect(target, isolation_level=None)
+        try:
+            copy.execute("PRAGMA journal_mode = DELETE")
+            copy.execute("PRAGMA synchronous = FULL")
+            if copied_at is not None:
+                copy.execute(
+                    "INSERT OR REPLACE INTO meta VALUES ('copied-at', ?)", (repr(copied_at).encode(),)
+                )
+        finally:
+            copy.close()
+        sync_folder(target.parent)

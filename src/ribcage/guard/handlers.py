@@ -34,7 +34,14 @@ def front_table(rooms: Rooms) -> Table:
 
 def admin_table(rooms: Rooms) -> Table:
     """What an operator may ask besides."""
-    return {**_house(rooms), **_rights(rooms), **_evidence(rooms), **_destruction(rooms), **_witness(rooms)}
+    return {
+        **_house(rooms),
+        **_rights(rooms),
+        **_evidence(rooms),
+        **_destruction(rooms),
+        **_witness(rooms),
+        **_backup(rooms),
+    }
 
 
 def by_operator(rooms: Rooms, method: Callable[[Actor, Any], Awaitable[p.Response]]) -> Handler:
@@ -230,6 +237,16 @@ def _destruction(rooms: Rooms) -> Table:
         p.RunDestructions: by_operator(rooms, rooms.destroyer.run),
         p.DestructionPage: on_thread(destructions.page),
         p.GetCertificate: on_thread(destructions.certificate),
+    }
+
+
+def _backup(rooms: Rooms) -> Table:
+    backups = rooms.backups
+    return {
+        p.BackupSnapshot: by_operator(rooms, backups.snapshot),
+        p.BackupObjects: on_thread(backups.objects),
+        p.BackupSeal: by_operator(rooms, backups.seal),
+        p.BackupKeys: by_operator(rooms, backups.keys),
     }
 
 

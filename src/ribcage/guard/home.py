@@ -52,6 +52,8 @@ from ribcage.ledger.embedded import EmbeddedLedger, verify_journal
 from ribcage.ledger.transactions import transaction_hash
 
 HOME_FORMAT = 1
+RESTORING = "restoring.json"  # a restore into this home is not finished
+SUPERSEDED = "superseded.json"  # a restore went on elsewhere with these keys
 AUTHORITY_BLOB = "authority-chain"
 _AUTHORITY_KEY_BLOB = "authority-key"
 _TLS_CHAIN_BLOB = "tls-chain"
@@ -141,12 +143,21 @@ def _first_block(engine: sa.Engine, keyring: Keyring, hospital: bytes) -> None:
 
 
 def open_core(
-    home: Path, passphrase: bytes, limits: GuardLimits, clock: Callable[[], float] = time.time
+    home: Path,
+    passphrase: bytes,
+    limits: GuardLimits,
+    clock: Callable[[], float] = time.time,
+    *,
+    restoring: bool = False,
 ) -> tuple[Core, FileKeyProvider]:
-    """Open the home for one guard. Raises HomeError, WrongPassphrase, DatabaseError, LedgerError."""
+    """Open the home for one guard. Raises HomeError, WrongPassphrase, DatabaseError, LedgerError.
+
+    `restoring`: for the restore itself, whose database is older than its key store by intention.
+    """
     facts = read_facts(home)
+    _check_marks(home, restoring)
     with contextlib.ExitStack() as undo:
-        lock = _lock(home)
+        lock = lock_home(home)
         undo.callback(os.close, lock)
         provider = FileKeyProvider.open(home / "keys" / "provider.json", passphrase)
         keyring = Keyring.open(home / "keys" / "keystore.db", provider, facts.hospital)
@@ -156,7 +167,7 @@ def open_core(
         engine = open_engine(home / "database" / "ribcage.db", keyring.service("database"))
         undo.callback(engine.dispose)
         migrate(engine)
-        core = _core(home, facts, keyring, second, engine, limits, clock, lock)
+        core = _core(home, facts, keyring, second, engine, limits, clock, lock, restoring)
         undo.pop_all()
     return core, provider
 
@@ -170,6 +181,7 @@ def _core(
     limits: GuardLimits,
     clock: Callable[[], float],
     lock: int,
+    restoring: bool,
 ) -> Core:
     rows = MacRows(keyring.service("rowmac"))
     log = AuditLog(engine, keyring.service("log"), load_epochs(keyring, facts.hospital))
@@ -177,7 +189,8 @@ def _core(
     with engine.connect() as connection:
         query = sa.select(ledger_transaction).order_by(ledger_transaction.c.height)
         ledger.replay((int(r.height), int(r.block_time), bytes(r.raw)) for r in connection.execute(query))
-    behind = ledger_behind_log(engine, log) + older_database(engine, log, second)
+    other = older_ledger(engine, second) if restoring else older_database(engine, log, second)
+    behind = ledger_behind_log(engine, log) + other
     witness = WitnessWatch(
         load_trust(keyring),
         log_knows=log_knows_a_witness(engine, log),
@@ -256,9 +269,15 @@ def older_database(engine: sa.Engine, log: AuditLog, second: SecondJournal) -> l
                 log.check_continues(connection, head[1], head[0])
             except EvidenceError:
                 found.append("the log is not the one that the key store remembers: no image is disclosed")
+    return found + older_ledger(engine, second)
+
+
+def older_ledger(engine: sa.Engine, second: SecondJournal) -> list[str]:
+    """The same of the ledger alone; what the key store lacks is added to it."""
+    with engine.connect() as connection:
         query = sa.select(ledger_transaction).order_by(ledger_transaction.c.height)
         rows = ((int(r.height), int(r.block_time), bytes(r.raw)) for r in connection.execute(query))
-        return found + older_than_key_store(rows, second)
+        return older_than_key_store(rows, second)
 
 
 def read_facts(home: Path) -> HomeFacts:
@@ -277,12 +296,19 @@ def read_facts(home: Path) -> HomeFacts:
     return HomeFacts(hospital, name)
 
 
+def _check_marks(home: Path, restoring: bool) -> None:
+    if (home / SUPERSEDED).exists():
+        raise HomeError(f"{home} went on in another home by a restore: use that one; this one stays closed")
+    if (home / RESTORING).exists() and not restoring:
+        raise HomeError(f"the restore into {home} is not finished: run the same `ribcage restore` again")
+
+
 def _write_facts(home: Path, facts: HomeFacts) -> None:
     text = json.dumps({"format": HOME_FORMAT, "hospital": facts.hospital.hex(), "name": facts.hospital_name})
     write_file(home / "home.json", (text + "\n").encode())
 
 
-def _lock(home: Path) -> int:
+def lock_home(home: Path) -> int:
     """One guard for one home: a descriptor that holds the lock. Raises HomeError."""
     descriptor = os.open(home / "run" / "guard.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -5,7 +5,8 @@ Rules, in order:
    `ribcage.local/HOSPITAL/n` and a key derived from it, the number and 16 random bytes: two restores of one old
    key store never share a key.
 2. A checkpoint of size s is signed in the newest epoch that begins below s.
-3. An epoch that began at or after the size restored now is of no history any more; its number is not used again.
+3. Each epoch names the one it was restored from. The signers of a history are those of its own line; keys of
+   abandoned lines still verify what was signed with them, and no number is used twice.
 """
 
 from __future__ import annotations
@@ -25,46 +26,58 @@ _NONCE_BYTES = 16
 
 @dataclass(frozen=True)
 class LogEpoch:
-    """`start`: size of the log when it began."""
+    """`start`: size of the log when it began; `parent`: the epoch of what was restored."""
 
     number: int
     start: int
     nonce: bytes
+    parent: int
 
 
 class LogEpochs:
     """The signers of one log, oldest first."""
 
     def __init__(self, hospital: bytes, key: bytes, epochs: tuple[LogEpoch, ...] = ()) -> None:
-        """`key`: the service key "checkpoint" (32 bytes). `epochs`: those after the first."""
-        self.epochs = epochs
-        self._signers = [(0, CheckpointSigner(log_origin(hospital), key))]
-        for each in epochs:
-            context = each.number.to_bytes(8, "big") + each.nonce
-            seed = derive(key, "log-epoch", context)
-            signer = CheckpointSigner(f"{log_origin(hospital)}/{each.number}", seed)
-            self._signers.append((each.start, signer))
+        """`key`: the service key "checkpoint" (32 bytes). `epochs`: those after the first, the newest last."""
+        first = LogEpoch(1, 0, b"", 0)
+        self._all = {each.number: _signer(hospital, key, each) for each in (first, *epochs)}
+        known = {each.number: each for each in (first, *epochs)}
+        line = [epochs[-1] if epochs else first]
+        while line[-1].number > 1:
+            line.append(known[line[-1].parent])
+        self.line = tuple(reversed(line))
 
     @property
     def number(self) -> int:
         """The present epoch, 1 or more."""
-        return self.epochs[-1].number if self.epochs else 1
+        return self.line[-1].number
+
+    @property
+    def highest(self) -> int:
+        """The highest number that was ever given."""
+        return max(self._all)
 
     @property
     def signer(self) -> CheckpointSigner:
         """Signs in the present epoch."""
-        return self._signers[-1][1]
+        return self._all[self.number]
 
     def verifier_key(self, size: int) -> str:
         """The key that signs checkpoints of `size` entries."""
-        return next(
-            signer for start, signer in reversed(self._signers) if size > start or start == 0
-        ).verifier_key
+        begun = [each.number for each in self.line if size > each.start]
+        return self._all[begun[-1] if begun else 1].verifier_key
 
     @property
     def verifier_keys(self) -> list[str]:
-        """All keys of this history, oldest first."""
-        return [signer.verifier_key for _, signer in self._signers]
+        """All keys of this archive, abandoned ones too."""
+        return [each.verifier_key for each in self._all.values()]
+
+
+def _signer(hospital: bytes, key: bytes, epoch: LogEpoch) -> CheckpointSigner:
+    if epoch.number == 1:
+        return CheckpointSigner(log_origin(hospital), key)
+    seed = derive(key, "log-epoch", epoch.number.to_bytes(8, "big") + epoch.nonce)
+    return CheckpointSigner(f"{log_origin(hospital)}/{epoch.number}", seed)
 
 
 def load_epochs(keyring: Keyring, hospital: bytes) -> LogEpochs:
@@ -72,21 +85,23 @@ def load_epochs(keyring: Keyring, hospital: bytes) -> LogEpochs:
     return LogEpochs(hospital, keyring.service("checkpoint"), _stored(keyring))
 
 
-def begin_epoch(keyring: Keyring, start: int, above: int = 1) -> LogEpoch:
-    """Begin an epoch at `start` entries, durably; its number is above all that the key store knows and `above`."""
+def begin_epoch(keyring: Keyring, number: int, start: int, parent: int) -> None:
+    """Begin epoch `number` at `start` entries of epoch `parent`, durably; one that was begun stays as it is."""
     known = _stored(keyring)
-    number = max([above, *(each.number for each in known)]) + 1
-    begun = LogEpoch(number, start, os.urandom(_NONCE_BYTES))
-    kept = [each for each in known if each.start < start]
-    rows = [[each.number, each.start, each.nonce.hex()] for each in [*kept, begun]]
+    if any(each.number == number for each in known):
+        return
+    begun = LogEpoch(number, start, os.urandom(_NONCE_BYTES), parent)
+    rows = [[each.number, each.start, each.nonce.hex(), each.parent] for each in [*known, begun]]
     keyring.store_blob(_BLOB, json.dumps({"version": 1, "epochs": rows}).encode())
-    return begun
 
 
 def _stored(keyring: Keyring) -> tuple[LogEpoch, ...]:
     try:
         held = json.loads(keyring.load_blob(_BLOB))
-        return tuple(LogEpoch(int(n), int(start), bytes.fromhex(nonce)) for n, start, nonce in held["epochs"])
+        return tuple(
+            LogEpoch(int(n), int(start), bytes.fromhex(nonce), int(parent))
+            for n, start, nonce, parent in held["epochs"]
+        )
     except KeyUnknown:
         return ()
     except (ValueError, KeyError, TypeError) as failure:

@@ -710,6 +710,70 @@ class Certificate(_Body, frozen=True):
     verifier_key: str
 
 
+class BackupSnapshot(_Body, frozen=True):
+    """Copy the database to a new file outside the home; the path is absolute."""
+
+    path: str
+
+
+class SnapshotMade(_Body, frozen=True):
+    """What the copy holds: the manifest must say the same. `time_ms`: Unix milliseconds."""
+
+    snapshot: bytes
+    hospital: bytes
+    time_ms: int
+    octets: int
+    sha256: bytes
+    checkpoint: bytes
+    log_size: int
+    log_epoch: int
+    ledger_height: int
+    key_epoch: int
+
+
+class BackupObjects(_Body, frozen=True):
+    """One page of the sealed files that the copy names."""
+
+    snapshot: bytes
+    cursor: int
+    count: int
+
+
+class BackupObjectsPage(_Body, frozen=True):
+    """Locations and sizes; `cursor` is -1 at the end."""
+
+    cursor: int
+    objects: list[tuple[str, int]]
+
+
+class BackupSeal(_Body, frozen=True):
+    """Sign this manifest (`docs/formats.md`, backup)."""
+
+    snapshot: bytes
+    text: str
+
+
+class BackupSealed(_Body, frozen=True):
+    """The signed note."""
+
+    note: bytes
+
+
+class BackupKeys(_Body, frozen=True):
+    """Copy the key store to a new file outside the home; the path is absolute."""
+
+    path: str
+
+
+class KeysCopied(_Body, frozen=True):
+    """What the copy knows."""
+
+    sha256: bytes
+    key_epoch: int
+    ledger_height: int
+    log_size: int
+
+
 class Stop(_Body, frozen=True):
     """Finish what is in hand, write the last checkpoint, exit."""
 
@@ -754,6 +818,10 @@ AdminRequest = (
     | RunDestructions
     | DestructionPage
     | GetCertificate
+    | BackupSnapshot
+    | BackupObjects
+    | BackupSeal
+    | BackupKeys
     | Stop
 )
 Request = FrontRequest | AdminRequest
@@ -784,6 +852,10 @@ Response = (
     | DestructionItem
     | DestructionItems
     | Certificate
+    | SnapshotMade
+    | BackupObjectsPage
+    | BackupSealed
+    | KeysCopied
 )
 
 

@@ -10,6 +10,7 @@ from ribcage.guard import protocol as p
 from ribcage.guard.accounts import Accounts
 from ribcage.guard.admin import Administration
 from ribcage.guard.approvals import Approvals
+from ribcage.guard.backup import Backups
 from ribcage.guard.connection import Connection
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.destroyer import Destroyer
@@ -43,6 +44,7 @@ class Rooms:
     approvals: Approvals
     destructions: Destructions
     destroyer: Destroyer
+    backups: Backups
     witness_link: WitnessLink
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
@@ -89,5 +91,6 @@ def build_rooms(
         approvals=approvals,
         destructions=destructions,
         destroyer=Destroyer(core, rights, destructions, closed),
+        backups=Backups(core),
         witness_link=WitnessLink(core, disclosures.rights_changed),
     )

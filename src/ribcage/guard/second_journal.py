@@ -25,6 +25,7 @@ class SecondJournal:
     """The tables `journal` and `head` of a key store, on a connection of its own. Raises KeyStoreFailure."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         with files.sqlite_failures():
             self._link = files.connect(path)
             self._link.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
@@ -58,6 +59,26 @@ class SecondJournal:
         with self._lock, files.sqlite_failures(), files.transaction(self._link):
             self._link.execute("DELETE FROM head")
             self._link.execute("INSERT INTO head VALUES (?, ?)", (size, note))
+
+    def holds(self, key_id: bytes) -> bool:
+        """Whether the key store has a wrap of this key."""
+        with self._lock, files.sqlite_failures():
+            return self._link.execute("SELECT 1 FROM wrap WHERE key_id = ?", (key_id,)).fetchone() is not None
+
+    def copy_to(self, target: Path, now: float) -> None:
+        """Write the whole key store to a new file, marked as a copy made at `now` (Unix seconds)."""
+        files.copy_file(self._path, target, now)
+
+    def copied_at(self) -> float | None:
+        """When this key store was copied; None for the one that lives."""
+        with self._lock, files.sqlite_failures():
+            row = self._link.execute("SELECT value FROM meta WHERE name = 'copied-at'").fetchone()
+        return None if row is None else float(row[0].decode())
+
+    def lives(self) -> None:
+        """This copy takes the place of the one it was made of."""
+        with self._lock, files.sqlite_failures(), files.transaction(self._link):
+            self._link.execute("DELETE FROM meta WHERE name = 'copied-at'")
 
     def close(self) -> None:
         """Close the file."""

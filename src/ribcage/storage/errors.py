@@ -5,7 +5,9 @@ StorageError
 ├── StorageFailed     the disk or file system failed: 0110, 500
 ├── ObjectExists      a committed object would be overwritten: never done
 ├── ObjectMissing     no such object file, or a location that is none
-└── ObjectBroken      the file is not what was sealed
+├── ObjectBroken      the file is not what was sealed
+├── BackupRefused     a backup must not go there, or not now
+└── BackupBroken      a backup is not what its manifest says, or none
 """
 
 from __future__ import annotations
@@ -41,3 +43,11 @@ class ObjectMissing(StorageError):
 
 class ObjectBroken(StorageError):
     """The object file does not open with the guard's key: flipped, cut, moved or another object."""
+
+
+class BackupRefused(StorageError):
+    """The place or the moment is wrong; the message says what to do."""
+
+
+class BackupBroken(StorageError):
+    """What lies in the folder is no backup, or not the one that was made."""
