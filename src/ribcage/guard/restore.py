@@ -139,11 +139,7 @@ def make_plan(
         )
     heads = [each for each in (restored, ours, seen) if each is not None]
     known = max(heads, key=lambda head: (split_origin(head.origin)[1], head.size))
-    number = split_origin(known.origin)[1] + 1
-    if number <= epochs.highest:
-        raise RestoreRefused(
-            "these keys come from a restore that was not finished: give the keys it began with"
-        )
+    number = max(split_origin(known.origin)[1], epochs.highest) + 1
     plan = Plan(digest, number, known, restored, replayed, bool(doubts))
     plan.save(home)
     _begin(keyring, plan, manifest)
