@@ -10,17 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from attacks.patches import no_cosignature_check, no_witness_gate
-from helpers.guard_house import Clock, House, at_database, attributes, new_home, running
+from attacks.patches import no_cosignature_check, no_memory_of_a_witness, no_witness_gate, no_witness_pin
+from helpers.guard_house import PASSPHRASE, Clock, House, at_database, attributes, new_home, running
 from helpers.witness_near import http, new_witness, state, until
-from ribcage.evidence.checkpoint import Checkpoint, CheckpointSigner
+from ribcage.crypto.provider import FileKeyProvider
+from ribcage.evidence.checkpoint import (
+    Checkpoint,
+    CheckpointSigner,
+    verify_checkpoint,
+    verify_cosignatures,
+)
 from ribcage.evidence.fork import Fork, make_fork, next_origin
 from ribcage.evidence.note import Note
 from ribcage.evidence.proof import make_bundle, verify_bundle
 from ribcage.guard import protocol as p
 from ribcage.guard._keystore import connect
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.home import read_facts
+from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
+from ribcage.guard.log_epochs import begin_epoch, load_epochs
 from ribcage.guard.witness_wire import WitnessSilent, read_http
 
 STUDY = "1.2.3.1"
@@ -119,7 +128,10 @@ def test_an_honest_home_opens_at_every_start_and_every_head_is_cosigned(tmp_path
                     assert await refused(ward.film(house)) == "not_permitted"  # the revocation holds
                     told = (await house.admin.call(p.GetStatus(), p.Status)).log_size
                     now = await until(house, lambda now, told=told: now.cosigned_size == told)
-                (memory,) = ward.near.memory.logs().values()
+                ((origin, memory),) = ward.near.memory.logs().items()
+                for each in ward.near.memory.history(origin):  # what an auditor is given
+                    assert verify_checkpoint(each.note, memory.key).size == each.size
+                    verify_cosignatures(each.note, [ward.near.home.cosigner.key], 1)
                 assert memory.size == now.cosigned_size + 1  # the last act: the entry of the stop is covered
 
     play(tmp_path, story)
@@ -278,6 +290,39 @@ def test_a_copy_from_before_a_lawful_fork_closes(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+def test_a_log_that_lawfully_goes_on_opens_when_the_fork_is_recorded(tmp_path: Path) -> None:
+    async def story(ward: Ward) -> None:
+        async with ward.near.up():
+            await ward.furnish(trusted=True)
+            ward.put_back()
+            ((origin, memory),) = ward.near.memory.logs().items()
+            facts = read_facts(ward.home)
+            provider = FileKeyProvider.open(ward.home / "keys" / "provider.json", PASSPHRASE)
+            keyring = Keyring.open(ward.home / "keys" / "keystore.db", provider, facts.hospital)
+            newest: list[tuple[int, bytes]] = []
+            select = "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1"
+            at_database(ward.home, lambda link: newest.append(tuple(link.exec_driver_sql(select).one())))
+            ((size, note),) = newest
+            begin_epoch(keyring, size)
+            signer = load_epochs(keyring, facts.hospital).signer
+            keyring.close()
+            async with ward.open() as house:
+                now = await state(house)
+                assert now.state == "waiting"
+                assert "fork" in now.trouble
+                await check_shut(ward, house)
+                restored = verify_checkpoint(note, memory.key)
+                head = Checkpoint(origin, memory.size, memory.root)
+                persons = (b"\x01" * 16, b"\x02" * 16)
+                fork = Fork(head, restored, signer.key, "disk-lost", persons, 1_750_000_000_000)
+                ward.near.memory.fork(make_fork(fork, signer), 1_750_000_000)
+                await until(house, lambda now: now.state == "open")
+                assert (await ward.film(house)).view == "masked"
+            assert ward.near.memory.logs()[origin].closed == signer.key.name
+
+    play(tmp_path, story)
+
+
 # --- a witness that does not help ----------------------------------------------------------------------------------
 
 
@@ -339,6 +384,37 @@ def test_another_certificate_is_told_nothing(tmp_path: Path) -> None:
             assert after == before
 
     play(tmp_path, story)
+
+
+def meddled(*, closes: bool) -> Story:
+    """Somebody in between, without the witness's TLS key, says that the witness has seen more."""
+
+    async def story(ward: Ward) -> None:
+        async with ward.near.up():
+            await ward.furnish(trusted=True)
+        (ward.folder / "other").mkdir()
+        other = new_witness(ward.folder / "other")
+        other.port = ward.near.port
+        answer = http(409, b"1000000\n", "text/x.tlog.size")
+        async with other.impostor(lambda _: answer) as asked, ward.open(IMPATIENT) as house:
+            if closes:
+                await until(house, lambda now: now.state == "behind")
+            else:
+                assert (await state(house)).state == "waiting"  # shut, until the true witness answers
+                assert asked == []
+
+    return story
+
+
+def test_somebody_in_between_cannot_call_the_archive_rolled_back(tmp_path: Path) -> None:
+    play(tmp_path, meddled(closes=False))
+
+
+def test_without_the_pin_somebody_in_between_closes_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_witness_pin.apply(monkeypatch.setattr)
+    play(tmp_path, meddled(closes=True))
 
 
 def test_a_witness_that_does_not_know_the_log_says_what_to_do(tmp_path: Path) -> None:
@@ -436,6 +512,24 @@ def test_a_trust_removed_from_the_key_store_closes(tmp_path: Path) -> None:
             for _ in range(2):
                 async with ward.open() as house:
                     await check_behind(ward, house)
+
+    play(tmp_path, story)
+
+
+def test_without_the_logs_memory_a_removed_trust_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_memory_of_a_witness.apply(monkeypatch.setattr)
+
+    async def story(ward: Ward) -> None:
+        async with ward.near.up():
+            await ward.furnish(trusted=True)
+            ward.put_back()
+            link = connect(ward.home / "keys" / "keystore.db")
+            link.execute("DELETE FROM blob WHERE name = 'witness'")
+            link.close()
+            async with ward.open() as house:
+                assert (await ward.film(house)).view == "masked"
 
     play(tmp_path, story)
 

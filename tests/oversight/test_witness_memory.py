@@ -166,6 +166,9 @@ def test_a_log_keeps_its_key(memory: WitnessMemory) -> None:
         memory.trust(CheckpointSigner(ORIGIN, b"\x09" * 32).key)
     with pytest.raises(ForkRefused):
         memory.trust(COSIGNER.key)
+    with pytest.raises(ForkRefused, match="witness fork"):
+        memory.trust(SUCCESSOR.key)  # not without a statement
+    memory.trust(CheckpointSigner("example.org/log", b"\x09" * 32).key)
 
 
 # --- forks ---------------------------------------------------------------------------------------------------------
@@ -274,6 +277,10 @@ def test_the_process_answers_as_the_protocol_says_and_survives_kill_9(tmp_path: 
         fork.write_bytes(statement(LEFT, 30, 30))
         assert witness.cli("fork", "--statement", str(fork)).returncode == 0
         assert post(witness.port, LEFT.request(30, 40).encode())[0] == 410
+        shown = json.loads(witness.cli("show", "--json").stdout)
+        assert shown["witness"] == witness.key
+        assert [(one["old"], one["new"]) for one in shown["forks"]] == [(ORIGIN, SUCCESSOR.key.name)]
+        assert f"goes on as {SUCCESSOR.key.name}" in witness.cli("show").stdout
         refused = witness.cli("fork", "--statement", str(fork))
         assert refused.returncode == 2
         assert "Traceback" not in refused.stderr

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from helpers.archive import Archive, Browser, Identity
+from helpers.guard_house import PASSPHRASE
 from helpers.witness_house import WitnessProcess
 from ribcage.guard import protocol as p
 from ribcage.oversight.studies import make_study
@@ -30,10 +34,27 @@ def witness(tmp_path: Path) -> Iterator[WitnessProcess]:
 
 def befriend(archive: Archive, witness: WitnessProcess) -> str:
     """Both sides are told; the log's origin."""
-    answer = archive.ask(witness.trust(), p.WitnessTrusted)
-    told = witness.cli("trust-log", answer.log)
+    trust = witness.trust()
+    words = ["--key", trust.witness, "--certificate", trust.certificate_sha256.hex()]
+    printed = at_archive(archive, "trust-witness", trust.url, *words)
+    key = printed.split("trust-log '")[1].split("'")[0]
+    told = witness.cli("trust-log", key)
     assert told.returncode == 0, told.stderr
-    return answer.log.split("+")[0]
+    return key.split("+")[0]
+
+
+def at_archive(archive: Archive, *words: str) -> str:
+    """One command of the archive's operator: what it printed."""
+    read, write = os.pipe()
+    os.write(write, PASSPHRASE)
+    os.close(write)
+    command = [sys.executable, "-m", "ribcage.cli.main", *words, "--home", str(archive.home)]
+    done = subprocess.run(
+        [*command, "--passphrase-fd", str(read)], pass_fds=(read,), capture_output=True, text=True, timeout=60
+    )
+    os.close(read)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def put_back(archive: Archive, older: Path) -> None:
@@ -131,5 +152,11 @@ def test_a_witness_killed_in_between_costs_nothing_and_forgets_nothing(
         assert state(archive).witness.state == "open"
         assert doctor.retrieve(f"studies/{film.study}").status == 200
         assert len(witness.history(origin)) > len(seen)
+        told = at_archive(archive, "status")
+        assert "configuration embedded + witness" in told
+        assert "witness witness.example/1: open" in told
+        assert "trust-witness" not in told  # what is answered is not listed as open
+        at_archive(archive, "forget-witness")
+        assert "trust-witness" in at_archive(archive, "status")
     finally:
         archive.stop()

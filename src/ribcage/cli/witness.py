@@ -27,6 +27,7 @@ from ribcage.oversight.witness.home import (
     WitnessPlan,
     create_witness,
     open_witness,
+    public_key,
 )
 from ribcage.oversight.witness.memory import WitnessMemory
 from ribcage.oversight.witness.server import serve_witness
@@ -149,8 +150,10 @@ def _show(options: argparse.Namespace) -> int:
     shown = {name: one for name, one in logs.items() if options.origin in ("", name)}
     told = [_described(memory, name, one, whole=bool(options.origin)) for name, one in shown.items()]
     if options.json:
-        print(json.dumps({"logs": told, "forks": _forks(memory)}, indent=1, ensure_ascii=False))
+        whole = {"witness": public_key(options.home), "logs": told, "forks": _forks(memory)}
+        print(json.dumps(whole, indent=1, ensure_ascii=False))
         return 0
+    print(f"witness {public_key(options.home)}")
     for each in told:
         state = f"closed, goes on as {each['closed']}" if each["closed"] else "open"
         print(f"{each['origin']}: {each['size']} entries, {state}")

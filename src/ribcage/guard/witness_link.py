@@ -27,6 +27,7 @@ from ribcage.guard.witness_wire import WitnessSilent, ask
 
 _log = logging.getLogger("ribcage.guard")
 _TRIES = 3  # the first tells the size that the witness knows, the second proves from there
+_UNKNOWN = "the witness does not know this log: there, `ribcage witness trust-log`, or `fork` after a restore"
 _CLOCKS_APART_SECONDS = 600
 
 
@@ -92,7 +93,7 @@ class WitnessLink:
             except protocol.LogClosed:
                 self._fall_behind("the witness was told that this log goes on elsewhere: this is an old copy")
             except (protocol.LogUnknown, protocol.KeyRefused):
-                self._watch.failed("the witness does not know this log: there, `ribcage witness trust-log`")
+                self._watch.failed(_UNKNOWN)
             except (WitnessSilent, EvidenceError, GuardUnavailable) as failure:
                 self._watch.failed(str(failure))
 

@@ -1,6 +1,6 @@
 """The witness's own home: never on the archive's disk, best on another machine, at least of another user.
 
-WHOME/witness.json       format, name, where it listens
+WHOME/witness.json       format, name, public key and certificate's fingerprint, where it listens
 WHOME/certificate.pem    self-signed; archives pin its fingerprint
 WHOME/keys/              provider.json and keys.json: signing key and TLS key, sealed under the passphrase
 WHOME/memory.db          what it saw: plain, for auditors
@@ -85,8 +85,16 @@ def create_witness(folder: Path, passphrase: bytes, plan: WitnessPlan) -> Witnes
     _write(folder / "keys" / "keys.json", json.dumps({"slot": slot, **sealed}).encode())
     _write(folder / "certificate.pem", issued.certificate_pem)
     WitnessMemory.create(folder / "memory.db").close()
-    facts = {"format": HOME_FORMAT, "name": name, "address": plan.address, "port": plan.port}
-    _write(folder / "witness.json", json.dumps({**facts, "public": plan.public}).encode())  # last: complete
+    facts = {
+        "format": HOME_FORMAT,
+        "name": name,
+        "key": Cosigner(name, seed).key.encode(),
+        "certificate": authority.fingerprint(issued.certificate_pem).hex(),
+        "address": plan.address,
+        "port": plan.port,
+        "public": plan.public,
+    }
+    _write(folder / "witness.json", json.dumps(facts, indent=1).encode())  # last: complete
     return open_witness(folder, passphrase)
 
 
@@ -115,6 +123,14 @@ def open_witness(folder: Path, passphrase: bytes) -> WitnessHome:
         for each, secret in zip(_SEALED, sealed, strict=True)
     )
     return WitnessHome(folder, address, port, certificate, Cosigner(name, seed), tls_key)
+
+
+def public_key(folder: Path) -> str:
+    """The witness's verifier key, without its passphrase. Raises WitnessHomeUnusable."""
+    try:
+        return str(json.loads((folder / "witness.json").read_bytes())["key"])
+    except (OSError, ValueError, KeyError, TypeError) as failure:
+        raise WitnessHomeUnusable(f"{folder} is no witness's home: {type(failure).__name__}") from failure
 
 
 def _write(path: Path, content: bytes) -> None:

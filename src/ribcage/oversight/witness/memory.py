@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ribcage.evidence.checkpoint import Cosigner, add_signature
-from ribcage.evidence.fork import Fork, read_fork
+from ribcage.evidence.errors import NoteMalformed
+from ribcage.evidence.fork import Fork, read_fork, split_origin
 from ribcage.evidence.merkle import EMPTY_ROOT
 from ribcage.evidence.note import ED25519, Note, VerifierKey
 from ribcage.evidence.witness_protocol import AddCheckpoint, LogMemory, judge
@@ -94,12 +95,17 @@ class WitnessMemory:
     # --- logs -------------------------------------------------------------------------------------------
 
     def trust(self, key: VerifierKey) -> None:
-        """Remember this log from now on. Raises ForkRefused when its origin has another key here."""
+        """Remember this log from now on.
+
+        Raises ForkRefused when its origin has another key here, or when it continues a log that is known here: that
+        is a fork, and only a statement says what was lost.
+        """
         if key.kind != ED25519:
             raise ForkRefused("expected a log's verifier key (type 1), got a witness's")
         with self._transaction():
             known = self._log(key.name)
             if known is None:
+                self._check_first(key.name)
                 self._insert(key, 0, EMPTY_ROOT)
             elif known.key != key:
                 raise ForkRefused(
@@ -189,6 +195,19 @@ class WitnessMemory:
             return 0, EMPTY_ROOT
         fork = read_fork(bytes(before[0]))
         return self._newest(fork.old.origin, min(most, fork.restored.size))
+
+    def _check_first(self, origin: str) -> None:
+        try:
+            first, _ = split_origin(origin)
+        except NoteMalformed:
+            return  # a log of another program
+        rows = self._link.execute(
+            "SELECT origin FROM log WHERE origin = ? OR origin LIKE ?", (first, f"{first}/%")
+        )
+        if known := rows.fetchone():
+            raise ForkRefused(
+                f"{origin} goes on from {known[0]}: record the statement of the restore with `ribcage witness fork`"
+            )
 
     # --- rows -------------------------------------------------------------------------------------------
 
