@@ -24,7 +24,7 @@ demo: setup
 	@$(BIN)/ribcage demo $(DEMO)
 
 test: setup
-	$(BIN)/python -m pytest -m "not peers" $(PYTEST)
+	$(BIN)/python -m pytest -m "not peers and not soak" $(PYTEST)
 
 test-peers: setup
 	$(BIN)/python -m pytest -m peers $(PYTEST)
@@ -32,6 +32,7 @@ test-peers: setup
 # 200 kills and 200 power losses; needs a C compiler. SOAK="--kill 20 --power 20 --json" for other numbers.
 soak: setup
 	@PYTHONPATH=tests $(BIN)/python -m crash.soak $(SOAK)
+	$(BIN)/python -m pytest -q -m soak
 
 check: setup
 	$(BIN)/ruff check .

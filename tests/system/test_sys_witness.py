@@ -19,6 +19,7 @@ from ribcage.guard import protocol as p
 from ribcage.oversight.studies import make_study
 from system.senders import SUCCESS, Instance, instance_of, send
 
+pytestmark = pytest.mark.soak
 FILM = make_study(47, 1).file
 LATER = make_study(47, 2).file
 
