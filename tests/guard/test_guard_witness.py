@@ -303,7 +303,7 @@ def test_a_log_that_lawfully_goes_on_opens_when_the_fork_is_recorded(tmp_path: P
             select = "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1"
             at_database(ward.home, lambda link: newest.append(tuple(link.exec_driver_sql(select).one())))
             ((size, note),) = newest
-            begin_epoch(keyring, size)
+            begin_epoch(keyring, 2, size, 1)
             signer = load_epochs(keyring, facts.hospital).signer
             keyring.close()
             async with ward.open() as house:
