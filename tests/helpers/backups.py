@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import sqlalchemy as sa
 
 from helpers.guard_house import PASSPHRASE, Officer, at_database
+from ribcage.cli.main import main
 from ribcage.crypto.provider import FileKeyProvider
 from ribcage.database.schema import destruction
 from ribcage.guard.home import read_facts
@@ -20,13 +24,13 @@ from ribcage.guard.rows import MacRows
 
 
 def ribcage(
-    *words: str | Path, persons: list[Officer] | None = None, passphrase: bytes = PASSPHRASE
+    *words: str | Path,
+    persons: list[Officer] | None = None,
+    passphrase: bytes = PASSPHRASE,
+    timeout: float = 120,
 ) -> subprocess.CompletedProcess[str]:
     """One command; `persons` prove themselves with fresh codes, in this order."""
-    given = {"--passphrase-fd": passphrase}
-    if persons is not None:
-        proofs = [msgspec.to_builtins(each.approves()) for each in persons]
-        given["--persons-fd"] = json.dumps(proofs).encode()
+    given = _given(persons, passphrase)
     command, descriptors = [sys.executable, "-m", "ribcage.cli.main", *map(str, words)], []
     for option, content in given.items():
         reading, writing = os.pipe()
@@ -40,12 +44,51 @@ def ribcage(
             pass_fds=descriptors,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=timeout,
             stdin=subprocess.DEVNULL,
         )
     finally:
         for each in descriptors:
             os.close(each)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said in this process."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def in_process(
+    *words: str | Path, persons: list[Officer] | None = None, passphrase: bytes = PASSPHRASE
+) -> Said:
+    """The same here: quicker, and open to patches."""
+    given = _given(persons, passphrase)
+    command, descriptors = [*map(str, words)], []
+    for option, content in given.items():
+        reading, writing = os.pipe()
+        os.write(writing, content)
+        os.close(writing)
+        command += [option, str(reading)]
+        descriptors.append(reading)
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = main(command)
+    finally:
+        for each in descriptors:
+            os.close(each)
+    return Said(status, out.getvalue(), err.getvalue())
+
+
+def _given(persons: list[Officer] | None, passphrase: bytes) -> dict[str, bytes]:
+    given = {"--passphrase-fd": passphrase}
+    if persons is not None:
+        proofs = [msgspec.to_builtins(each.approves()) for each in persons]
+        given["--persons-fd"] = json.dumps(proofs).encode()
+    return given
 
 
 def restore(

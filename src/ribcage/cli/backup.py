@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ribcage.cli.errors import UsageError
+from ribcage.cli.errors import UsageError, files_at
 from ribcage.cli.passphrase import read_passphrase
 from ribcage.cli.rehearsal import rehearse
 from ribcage.guard.client import GuardClient
@@ -56,7 +56,12 @@ async def make(client: GuardClient, options: argparse.Namespace) -> int:
     data = options.to or remembered_place(home, "data")
     keys = options.keys_to or remembered_place(home, "keys")
     check_places(home, data, keys)
-    went: dict[str, Path] = {}
+    with files_at("the backup"):
+        return await _make(client, options, hospital)
+
+
+async def _make(client: GuardClient, options: argparse.Namespace, hospital: bytes) -> int:
+    home, went = options.home, dict[str, Path]()
     if options.to is not None:
         report = await back_up(client, home, BackupFolder(options.to), hospital, options.keep, _progress)
         _end_of_line()
@@ -82,16 +87,9 @@ async def make(client: GuardClient, options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """`ribcage backup check FOLDER`; exit status 1 when anything differs."""
     passphrase = read_passphrase(options.passphrase_fd)
-    seen = asyncio.run(
-        rehearse(
-            options.home,
-            BackupFolder(options.folder),
-            passphrase,
-            options.generation,
-            options.sample,
-            _progress,
-        )
-    )
+    folder, number, sample = BackupFolder(options.folder), options.generation, options.sample
+    with files_at("the check"):
+        seen = asyncio.run(rehearse(options.home, folder, passphrase, number, sample, _progress))
     _end_of_line()
     age = (time.time() * 1000 - seen.time_ms) / 3_600_000
     print(f"generation {seen.generation}, made {age:.1f} hours ago, under log epoch {seen.log_epoch}")

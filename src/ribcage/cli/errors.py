@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def files_at(what: str) -> Iterator[None]:
+    """Failures of files below become one line: a full disk, a folder that may not be written."""
+    try:
+        yield
+    except OSError as failure:
+        where = f" ({failure.filename})" if failure.filename else ""
+        raise UsageError(
+            f"{what}: {failure.strerror}{where}", "mend that and run the command again"
+        ) from failure
+
 
 class UsageError(Exception):
     """Something the caller can mend. `hint` says what to do next."""

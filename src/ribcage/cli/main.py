@@ -16,6 +16,7 @@ from ribcage.cli.operator import operator
 from ribcage.cli.passphrase import read_passphrase
 from ribcage.crypto.errors import CryptoError, WrongPassphrase
 from ribcage.database.errors import DatabaseError
+from ribcage.evidence.errors import EvidenceError
 from ribcage.guard.client import GuardClient
 from ribcage.guard.errors import GuardError, GuardRefused
 from ribcage.guard.home import HomePlan, create_home
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except WrongPassphrase:
         _complain("wrong passphrase", "nothing was changed; try again")
-    except (GuardError, CryptoError, DatabaseError, LedgerError, StorageError) as error:
+    except (GuardError, CryptoError, DatabaseError, EvidenceError, LedgerError, StorageError) as error:
         _complain(str(error), "`ribcage status` and `ribcage verify` tell more")
     except KeyboardInterrupt:
         return 130

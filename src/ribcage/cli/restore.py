@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ribcage.cli.destroy import read_approver
-from ribcage.cli.errors import UsageError
+from ribcage.cli.errors import UsageError, files_at
 from ribcage.cli.operator import login
 from ribcage.cli.passphrase import read_passphrase
 from ribcage.evidence.audit_event import OperatorActor
@@ -76,6 +76,7 @@ def restore(options: argparse.Namespace) -> int:
     keys = newest_keys(options.keys)
     old_home = options.keys.resolve().parent if keys.name == "keystore.db" else None
     with contextlib.ExitStack() as held:
+        held.enter_context(files_at("the restore"))
         if old_home is not None and (old_home / "run").is_dir():
             held.callback(os.close, lock_home(old_home))  # nobody changes those keys meanwhile
         plan = _bring(options, passphrase, keys)

@@ -82,12 +82,12 @@ def copy_back(folder: BackupFolder, manifest: Manifest, home: Path, progress: Pr
         target = home / "objects" / source.parent.name / source.name
         if target.exists():
             return hash_file(target)
-        make_folder(target.parent)
+        target.parent.mkdir(mode=0o750, exist_ok=True)  # several threads make it; synced below
         return copy_file(source, target, 0o440)
 
     for done, octets in _each_object(folder, manifest, bring):
         progress(done, octets)
-    for each in (home / "objects").iterdir():
+    for each in (home / "objects", *(home / "objects").iterdir()):
         sync_folder(each)
 
 
