@@ -20,7 +20,13 @@ import pytest
 from helpers.witness_house import WitnessProcess
 from helpers.witness_near import new_witness
 from ribcage.evidence import witness_protocol as wp
-from ribcage.evidence.checkpoint import Checkpoint, CheckpointSigner, Cosigner, log_origin
+from ribcage.evidence.checkpoint import (
+    Checkpoint,
+    CheckpointSigner,
+    Cosigner,
+    log_origin,
+    verify_cosignatures,
+)
 from ribcage.evidence.fork import Fork, make_fork, next_origin
 from ribcage.evidence.merkle import CompactRange, consistency_path, leaf_hash, tree_root
 from ribcage.evidence.note import Note
@@ -273,6 +279,9 @@ def test_the_process_answers_as_the_protocol_says_and_survives_kill_9(tmp_path: 
         (log,) = shown["logs"]
         assert [each["size"] for each in log["checkpoints"]] == [30]
         assert log["checkpoints"][0]["note"].count("\u2014 ") == 2
+        note = witness.cli("show", "--origin", ORIGIN, "--note").stdout.encode()
+        assert verify_cosignatures(note, [witness.key], 1)
+        assert witness.cli("show", "--note").returncode == 2
         fork = tmp_path / "statement"
         fork.write_bytes(statement(LEFT, 30, 30))
         assert witness.cli("fork", "--statement", str(fork)).returncode == 0

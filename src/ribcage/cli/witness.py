@@ -52,6 +52,9 @@ def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: A
     one = _own(verb, actions, "show", "what this witness remembers", _show)
     one.add_argument("--origin", default="", help="one log, with every checkpoint that was cosigned")
     one.add_argument("--json", action="store_true")
+    one.add_argument(
+        "--note", action="store_true", help="only the newest checkpoint, as `restore --witnessed` takes it"
+    )
     one = _own(verb, actions, "fork", "record that a log lawfully goes on under a new origin", _fork)
     one.add_argument("--statement", type=Path, required=True, help="made by `ribcage restore`")
     one = verb(
@@ -148,6 +151,8 @@ def _show(options: argparse.Namespace) -> int:
     if options.origin and options.origin not in logs:
         raise UsageError(f"this witness does not know {options.origin}", "`ribcage witness show` lists them")
     shown = {name: one for name, one in logs.items() if options.origin in ("", name)}
+    if options.note:
+        return _newest_note(memory, options.origin)
     told = [_described(memory, name, one, whole=bool(options.origin)) for name, one in shown.items()]
     if options.json:
         whole = {"witness": public_key(options.home), "logs": told, "forks": _forks(memory)}
@@ -161,6 +166,16 @@ def _show(options: argparse.Namespace) -> int:
             print(f"  {one['size']:10}  {_moment(one['at'])}  {one['root']}")
     for fork in _forks(memory):
         print(f"fork {fork['old']} -> {fork['new']}: {fork['restored_size']} of {fork['old_size']} entries")
+    return 0
+
+
+def _newest_note(memory: WitnessMemory, origin: str) -> int:
+    history = memory.history(origin)
+    if not history:
+        raise UsageError(
+            "no checkpoint of that log was cosigned", "give --origin; `ribcage witness show` lists them"
+        )
+    print(history[-1].note.decode(), end="")
     return 0
 
 

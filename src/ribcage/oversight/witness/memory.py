@@ -165,7 +165,7 @@ class WitnessMemory:
             if (old.size, old.root) != (fork.old.size, fork.old.root):
                 raise ForkRefused(
                     f"the statement names a head of {fork.old.size} entries, this witness remembers {old.size}: "
-                    "ask the hospital for a statement that names what was really lost"
+                    "restore again with `--witnessed`, from `ribcage witness show --origin … --note`"
                 )
             if self._log(fork.new_origin) is not None:
                 raise ForkRefused(f"{fork.new_origin} is known already")
