@@ -16,16 +16,20 @@ import sqlalchemy as sa
 
 from helpers.backups import Said, in_process
 from helpers.guard_house import House, Officer, at_database, attributes, new_house, running
+from helpers.witness_near import new_witness, until
+from helpers.witness_near import state as state_of
 from ribcage.cli import restore as restore_module
 from ribcage.cli.settings import Settings, save
 from ribcage.database.schema import session
 from ribcage.guard import approvals as approvals_module
 from ribcage.guard import protocol as p
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.limits import GuardLimits
 from ribcage.guard.restoration import Restoration
 from ribcage.storage import backup as backup_module
 from ribcage.storage import backup_check
 
+QUICK = GuardLimits(checkpoint_seconds=0.05, witness_seconds=0.05, witness_retry_seconds=0.05)
 FILMS = {1: b"one " * 500, 2: b"two " * 700, 3: b"three " * 300}
 
 
@@ -62,6 +66,8 @@ async def fill(house: House, folder: Path) -> Place:
         ("ben", "administrator"),
         ("cat", "officer"),
         ("dan", "clinician"),
+        ("eve", "officer"),
+        ("fay", "officer"),
     ):
         officers[name] = Officer(name, await house.person(name, role), time.time)
     await house.session("dan", officers["dan"].password)
@@ -165,7 +171,7 @@ def test_a_restored_home_is_backed_up_and_restored_again(place: Place, tmp_path:
     assert third.returncode == 0, third.stderr
     assert "epoch 3" in third.stdout
     more = ("--keys", tmp_path / "third" / "keys", "--generation", "1")
-    fourth = place.restore(tmp_path / "fourth", *more)
+    fourth = place.restore(tmp_path / "fourth", *more, by=("eve", "fay"))
     assert fourth.returncode == 0, fourth.stderr
     assert "epoch 4" in fourth.stdout
     assert state(tmp_path / "fourth", place) == TODAY
@@ -218,8 +224,10 @@ class Cut(Exception):
     """The machine went away."""
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(("owner", "step"), STEPS, ids=lambda each: each if isinstance(each, str) else "")
+CUTS = [(*each, "after") for each in STEPS] + [(*STEPS[0], "before"), (*STEPS[-1], "before")]
+
+
+@pytest.mark.parametrize(("owner", "step", "when"), CUTS, ids=[f"{when} {step}" for _, step, when in CUTS])
 def test_an_interrupted_restore_serves_nothing_and_is_repeated(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, step: str, when: str
 ) -> None:
@@ -509,3 +517,43 @@ def test_a_head_of_the_witness_shows_that_a_key_store_is_older(place: Place, tmp
     refused = place.restore(tmp_path / "new", "--keys", tmp_path / "older", "--witnessed", witnessed)
     assert refused.returncode == 2
     assert "the witness saw" in refused.stderr
+
+
+def test_a_restored_archive_opens_when_its_witness_was_told(place: Place, tmp_path: Path) -> None:
+    """The real statement, at a real witness: before it is recorded nothing is disclosed."""
+    near, home, shown = new_witness(tmp_path), tmp_path / "new", tmp_path / "shown.json"
+
+    async def before() -> None:
+        async with near.up(), running(place.home, QUICK) as house:
+            await near.befriend(house)
+            await until(house, lambda now: now.state == "open" and now.cosigned_size > 0)
+
+    asyncio.run(before())
+    assert in_process("backup", "--home", place.home, "--to", place.data).returncode == 1
+
+    async def later() -> None:
+        async with near.up(), running(place.home, QUICK) as house:
+            await house.store(place.device, attributes(5), b"lost " * 50)
+            await until(house, lambda now: now.state == "open")
+
+    asyncio.run(later())
+    unasked = place.restore(home)
+    assert unasked.returncode == 2
+    assert "--witnessed" in unasked.stderr
+    ((origin, memory),) = near.memory.logs().items()
+    told = [{"size": each.size, "note": each.note.decode()} for each in near.memory.history(origin)]
+    shown.write_text(json.dumps({"logs": [{"origin": origin, "checkpoints": told}]}))
+    done = place.restore(home, "--witnessed", shown)
+    assert done.returncode == 0, done.stderr
+
+    async def after() -> None:
+        async with near.up(), running(home, QUICK) as house:
+            assert (await state_of(house)).state == "waiting"
+            assert await sees(house, place.device, 1) == "unavailable"
+            fork = near.memory.fork((home / "fork-statement.txt").read_bytes(), int(time.time()))
+            assert (fork.old.size, fork.new_origin) == (memory.size, f"{origin}/2")
+            await until(house, lambda now: now.state == "open")
+            assert await sees(house, place.device, 1) == "seen"
+            assert await sees(house, place.device, 2) == "not_permitted"
+
+    asyncio.run(after())

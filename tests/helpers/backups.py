@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,8 @@ def in_process(
 def _given(persons: list[Officer] | None, passphrase: bytes) -> dict[str, bytes]:
     given = {"--passphrase-fd": passphrase}
     if persons is not None:
+        for each in persons:  # never the code of the half minute before: the command takes its time
+            each._last = max(each._last, int(time.time()) // 30 - 1)
         proofs = [msgspec.to_builtins(each.approves()) for each in persons]
         given["--persons-fd"] = json.dumps(proofs).encode()
     return given

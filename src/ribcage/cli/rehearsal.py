@@ -69,7 +69,7 @@ async def rehearse(
             await asyncio.to_thread(check_files, folder, manifest, progress)
             seen.files_seconds = time.perf_counter() - started
             digest = manifest_hash(folder.manifest(manifest.generation))
-            make_plan(place, keyring, manifest, digest, rights_lost=False)
+            make_plan(place, keyring, manifest, digest, rights_lost=False, witness_gone=True)
             _lay_out(place, folder, manifest)
             seen.replayed = put_back_rights(place, keyring)
         finally:

@@ -27,6 +27,7 @@ from ribcage.database.schema import (
     study,
 )
 from ribcage.evidence.audit_event import GrantChanged, HomeRestored, OperatorActor, StudyDestroyed
+from ribcage.evidence.checkpoint import Checkpoint
 from ribcage.evidence.fork import Fork, make_fork
 from ribcage.guard.admin import sign_checkpoint
 from ribcage.guard.approvals import Approvals
@@ -139,9 +140,10 @@ class Restoration:
     def fork_statement(self, plan: Plan, reason: str, home: Path) -> Path:
         """What a witness's administrator needs to go on with this log (docs/formats.md 5.8)."""
         core = self._core
+        begins = min(plan.old, plan.restored, key=lambda head: head.size)  # never beyond what the witness saw
         fork = Fork(
-            old=plan.known,
-            restored=type(plan.restored)(plan.known.origin, plan.restored.size, plan.restored.root),
+            old=plan.old,
+            restored=Checkpoint(plan.old.origin, begins.size, begins.root),
             new_key=core.log.signer.key,
             reason=reason,
             approved_by=self.report.approved_by,

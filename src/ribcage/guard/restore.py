@@ -45,11 +45,16 @@ class RestoreRefused(HomeError):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is restored, decided once and kept in the home's mark. Heads are newest known and restored."""
+    """What is restored, decided once and kept in the home's mark.
+
+    Heads: the newest that anybody knows, the one that the fork statement names as old (the witness's, where there is
+    one), and the restored one.
+    """
 
     manifest: str
     log_epoch: int
     known: Checkpoint
+    old: Checkpoint
     restored: Checkpoint
     replayed: int
     rights_lost: bool
@@ -60,6 +65,7 @@ class Plan:
             "manifest": self.manifest,
             "log_epoch": self.log_epoch,
             "known": self.known.text(),
+            "old": self.old.text(),
             "restored": self.restored.text(),
             "replayed": self.replayed,
             "rights_lost": self.rights_lost,
@@ -113,9 +119,13 @@ def make_plan(
     digest: str,
     *,
     rights_lost: bool,
-    witnessed: bytes = b"",
+    witnessed: bytes | None = None,
+    witness_gone: bool = False,
 ) -> Plan:
-    """Decide what is known to be newer, and begin the log's new epoch; once. Raises RestoreRefused."""
+    """Decide what is known to be newer, and begin the log's new epoch; once. Raises RestoreRefused.
+
+    `witnessed`: the newest checkpoint that the trusted witness cosigned; `witness_gone`: nobody can ask it.
+    """
     held = _held_plan(home)
     if held is not None:
         if held.manifest != digest:
@@ -127,7 +137,12 @@ def make_plan(
         restored = _head(manifest.checkpoint, epochs)
         kept = second.head()
         ours = _head(kept[1], epochs) if kept else None
-        seen = _witnessed(witnessed, keyring, epochs) if witnessed else None
+        if witnessed is None and not witness_gone and load_trust(keyring) is not None:
+            raise RestoreRefused(
+                "this archive has a witness: bring `ribcage witness show --origin O --json` of its newest log as "
+                "--witnessed FILE, or say --witness-gone; then nobody but you vouches for these keys"
+            )
+        seen = _witnessed(witnessed, keyring, epochs) if witnessed is not None else None
         doubts = list(_doubts(second, manifest, ours, seen))
         replayed = max(second.height - manifest.ledger_height, 0)
     finally:
@@ -140,7 +155,7 @@ def make_plan(
     heads = [each for each in (restored, ours, seen) if each is not None]
     known = max(heads, key=lambda head: (split_origin(head.origin)[1], head.size))
     number = max(split_origin(known.origin)[1], epochs.highest) + 1
-    plan = Plan(digest, number, known, restored, replayed, bool(doubts))
+    plan = Plan(digest, number, known, seen or known, restored, replayed, bool(doubts))
     plan.save(home)
     _begin(keyring, plan, manifest)
     return plan
@@ -196,12 +211,12 @@ def _held_plan(home: Path) -> Plan | None:
         facts = json.loads((home / RESTORING).read_text())
         if not facts:
             return None
-        known, restored = Checkpoint.parse(facts["known"]), Checkpoint.parse(facts["restored"])
         return Plan(
             str(facts["manifest"]),
             int(facts["log_epoch"]),
-            known,
-            restored,
+            Checkpoint.parse(facts["known"]),
+            Checkpoint.parse(facts["old"]),
+            Checkpoint.parse(facts["restored"]),
             int(facts["replayed"]),
             bool(facts["rights_lost"]),
         )
