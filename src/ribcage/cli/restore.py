@@ -47,19 +47,6 @@ _LOST = (
 )
 
 
-class _Cosigned(msgspec.Struct):
-    size: int
-    note: str
-
-
-class _Log(msgspec.Struct):
-    checkpoints: list[_Cosigned] = []
-
-
-class _Shown(msgspec.Struct):
-    logs: list[_Log]
-
-
 def add_verbs(verb: Callable[..., Any], verbs: Any) -> None:
     """The verb. `verb` is the command line's own."""
     parser = verb(verbs, "restore", "bring a backup back into a new home: two persons", restore)
@@ -70,7 +57,7 @@ def add_verbs(verb: Callable[..., Any], verbs: Any) -> None:
     parser.add_argument("--provider", type=Path, help="today's provider.json; the one in --keys if not given")
     parser.add_argument("--generation", type=int, default=0, help="the newest if not given")
     parser.add_argument("--reason", required=True, help="a label, for example disk-failed")
-    parser.add_argument("--witnessed", type=Path, help="`witness show --origin O --json` of this log")
+    parser.add_argument("--witnessed", type=Path, help="`witness show --origin O --note` of the newest log")
     parser.add_argument("--witness-gone", action="store_true", help="the trusted witness cannot be asked")
     parser.add_argument(
         "--rights-lost", action="store_true", help="revoke every grant: newer rights are unknown"
@@ -117,7 +104,7 @@ def _bring(options: argparse.Namespace, passphrase: bytes, keys: Path) -> Plan:
             manifest,
             manifest_hash(folder.manifest(manifest.generation)),
             rights_lost=options.rights_lost,
-            witnessed=_newest_note(options.witnessed) if options.witnessed else None,
+            witnessed=options.witnessed.read_bytes() if options.witnessed else None,
             witness_gone=options.witness_gone,
         )
         if not files_are_back(home):
@@ -155,23 +142,6 @@ async def _inside(options: argparse.Namespace, passphrase: bytes, plan: Plan) ->
         print(f"{done.grants_revoked} grants revoked")
         for line in _LOST:
             print(line)
-
-
-def _newest_note(path: Path) -> bytes:
-    """The newest checkpoint in what the witness shows, or the file itself when it is a note. Raises UsageError."""
-    content = path.read_bytes()
-    if not content.lstrip().startswith(b"{"):
-        return content
-    try:
-        logs = msgspec.json.decode(content, type=_Shown).logs
-    except msgspec.MsgspecError as failure:
-        raise UsageError(
-            f"{path}: expected what `ribcage witness show --origin O --json` prints"
-        ) from failure
-    made = [each for log in logs for each in log.checkpoints]
-    if not made:
-        raise UsageError(f"{path} names no checkpoint", "give --origin with the newest log of this archive")
-    return max(made, key=lambda each: each.size).note.encode()
 
 
 def _persons(descriptor: int | None) -> tuple[Approver, Approver]:

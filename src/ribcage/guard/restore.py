@@ -139,7 +139,7 @@ def make_plan(
         ours = _head(kept[1], epochs) if kept else None
         if witnessed is None and not witness_gone and load_trust(keyring) is not None:
             raise RestoreRefused(
-                "this archive has a witness: bring `ribcage witness show --origin O --json` of its newest log as "
+                "this archive has a witness: bring what `ribcage witness show --origin O --note` prints as "
                 "--witnessed FILE, or say --witness-gone; then nobody but you vouches for these keys"
             )
         seen = _witnessed(witnessed, keyring, epochs) if witnessed is not None else None
