@@ -26,6 +26,7 @@ EVENTS = {
     "audit-log-used": (ae.AuditLogUsed(ROOT, 0, 100, b"\x03" * 16), "110101", "0"),
     "backup-made": (ae.BackupMade(ROOT, "data", HASH, 70, 3, 12), "object", "0"),
     "break-glass": (ae.BreakGlass(PERSON, DISCLOSURE, STUDY, PATIENT), "110113", "0"),
+    "clock-changed": (ae.ClockChanged(GUARD, "stepped-back", -7000), "110113", "8"),
     "configuration-changed": (ae.ConfigurationChanged(ROOT, "listen.dicom"), "110113", "0"),
     "consent-changed": (ae.ConsentChanged(ROOT, PATIENT, "HRESCH", True, HASH), "110113", "0"),
     "home-restored": (

@@ -22,6 +22,8 @@ LONG_TABLES: dict[str, str] = {}
 
 # Tests that may sleep, each with its reason.
 SLEEPERS: dict[str, str] = {
+    "tests/guard/test_guard_clock.py": "asks again, within a deadline, until the ticker has looked at the clock",
+    "tests/guard/test_guard_disk.py": "asks again, within a deadline, until the ticker has looked at the disk",
     "tests/transfer/test_dimse_store.py": "polls the log, within a deadline, for what a front reports unasked",
     "tests/transfer/test_dimse_supervisor.py": "asks again, within a deadline, while a process restarts",
 }

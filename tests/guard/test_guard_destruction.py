@@ -298,8 +298,10 @@ def test_an_older_copy_does_not_open_a_destroyed_study(
         shutil.copytree(older / "objects", home / "objects", dirs_exist_ok=True)
 
     async def after() -> None:
-        async with running(older if copy == "whole home" else home) as house:
-            ward = Ward(house, Clock())
+        clock = Clock()
+        clock.ahead = 8 * DAY
+        async with running(older if copy == "whole home" else home, clock=clock) as house:
+            ward = Ward(house, clock)
             fingerprint = next(iter(house.server._core.devices._by_fingerprint))
             ward.device = p.Device(fingerprint, "WS1", "127.0.0.1")
             assert await reason(ward.retrieve()) in ("unavailable", "not_found", "not_permitted")

@@ -25,6 +25,7 @@ from ribcage.crypto.sealing import Envelope, Stream, seal
 from ribcage.database.engine import open_engine
 from ribcage.guard import protocol as p
 from ribcage.guard.client import GuardClient
+from ribcage.guard.clock import boot_seconds
 from ribcage.guard.home import HomePlan, create_home, open_core, read_facts
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
@@ -135,6 +136,10 @@ class Clock:
     def __call__(self) -> float:
         return time.time() + self.ahead
 
+    def boot(self) -> float:
+        """The kernel's count of seconds goes with it: time passes, the clock is not stepped."""
+        return boot_seconds() + self.ahead
+
 
 class Officer:
     """A person who approves: each approval takes the code of the next half minute, so that none is used twice."""
@@ -165,7 +170,8 @@ async def running(
 ) -> AsyncIterator[House]:
     """The guard of an existing home. `clock` in Unix seconds."""
     ObjectStore(home / "objects").prepare()
-    core, provider = open_core(home, PASSPHRASE, limits or GuardLimits(), clock)
+    boot = getattr(clock, "boot", boot_seconds)
+    core, provider = open_core(home, PASSPHRASE, limits or GuardLimits(), clock, boot=boot)
     server = GuardServer(core, provider)
     ready = asyncio.Event()
     task = asyncio.create_task(server.serve(home / "run" / "guard.sock", ready.set))

@@ -79,6 +79,7 @@ FOR_OPERATORS = {
     p.BackupObjects,  # locations and sizes of sealed files
     p.BackupSeal,
     p.BackupKeys,  # wraps alone
+    p.AcceptClock,
     p.Stop,
 }
 

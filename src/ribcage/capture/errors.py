@@ -108,6 +108,7 @@ _BY_REASON: dict[str, type[AdmissionError]] = {
     "not_found": NotAuthorized,
     "invalid": NotUnderstood,
     "throttled": Throttled,
+    "no_space": OutOfResources,
 }
 
 

@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from ribcage import __version__
-from ribcage.cli import audit, backup, commands, destroy, importing, restore, serving, settings, witness
+from ribcage.cli import (
+    audit,
+    backup,
+    clock,
+    commands,
+    destroy,
+    importing,
+    restore,
+    serving,
+    settings,
+    witness,
+)
 from ribcage.cli.errors import UsageError
 from ribcage.cli.operator import operator
 from ribcage.cli.passphrase import read_passphrase
@@ -33,6 +44,7 @@ _REFUSALS = {
     "not_found": "there is nothing of that name",
     "not_permitted": "that is not permitted",
     "not_authenticated": "user name, password or code is wrong, or the code was used already",
+    "no_space": "the disk is below its watermark",
     "throttled": "too many failures; wait five minutes",
     "unavailable": "database, ledger or log cannot answer: see the server's own log",
 }
@@ -73,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     _rights_verbs(verbs)
     _evidence_verbs(verbs)
     destroy.add_verbs(_verb, _with_guard, verbs)
+    clock.add_verbs(_verb, _with_guard, verbs)
     witness.add_verbs(_verb, _with_guard, verbs)
     backup.add_verbs(_verb, _with_guard, verbs)
     restore.add_verbs(_verb, verbs)

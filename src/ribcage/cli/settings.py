@@ -18,6 +18,7 @@ from ribcage.transfer.limits import ListenAddress, check_addresses
 
 _MAX_FRONTS = 64
 _MOST_REVERSIBLE_DAYS = 365
+_LEAST_RESERVE_MIB = 4
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     called_ae_titles: list[str] = msgspec.field(default_factory=lambda: ["RIBCAGE"])
     fronts: int = 2
     destruction_reversible_days: int = 7
+    disk_stop_mib: int = 512
+    disk_reserve_mib: int = 16
     demo: bool = False
     listen: Listen = Listen()
 
@@ -50,7 +53,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def guard_limits(self) -> GuardLimits:
         """The guard's limits of this home."""
-        return GuardLimits(destruction_reversible_days=self.destruction_reversible_days)
+        return GuardLimits(
+            destruction_reversible_days=self.destruction_reversible_days,
+            disk_stop_mib=self.disk_stop_mib,
+            disk_reserve_mib=self.disk_reserve_mib,
+        )
 
     def validate(self) -> None:
         """Cross-check. Raises UsageError; unsafe combinations refuse to start."""
@@ -60,6 +67,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             days = self.destruction_reversible_days
             raise UsageError(
                 f"destruction_reversible_days: expected 1 to {_MOST_REVERSIBLE_DAYS}, got {days}"
+            )
+        if self.disk_reserve_mib < _LEAST_RESERVE_MIB or self.disk_stop_mib < 2 * self.disk_reserve_mib:
+            raise UsageError(
+                f"disk_reserve_mib: expected {_LEAST_RESERVE_MIB} or more, and disk_stop_mib at least twice as much",
+                "the log needs room of its own when everything else is full",
             )
         titles = self.called_ae_titles
         if not titles or any(not 0 < len(t) <= 16 or not t.isascii() or "\\" in t for t in titles):
@@ -95,6 +107,8 @@ def save(home: Path, settings: Settings) -> None:
         f"called_ae_titles = {_toml(settings.called_ae_titles)}",
         f"fronts = {settings.fronts}",
         f"destruction_reversible_days = {settings.destruction_reversible_days}",
+        f"disk_stop_mib = {settings.disk_stop_mib}",
+        f"disk_reserve_mib = {settings.disk_reserve_mib}",
         f"demo = {_toml(settings.demo)}",
         "",
         "[listen]",

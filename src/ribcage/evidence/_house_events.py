@@ -300,6 +300,36 @@ class ConfigurationChanged:
         )
 
 
+ClockChange = Literal["stepped-back", "stepped-forward", "restored", "accepted"]
+
+
+@dataclass(frozen=True)
+class ClockChanged:
+    """The clock was stepped, is right again, or was accepted; `off_ms` is how far it was from where it should be."""
+
+    actor: Actor
+    change: ClockChange
+    off_ms: int
+
+    def to_entry(self, stamp: Stamp) -> Json:
+        """PS3.15 A.5.3.11, Security Configuration."""
+        details = [
+            detail("change", token(self.change)),
+            detail("direction", "ahead" if self.off_ms >= 0 else "behind"),
+            detail("off", count(abs(self.off_ms))),
+        ]
+        return audit_event(
+            stamp,
+            kind="clock-changed",
+            event=ALERT,
+            action="E",
+            actor=self.actor,
+            subtypes=[_CONFIGURATION],
+            outcome=SUCCESS if self.change in ("restored", "accepted") else SERIOUS,
+            entities=[entity("setting", "clock", role=_SECURITY_RESOURCE, details=details)],
+        )
+
+
 @dataclass(frozen=True)
 class Maintenance:
     """Upkeep: `action` is 'verify', 'rewrap', 'anchor'…; `part` what was worked on."""

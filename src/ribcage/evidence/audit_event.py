@@ -25,6 +25,8 @@ from ribcage.evidence._house_events import (
     AssociationRefused,
     AuditLogUsed,
     Authentication,
+    ClockChange,
+    ClockChanged,
     ConfigurationChanged,
     ConsentChanged,
     DeviceChanged,
@@ -59,6 +61,8 @@ __all__ = [
     "Authentication",
     "BackupMade",
     "BreakGlass",
+    "ClockChange",
+    "ClockChanged",
     "ConfigurationChanged",
     "ConsentChanged",
     "DestructionChanged",
@@ -97,6 +101,7 @@ Event = (
     | Authentication
     | BackupMade
     | BreakGlass
+    | ClockChanged
     | ConfigurationChanged
     | ConsentChanged
     | DestructionChanged
@@ -126,6 +131,7 @@ KINDS = MappingProxyType(
         "audit-log-used": "audit log read",
         "backup-made": "backup made",
         "break-glass": "BREAK-GLASS access began",
+        "clock-changed": "clock stepped, restored or accepted",
         "configuration-changed": "security setting changed",
         "consent-changed": "consent changed",
         "destruction-changed": "destruction asked, approved or cancelled",

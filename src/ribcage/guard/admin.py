@@ -12,13 +12,14 @@ from ribcage import __version__
 from ribcage.crypto import authority
 from ribcage.crypto.errors import CertificateRefused, CryptoError
 from ribcage.database.schema import checkpoint, instance, log_leaf, parked, study
-from ribcage.evidence.audit_event import AuditLogUsed, DeviceChanged, PersonChanged
+from ribcage.evidence.audit_event import AuditLogUsed, ClockChanged, DeviceChanged, PersonChanged
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.devices import NewDevice
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.home import AUTHORITY_BLOB, load_issuer
 from ribcage.guard.protocol import (
+    AcceptClock,
     AddDevice,
     AddPerson,
     AuditEntries,
@@ -150,6 +151,15 @@ class Administration:
         )
         return Noted()
 
+    async def accept_clock(self, actor: Actor, _: AcceptClock) -> Noted:
+        """The operator accepts the clock as it is; an entry says by how much it had been off."""
+        watch = self._core.clock_watch
+        off = watch.off_seconds
+        event = ClockChanged(actor.evidence, "accepted", int(off * 1000))
+        await self._core.committer.run(lambda tx: tx.append(self._core.entry(event)))
+        watch.accept()
+        return Noted()
+
     # --- the log ----------------------------------------------------------------------------------------
 
     async def audit_page(self, actor: Actor, request: AuditPage) -> AuditEntries:
@@ -222,6 +232,8 @@ class Administration:
             *core.devices.findings,
             *core.closed.findings,
             *core.witness.findings(core.clock()),
+            *core.clock_watch.findings(),
+            *core.disk.findings(),
         ]
         return Status(
             version=__version__,

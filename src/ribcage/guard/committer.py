@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import queue
 import threading
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from ribcage.guard.log import AuditLog, Draft
 
 _T = TypeVar("_T")
 _BATCH_UNITS = 512
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_WORDS = ("SQLITE_FULL", "disk is full")
 
 
 class Transaction:
@@ -68,10 +71,18 @@ class _Unit(Generic[_T]):
 class Committer:
     """Runs units of work in groups on its own thread."""
 
-    def __init__(self, engine: sa.Engine, log: AuditLog, flush_keys: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        log: AuditLog,
+        flush_keys: Callable[[], object],
+        on_full: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`on_full` is called when a commit found no room; True: room was made, the batch is tried once more."""
         self._engine = engine
         self._log = log
         self._flush_keys = flush_keys
+        self._on_full = on_full
         self._queue: queue.Queue[_Unit[Any] | None] = queue.Queue()
         self._stopped = False
         self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
@@ -120,7 +131,7 @@ class Committer:
             batch.append(unit)
         return batch
 
-    def _commit(self, connection: sa.Connection, batch: list[_Unit[Any]]) -> None:
+    def _commit(self, connection: sa.Connection, batch: list[_Unit[Any]], *, again: bool = True) -> None:
         transaction = Transaction(connection, self._log)
         try:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -134,6 +145,11 @@ class Committer:
             connection.commit()
         except Exception as failure:  # noqa: BLE001 - the thread's edge: whatever failed, nobody is told yes
             _roll_back(connection)
+            if again and _is_full(failure) and self._on_full():
+                for unit in batch:
+                    unit.error = None
+                self._commit(connection, batch, again=False)
+                return
             for unit in batch:
                 unit.error = unit.error or GuardUnavailable(f"not durable: {type(failure).__name__}")
             return
@@ -145,11 +161,22 @@ class Committer:
         connection.exec_driver_sql("SAVEPOINT unit")
         try:
             unit.result = unit.write(transaction)
-        except Exception as failure:  # noqa: BLE001 - handed to the caller, whose unit leaves nothing behind
+        except Exception as failure:
+            if _is_full(failure):
+                raise  # SQLite may have undone more than this unit: the whole batch is tried again, or fails
             del transaction.drafts[mark:]
             unit.error = failure
             connection.exec_driver_sql("ROLLBACK TO unit")
         connection.exec_driver_sql("RELEASE unit")
+
+
+def _is_full(failure: BaseException | None) -> bool:
+    """Whether no room was left: of the database, of the key store, or of a file."""
+    while failure is not None:
+        if getattr(failure, "errno", None) in _FULL or any(word in str(failure) for word in _FULL_WORDS):
+            return True
+        failure = failure.__cause__ or getattr(failure, "orig", None)
+    return False
 
 
 def _roll_back(connection: sa.Connection) -> None:

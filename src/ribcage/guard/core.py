@@ -19,9 +19,11 @@ from ribcage.evidence.audit_event import (
     Stamp,
     entry_body,
 )
+from ribcage.guard.clock import ClockWatch
 from ribcage.guard.closed import ClosedStudies
 from ribcage.guard.committer import Committer
 from ribcage.guard.devices import Devices, KnownDevice
+from ribcage.guard.disk import DiskWatch
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
@@ -78,6 +80,8 @@ class Core:
     objects_root: str
     started_at: float
     witness: WitnessWatch
+    clock_watch: ClockWatch
+    disk: DiskWatch
     lock: int  # descriptor of the home's lock, held until `close`
     second: SecondJournal
     ledger_behind: bool = False  # log or key store know a change of rights that the database lacks
@@ -138,8 +142,8 @@ class Core:
         )
 
     def entry(self, event: Event) -> bytes:
-        """The canonical body of an audit entry, stamped with our clock."""
-        return entry_body(event, Stamp(int(self.clock() * 1000), self.hospital))
+        """The canonical body of an audit entry, stamped with the time we trust."""
+        return entry_body(event, Stamp(int(self.clock_watch.trusted() * 1000), self.hospital))
 
     def subject(self, kind: str, identifier: bytes) -> bytes:
         """A person's or device's identifier on the ledger."""

@@ -9,7 +9,8 @@ Rules, in order (DESIGN rule 5):
 5. Pixels that nobody has checked for burned-in text (all of them, so far) go out masked to the treating roles alone,
    for treatment (DESIGN rule 7).
 6. A study that was approved for destruction is shown to nobody.
-7. When the ledger cannot answer, or lacks a change that the log knows of, the answer is no.
+7. While the clock was stepped, or the log lives on its reserve, the answer is no.
+8. When the ledger cannot answer, or lacks a change that the log knows of, the answer is no.
 8. So it is while a trusted witness has not cosigned this start, and when the log is behind its witness.
 """
 
@@ -70,6 +71,11 @@ def _ask(core: Core, actor: Actor, resources: tuple[bytes, ...], purpose: Purpos
         raise Denied("unavailable", "ledger-behind-log")
     if core.witness.closed:
         raise Denied("unavailable", "not-witnessed")
+    core.clock_watch.look()
+    if core.clock_watch.stepped:
+        raise Denied("unavailable", f"clock-stepped-{core.clock_watch.stepped}")
+    if core.disk.exhausted:
+        raise Denied("unavailable", "disk-full")
     try:
         return core.ledger.check(actor.subject, resources, calls.Purpose[purpose], core.clock())
     except LedgerError as failure:

@@ -4,7 +4,7 @@ Rules, in order:
 1. Due studies go together: state `executing` durable, keys destroyed by a new epoch, files unlinked, and then for
    each study tombstone, rows, certificate and entry in one commit. A crash in between is finished by the next run.
 2. Afterwards each key is asked for, and its refusal is what the certificate states.
-3. While the ledger lacks a change nothing is destroyed.
+3. While the ledger lacks a change, or the clock was stepped, nothing is destroyed.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class Destroyer:
                 return []
             if core.ledger_behind:
                 raise GuardRefused("unavailable")
+            core.clock_watch.check()
             begun = [
                 row
                 if row["state"] == "executing"

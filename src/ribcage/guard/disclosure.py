@@ -289,7 +289,9 @@ class Disclosures:
 
     def _forget_expired(self) -> None:
         deadline = self._core.clock() - self._core.limits.disclosure_seconds
-        for identifier in [i for i, live in self._live.items() if 0 < live.expires_at < deadline]:
+        expired = [i for i, live in self._live.items() if 0 < live.expires_at < deadline]
+        self._cut(expired)  # a front whose clock is another's hears it
+        for identifier in expired:
             del self._live[identifier]
         self._by_receipt = {r: i for r, i in self._by_receipt.items() if i in self._live}
 

@@ -200,6 +200,7 @@ def _house(rooms: Rooms) -> Table:
         p.SuspendDevice: by_operator(rooms, suspend_device),
         p.GetStatus: on_thread(lambda _: administration.status()),
         p.ParkedPage: on_thread(administration.parked_page),
+        p.AcceptClock: by_operator(rooms, administration.accept_clock),
         p.Stop: by_anyone(stop),
     }
 

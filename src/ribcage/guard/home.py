@@ -31,10 +31,12 @@ from ribcage.database.engine import open_engine
 from ribcage.database.migrate import migrate
 from ribcage.database.schema import FORMAT_VERSION, checkpoint, ledger_transaction, log_leaf, meta
 from ribcage.evidence.errors import EvidenceError
+from ribcage.guard.clock import ClockWatch, boot_seconds
 from ribcage.guard.closed import ClosedStudies
 from ribcage.guard.committer import Committer
 from ribcage.guard.core import Core, JournalCheck
 from ribcage.guard.devices import Devices
+from ribcage.guard.disk import DiskWatch
 from ribcage.guard.durable import make_folder, write_file
 from ribcage.guard.errors import GuardError
 from ribcage.guard.keyring import Keyring
@@ -59,6 +61,7 @@ _AUTHORITY_KEY_BLOB = "authority-key"
 _TLS_CHAIN_BLOB = "tls-chain"
 _TLS_KEY_BLOB = "tls-key"
 _ROOT_KEY_BLOB = "root-key"
+_RECORDED = re.compile(rb'"recorded":"([0-9TZ:.-]{20,24})"')
 _TRANSACTION = re.compile(rb'"type":"transaction","valueString":"([0-9a-f]{64})"')
 _FOLDERS = ("keys", "database", "objects", "run")
 
@@ -148,10 +151,12 @@ def open_core(
     limits: GuardLimits,
     clock: Callable[[], float] = time.time,
     *,
+    boot: Callable[[], float] = boot_seconds,
     restoring: bool = False,
 ) -> tuple[Core, FileKeyProvider]:
     """Open the home for one guard. Raises HomeError, WrongPassphrase, DatabaseError, LedgerError.
 
+    `clock` in Unix seconds, `boot` in seconds since boot: they are held against each other (`guard.clock`).
     `restoring`: for the restore itself, whose database is older than its key store by intention.
     """
     facts = read_facts(home)
@@ -167,7 +172,7 @@ def open_core(
         engine = open_engine(home / "database" / "ribcage.db", keyring.service("database"))
         undo.callback(engine.dispose)
         migrate(engine)
-        core = _core(home, facts, keyring, second, engine, limits, clock, lock, restoring)
+        core = _core(home, facts, keyring, second, engine, limits, (clock, boot), lock, restoring)
         undo.pop_all()
     return core, provider
 
@@ -179,7 +184,7 @@ def _core(
     second: SecondJournal,
     engine: sa.Engine,
     limits: GuardLimits,
-    clock: Callable[[], float],
+    clocks: tuple[Callable[[], float], Callable[[], float]],
     lock: int,
     restoring: bool,
 ) -> Core:
@@ -196,16 +201,17 @@ def _core(
         log_knows=log_knows_a_witness(engine, log),
         silent_seconds=limits.witness_silent_seconds,
     )
+    disk = DiskWatch(home, limits.disk_stop_mib << 20, limits.disk_reserve_mib << 20)
     return Core(
         limits=limits,
-        clock=clock,
+        clock=clocks[0],
         hospital=facts.hospital,
         hospital_name=facts.hospital_name,
         keyring=keyring,
         engine=engine,
         rows=rows,
         log=log,
-        committer=Committer(engine, log, keyring.flush),
+        committer=Committer(engine, log, keyring.flush, disk.give_up_reserve),
         people=People(engine, rows, keyring.service("session"), limits),
         devices=Devices(engine, rows),
         closed=ClosedStudies(engine, rows),
@@ -213,13 +219,27 @@ def _core(
         check_journal=_journal_check(ledger, facts.hospital),
         blind=BlindIndex(keyring.service("blind")),
         objects_root=str(home / "objects"),
-        started_at=clock(),
+        started_at=clocks[0](),
         witness=witness,
+        clock_watch=ClockWatch(*clocks, newest_entry(engine, log)),
+        disk=disk,
         lock=lock,
         second=second,
         ledger_behind=bool(behind),
         findings=behind,
     )
+
+
+def newest_entry(engine: sa.Engine, log: AuditLog) -> float:
+    """When the log's newest readable entry was recorded, in Unix seconds; 0 where there is none."""
+    with engine.connect() as connection:
+        query = sa.select(log_leaf.c.number, log_leaf.c.sealed).order_by(log_leaf.c.number.desc()).limit(1)
+        row = connection.execute(query).first()
+    try:
+        recorded = _RECORDED.search(log.open(int(row.number), bytes(row.sealed))[1]) if row else None
+    except CryptoError:
+        return 0.0
+    return datetime.fromisoformat(recorded[1].decode()).timestamp() if recorded else 0.0
 
 
 def ledger_behind_log(engine: sa.Engine, log: AuditLog) -> list[str]:

@@ -70,6 +70,7 @@ class Ingest:
         """Keys for one new object. Raises GuardRefused."""
         self._check_permission(actor)
         self._core.witness.check_not_behind()
+        self._core.disk.check_may_store()
         self._forget_abandoned()
         if len(self._admissions) >= self._core.limits.pending_admissions:
             raise GuardRefused("throttled")

@@ -24,6 +24,8 @@ class GuardLimits:
     grant_default_seconds: int = 24 * 3600
     destruction_reversible_days: int = 7
     destruction_batch_seconds: float = 24 * 3600.0
+    disk_stop_mib: int = 512  # less room than this: nothing more is stored
+    disk_reserve_mib: int = 16  # kept for the log
     checkpoint_seconds: float = 0.5
     witness_seconds: float = 1.0  # between two questions
     witness_retry_seconds: float = 3.0

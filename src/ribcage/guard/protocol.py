@@ -30,6 +30,7 @@ RefusalReason = Literal[
     "invalid",  # the request itself is malformed or out of limits
     "unavailable",  # database, ledger, clock or audit cannot answer: closed by default
     "throttled",
+    "no_space",  # storing stopped: the disk is below its watermark
 ]
 
 
@@ -774,6 +775,10 @@ class KeysCopied(_Body, frozen=True):
     log_size: int
 
 
+class AcceptClock(_Body, frozen=True):
+    """The operator says that the clock is right, after a step."""
+
+
 class Stop(_Body, frozen=True):
     """Finish what is in hand, write the last checkpoint, exit."""
 
@@ -818,6 +823,7 @@ AdminRequest = (
     | RunDestructions
     | DestructionPage
     | GetCertificate
+    | AcceptClock
     | BackupSnapshot
     | BackupObjects
     | BackupSeal

@@ -52,6 +52,8 @@ class Queries:
         matching.check(request.filters, request.level)
         await self._check_right(actor, request)
         self._core.witness.check_open()
+        self._core.clock_watch.check()
+        self._core.disk.check_may_disclose()
         wanted = min(max(request.limit, 0), self._core.limits.query_answer_records)
         if request.level == "study":
             wanted = min(wanted, _STUDIES_IN_ONE_ENTRY)

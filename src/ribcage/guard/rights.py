@@ -54,7 +54,7 @@ class Rights:
         async with self._one_at_a_time:
             await self._copy()
             try:
-                prepared = core.ledger.prepare(call, core.clock())
+                prepared = core.ledger.prepare(call, core.clock_watch.trusted())
             except LedgerUnavailable as failure:
                 raise GuardRefused("unavailable") from failure
             except (Reverted, InvalidCall) as failure:
@@ -91,6 +91,7 @@ class Rights:
         """Put a grant on the ledger."""
         core, now = self._core, self._core.clock()
         core.witness.check_open()
+        core.clock_watch.check()
         subject = self._subject(request.subject)
         resource = self._resource(request.resource)
         begin = int(request.valid_from or now)

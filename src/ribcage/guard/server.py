@@ -22,7 +22,7 @@ from typing import Any
 
 from ribcage import __version__
 from ribcage.crypto.provider import FileKeyProvider
-from ribcage.evidence.audit_event import ApplicationActivity, SystemActor
+from ribcage.evidence.audit_event import ApplicationActivity, ClockChange, ClockChanged, SystemActor
 from ribcage.guard import protocol as p
 from ribcage.guard.admin import sign_checkpoint
 from ribcage.guard.connection import Connection, check_peer
@@ -46,6 +46,7 @@ class GuardServer:
         self._connections: set[Connection] = set()
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._told = ""  # the last step of the clock that the log knows
         self._rooms = build_rooms(core, provider, self._push, self.stop)
         self._front_table = front_table(self._rooms)
         self._admin_table = admin_table(self._rooms)
@@ -109,10 +110,23 @@ class GuardServer:
                 if loop.time() >= report_at:
                     report_at += limits.stranger_report_seconds
                     await self._rooms.strangers.report()
+                await self._look()
                 await sign_checkpoint(self._core)
                 await self._rooms.destroyer.tick()
             except Exception as failure:  # noqa: BLE001 - the ticker must live; the next tick tries again
                 _log.error("upkeep failed: %s", type(failure).__name__)
+
+    async def _look(self) -> None:
+        """Clock and disk; a step of the clock is an entry, and cuts what is live."""
+        core = self._core
+        core.disk.look()
+        if core.clock_watch.look() or core.clock_watch.stepped != self._told:
+            watch = core.clock_watch
+            word: ClockChange = f"stepped-{watch.stepped}" if watch.stepped else "restored"  # type: ignore[assignment]  # one of the literals
+            event = ClockChanged(_SYSTEM, word, int(watch.off_seconds * 1000))
+            self._rooms.disclosures.rights_changed()
+            await core.committer.run(lambda tx: tx.append(core.entry(event)))
+            self._told = watch.stepped
 
     def _push(self, message: p.Response) -> None:
         for connection in self._connections:

@@ -184,6 +184,7 @@ _BY_REASON: Final[Mapping[RefusalReason, type[WebError]]] = {
     "invalid": BadRequest,
     "unavailable": Unavailable,
     "throttled": Throttled,
+    "no_space": StorageExhausted,
 }
 _BY_STATUS: Final[Mapping[int, type[WebError]]] = {
     error.status: error
