@@ -20,7 +20,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyotp
 
@@ -67,6 +67,7 @@ class Archive:
         self.fronts = fronts
         self.patch = patch
         self.environment = dict(environment or {})  # for the archive's processes, beside our own
+        self.settings: dict[str, Any] = {}  # beside the usual ones, for `create`
         self.process: subprocess.Popen[bytes] | None = None
         self.dicom: tuple[str, int] = ("", 0)
         self.https: tuple[str, int] = ("", 0)
@@ -77,7 +78,8 @@ class Archive:
     def create(self) -> None:
         create_home(self.home, self.folder / "root", PASSPHRASE, PLAN)
         listen = settings.Listen(dicom_port=0, https_port=0)
-        settings.save(self.home, settings.Settings(hospital="Test", fronts=self.fronts, listen=listen))
+        wanted = settings.Settings(hospital="Test", fronts=self.fronts, listen=listen, **self.settings)
+        settings.save(self.home, wanted)
 
     def start(self) -> None:
         """Start and wait until it is ready."""
@@ -266,9 +268,10 @@ def parts(reply: Reply) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def new_archive(folder: Path, *, fronts: int = 1, patch: str = "") -> Iterator[Archive]:
-    """A fresh archive, running."""
+def new_archive(folder: Path, *, fronts: int = 1, patch: str = "", **more: Any) -> Iterator[Archive]:
+    """A fresh archive, running; `more` are settings."""
     archive = Archive(folder, fronts=fronts, patch=patch)
+    archive.settings = more
     archive.create()
     archive.start()
     try:

@@ -64,6 +64,11 @@ class DiskWatch:
         if self.storing_stopped:
             raise GuardRefused("no_space")
 
+    def check_may_keep(self) -> None:
+        """Raises GuardRefused('no_space') for an object already written, when only the reserve is left (rule 2)."""
+        if self.exhausted:
+            raise GuardRefused("no_space")
+
     def check_may_disclose(self) -> None:
         """Raises GuardRefused('unavailable') when only the reserve is left (rule 2)."""
         if self.exhausted:

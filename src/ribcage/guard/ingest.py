@@ -215,6 +215,7 @@ class Ingest:
             raise GuardRefused("invalid")
 
         def write(tx: Transaction) -> Committed:
+            self._core.disk.check_may_keep()
             return self._write(tx, admission, request)
 
         return await self._core.committer.run(write)
