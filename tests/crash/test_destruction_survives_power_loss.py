@@ -64,6 +64,7 @@ def _record(library: Path, folder: Path, patch: str = "") -> Destroyed:
 
 async def _look(life: Destroyed, home: Path, position: int) -> list[str]:
     clock, wrong = Clock(), []
+    clock.ahead = DAYS_SECONDS  # no entry is from later than this
     async with running(home, clock=clock) as house:
         items = (await house.admin.call(p.DestructionPage(), p.DestructionItems)).items
         state = items[0].state if items else "nothing"
@@ -73,7 +74,6 @@ async def _look(life: Destroyed, home: Path, position: int) -> list[str]:
             wrong.append(f"certified, is {state}")
         if position >= life.approved and await _held(life, house, home, UID):
             wrong.append("a closed study is disclosed")
-        clock.ahead = DAYS_SECONDS
         await house.admin.call(p.RunDestructions(), p.DestructionItems)
         if state in ("approved", "executing", "done"):
             certificate = await house.admin.call(p.GetCertificate(items[0].number), p.Certificate)
