@@ -168,6 +168,7 @@ def test_a_stepped_clock_closes_the_archive_and_the_right_one_opens_it(
             assert await reason(
                 house.front.call(p.Open(live.receipt, device, [live.instances[0].object_id]), p.Opened)
             ) in ("not_permitted", "unavailable")
+            assert (await house.front.call(p.GetReadiness(), p.Readiness)).closed == ["clock"]
             stored = await house.store(device, attributes(2), bytes(100))
             assert isinstance(stored, p.Committed)  # a modality is not kept waiting by a clock
             await house.admin.call(p.RevokeGrant(grant_id=1), p.Noted)  # nor is a revocation
@@ -178,6 +179,7 @@ def test_a_stepped_clock_closes_the_archive_and_the_right_one_opens_it(
             clock.step = 0.0
             await until(lambda: house.server._told == "")
             await house.admin.call(p.AddGrant("device:ws-1", f"study:{UID}", "full"), p.GrantAdded)
+            assert (await house.front.call(p.GetReadiness(), p.Readiness)).closed == []
             assert (await disclose(house, device)).view == "full"
             page = await house.admin.call(p.AuditPage(0, 1000), p.AuditEntries)
             told = [body for _, body in page.entries if "clock-changed" in body]

@@ -42,6 +42,7 @@ WITH_RECEIPT = {p.Admit, p.Commit, p.Query, p.Disclose, p.Open}
 WITHOUT_DATA = {
     p.Hello,  # the listener's own TLS identity
     p.Ping,
+    p.GetReadiness,  # words of a closed list
     p.CheckDevice,  # the asker's own rights
     p.Refusal,
     p.IngestClosed,
@@ -265,6 +266,7 @@ HTTP_WITH_RECEIPT = {
 # Reviewed: pages without data, and what a session may know of itself.
 HTTP_WITHOUT_DATA = {
     ("GET", "/healthz"),
+    ("GET", "/readyz"),
     ("GET", "/"),
     *((method, path) for path in ("/login", "/step-up") for method in ("GET", "POST")),
     ("POST", "/logout"),
@@ -301,6 +303,9 @@ def test_routes_with_data_answer_after_an_entry_and_nobody_else(tmp_path: Path) 
         doctor, stranger = archive.person("li", "clinician"), archive.person("wu", "clinician")
         archive.grant("person:li", f"study:{study.study_uid}", "full")
         assert doctor.step_up().status == 200
+        cookie, stranger.cookie = stranger.cookie, ""
+        assert stranger.request("/readyz").body == b"ready\n"
+        stranger.cookie = cookie
         for method, template in sorted(HTTP_WITH_RECEIPT):
             if method != "GET":
                 continue

@@ -189,6 +189,8 @@ def test_without_the_guard_the_answer_is_503_and_health_still_answers(server):
     assert server.request("GET", "/dicom-web/studies").status == 503
     assert server.store(make_ct()[0]).status == 503
     assert server.request("GET", "/healthz", device=False).body == b"ok\n"
+    ready = server.request("GET", "/readyz", device=False)
+    assert (ready.status, ready.body) == (503, b"closed: guard\n")
 
 
 # --- foreign sites --------------------------------------------------------------------------------------
@@ -448,6 +450,7 @@ def test_every_route_is_reviewed(server):
     assert sorted(entry.route.path for entry in reviewed if entry.gives == "nothing") == [
         "/healthz",
         "/login",
+        "/readyz",
         "/step-up",
     ]
 

@@ -10,7 +10,7 @@ import asyncio
 import hmac
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
 
 from ribcage.evidence.audit_event import AssociationRefused, DeviceActor, StrangerActor
 from ribcage.guard import protocol as p
@@ -92,6 +92,16 @@ def _doors(rooms: Rooms) -> Table:
     async def ping(_: p.Ping) -> p.Response:
         return p.Noted()
 
+    async def readiness(_: p.GetReadiness) -> p.Response:
+        core.clock_watch.look()
+        states: tuple[tuple[Literal["ledger", "clock", "disk", "witness"], bool], ...] = (
+            ("ledger", core.ledger_behind),
+            ("clock", bool(core.clock_watch.stepped)),
+            ("disk", core.disk.storing_stopped),
+            ("witness", core.witness.closed),
+        )
+        return p.Readiness(closed=[name for name, closed in states if closed])
+
     async def check_device(request: p.CheckDevice) -> p.Response:
         device = request.device
         title = None if request.action == "http" else device.ae_title
@@ -116,6 +126,7 @@ def _doors(rooms: Rooms) -> Table:
     return {
         p.Hello: by_anyone(hello),
         p.Ping: by_anyone(ping),
+        p.GetReadiness: by_anyone(readiness),
         p.CheckDevice: by_anyone(check_device),
         p.Refusal: by_anyone(refusal),
     }

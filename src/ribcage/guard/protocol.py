@@ -389,6 +389,16 @@ class Ping(_Body, frozen=True):
     """Liveness; answered without touching the disk."""
 
 
+class GetReadiness(_Body, frozen=True):
+    """May images be stored and shown right now? Answered without touching the disk."""
+
+
+class Readiness(_Body, frozen=True):
+    """What is closed, from a closed list; empty: everything is open."""
+
+    closed: list[Literal["ledger", "clock", "disk", "witness"]]
+
+
 # --- administration (admin socket only) -----------------------------------------------------------------
 
 
@@ -786,6 +796,7 @@ class Stop(_Body, frozen=True):
 FrontRequest = (
     Hello
     | Ping
+    | GetReadiness
     | CheckDevice
     | Refusal
     | Admit
@@ -833,6 +844,7 @@ AdminRequest = (
 Request = FrontRequest | AdminRequest
 Response = (
     TlsIdentity
+    | Readiness
     | DeviceKnown
     | Admitted
     | AlreadyHeld

@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ribcage.guard.errors import GuardError
+from ribcage.guard.protocol import GetReadiness, Readiness
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.forms import FormResources
 from ribcage.transfer.dicomweb.people import PeopleResources
@@ -79,6 +81,7 @@ def _people(context: WebContext) -> list[Entry]:
         _entry("POST", "/logout", forms.log_out, "person"),
         _entry("POST", "/search", forms.search, "receipt", "Query"),
         _entry("GET", "/healthz", _health, "nothing"),
+        _entry("GET", "/readyz", _readiness(context), "nothing"),
     ]
 
 
@@ -86,6 +89,20 @@ def _entry(method: str, path: str, handler: Handler, gives: Gives, through: str 
     route = Route(path, handler, methods=[method])
     route.methods = {method}  # Starlette adds HEAD to GET: it would disclose without a body
     return Entry(route, gives, through)
+
+
+def _readiness(context: WebContext) -> Handler:
+    async def ready(request: Request) -> Response:
+        """GET /readyz: 200, or 503 with what is closed (guard, ledger, clock, disk, witness) and no more."""
+        closed: list[str] = []
+        try:
+            closed.extend((await context.guard().call(GetReadiness(), Readiness)).closed)
+        except GuardError:
+            closed.append("guard")
+        text = f"closed: {' '.join(closed)}\n" if closed else "ready\n"
+        return Response(text, 503 if closed else 200, headers={"Content-Type": "text/plain"})
+
+    return ready
 
 
 async def _health(request: Request) -> Response:
