@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -41,6 +40,7 @@ from ribcage.guard import protocol as p
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.destruction import Destructions, Row
+from ribcage.guard.durable import sync_folder
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.keyring import EpochDestroyed
 from ribcage.guard.rights import Rights
@@ -219,11 +219,7 @@ class Destroyer:
                 path.unlink()
             folders.add(path.parent)
         for folder in folders:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_folder(folder)
 
     def _remove_rows(self, connection: sa.Connection, row: Row, patient_too: bool) -> None:
         key_id, uid = row["study_key_id"], str(row["study_uid"])

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ribcage.guard.durable import sync_folder
 from ribcage.storage.errors import ObjectExists, ObjectMissing, StorageFailed, StorageFull
 from ribcage.storage.ports import Octets
 
@@ -72,7 +73,7 @@ class ObjectStore:
             self._root.mkdir(mode=0o750, parents=True, exist_ok=True)
             for number in range(256):
                 (self._root / f"{number:02x}").mkdir(mode=0o750, exist_ok=True)
-            _sync_folder(self._root)
+            sync_folder(self._root)
         except OSError as failure:
             raise _error(failure) from None
 
@@ -101,7 +102,7 @@ class ObjectStore:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError as failure:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -147,21 +148,13 @@ class ObjectStore:
             return os.open(path, flags, _FILE_MODE)
         except FileNotFoundError:
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            _sync_folder(path.parent.parent)
+            sync_folder(path.parent.parent)
             return os.open(path, flags, _FILE_MODE)
 
 
 def _write_all(descriptor: int, data: memoryview) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _error(failure: OSError) -> StorageFull | StorageFailed:

@@ -13,4 +13,4 @@ def _no_sync(_: Path) -> None:
 
 
 def apply(put: Put) -> None:
-    put(objects, "_sync_folder", _no_sync)
+    put(objects, "sync_folder", _no_sync)

@@ -20,6 +20,7 @@ from ribcage.crypto.provider import Argon2Parameters, FileKeyProvider
 from ribcage.evidence.checkpoint import Cosigner
 from ribcage.evidence.errors import NoteMalformed
 from ribcage.evidence.note import check_name
+from ribcage.guard.durable import sync_folder
 from ribcage.oversight.witness.errors import WitnessHomeUnusable
 from ribcage.oversight.witness.memory import WitnessMemory
 from ribcage.transfer.errors import SettingsRefused
@@ -140,8 +141,4 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

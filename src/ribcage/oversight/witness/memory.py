@@ -24,6 +24,7 @@ from ribcage.evidence.fork import Fork, read_fork, split_origin
 from ribcage.evidence.merkle import EMPTY_ROOT
 from ribcage.evidence.note import ED25519, Note, VerifierKey
 from ribcage.evidence.witness_protocol import AddCheckpoint, LogMemory, judge
+from ribcage.guard.durable import sync_folder
 from ribcage.oversight.witness.errors import ForkRefused, WitnessHomeUnusable
 
 FORMAT = 1
@@ -80,11 +81,7 @@ class WitnessMemory:
             link = _connect(path)
             link.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {FORMAT};COMMIT;")
             link.close()
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(path.parent)
         return cls(path)
 
     def close(self) -> None:
