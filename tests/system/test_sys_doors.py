@@ -65,6 +65,8 @@ FOR_OPERATORS = {
     p.Object,
     p.AuditPage,
     p.ProveEntry,
+    p.BeginExport,
+    p.ExportPage,
     p.GetStatus,
     p.TrustWitness,  # the log's public key
     p.ForgetWitness,
@@ -114,8 +116,9 @@ def test_keys_leave_in_three_messages_only() -> None:
         for kind in p.Response.__args__
         if any(name.endswith("_key") or "private_key" in name for name in kind.__struct_fields__)
     }
-    # DeviceAdded carries the pair made for a new device; EntryProof and Certificate name a public verifier key.
-    assert with_keys == {"Admitted", "TlsIdentity", "DeviceAdded", "EntryProof", "Certificate"}
+    # DeviceAdded carries the pair made for a new device; EntryProof, ExportBegun and Certificate name a public
+    # verifier key.
+    assert with_keys == {"Admitted", "TlsIdentity", "DeviceAdded", "EntryProof", "ExportBegun", "Certificate"}
     assert {name for name in p.OpenedObject.__struct_fields__ if name.endswith("_key")} == {
         "header_key",
         "bulk_key",

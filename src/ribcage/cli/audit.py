@@ -1,4 +1,4 @@
-"""`ribcage audit show|prove` and `ribcage verify`."""
+"""`ribcage audit show|prove|export` and `ribcage verify`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from ribcage.cli.errors import UsageError
 from ribcage.evidence.audit_event import describe
 from ribcage.evidence.errors import EntryInvalid
 from ribcage.evidence.proof import make_bundle
 from ribcage.guard.client import GuardClient
 from ribcage.guard.protocol import AuditEntries, AuditPage, EntryProof, ProveEntry
+from ribcage.oversight.log_export import export_log
 from ribcage.storage.verify import VerifyReport, verify_home
 
 
@@ -39,6 +41,27 @@ async def prove(client: GuardClient, options: argparse.Namespace) -> None:
     )
     Path(options.out).write_bytes(bundle)
     print(f"proof of entry {proof.index} in {options.out}; the log's key is {proof.verifier_key}")
+
+
+async def export(client: GuardClient, options: argparse.Namespace) -> None:
+    """Write or continue a folder that `tools/verify_log.py` checks. Raises UsageError."""
+
+    def progress(done: int, size: int) -> None:
+        if sys.stderr.isatty():
+            print(
+                f"\r{done} of {size} entries", end="\n" if done == size else "", file=sys.stderr, flush=True
+            )
+
+    try:
+        done = await export_log(client, options.out, opened=options.open, progress=progress)
+    except OSError as failure:
+        raise UsageError(
+            f"{options.out}: {failure.strerror}", "give a folder that can be written"
+        ) from failure
+    print(f"log of {done.size} entries in {options.out}, {done.added} of them new")
+    if done.unopened:
+        print(f"{done.unopened} entries do not open: run `ribcage verify`")
+    print(f"the log's key is {done.verifier_key}")
 
 
 async def verify(client: GuardClient, options: argparse.Namespace) -> int:

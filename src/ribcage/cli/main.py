@@ -173,6 +173,9 @@ def _evidence_verbs(verbs: Any) -> None:
     )
     prove.add_argument("index", type=int)
     prove.add_argument("--out", default="proof.json")
+    export = _verb(actions, "export", "the log's public bytes, to keep outside", _with_guard(audit.export))
+    export.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new, or an earlier export")
+    export.add_argument("--open", action="store_true", help="the entries themselves too, for an auditor")
     everything = _verb(verbs, "verify", "recompute everything from stored bytes", _with_guard(audit.verify))
     everything.set_defaults(parts=PARTS)
 

@@ -236,6 +236,8 @@ def _evidence(rooms: Rooms) -> Table:
     return {
         p.AuditPage: by_operator(rooms, rooms.administration.audit_page),
         p.ProveEntry: by_operator(rooms, rooms.administration.prove),
+        p.BeginExport: by_operator(rooms, rooms.log_export.begin),
+        p.ExportPage: by_operator(rooms, rooms.log_export.page),
         p.VerifyRequest: by_operator(rooms, verify),
     }
 

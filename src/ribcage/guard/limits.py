@@ -35,4 +35,5 @@ class GuardLimits:
     connections: int = 256
     calls_in_flight: int = 512  # per connection
     audit_page_entries: int = 1000
+    export_page_leaves: int = 16384
     verify_page_items: int = 2000

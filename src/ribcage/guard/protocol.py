@@ -537,6 +537,38 @@ class EntryProof(_Body, frozen=True):
     verifier_key: str
 
 
+class BeginExport(_Body, frozen=True):
+    """The log's public bytes are wanted outside; `known_size` entries are there already."""
+
+    known_size: int
+
+
+class ExportBegun(_Body, frozen=True):
+    """The newest checkpoint, and the RFC 9162 2.1.4 path to it from the known size.
+
+    The path is empty when the log is shorter than that.
+    """
+
+    checkpoint: bytes
+    path: list[bytes]
+    verifier_key: str
+
+
+class ExportPage(_Body, frozen=True):
+    """Entries from `start` on; with `opened` their salts and bodies too, and an entry that says so."""
+
+    start: int
+    count: int
+    opened: bool
+
+
+class ExportedLeaves(_Body, frozen=True):
+    """Leaf data of 32 bytes each; `openings` are `(salt, body)`, empty where a row does not open."""
+
+    leaves: list[bytes]
+    openings: list[tuple[bytes, bytes]]
+
+
 class TrustWitness(_Body, frozen=True):
     """From now on nothing is disclosed after a start before this witness has cosigned it.
 
@@ -823,6 +855,8 @@ AdminRequest = (
     | Object
     | AuditPage
     | ProveEntry
+    | BeginExport
+    | ExportPage
     | GetStatus
     | TrustWitness
     | ForgetWitness
@@ -863,6 +897,8 @@ Response = (
     | GrantAdded
     | AuditEntries
     | EntryProof
+    | ExportBegun
+    | ExportedLeaves
     | Status
     | WitnessTrusted
     | VerifyAnswer

@@ -18,6 +18,7 @@ from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.ingest import Ingest
+from ribcage.guard.log_export import LogExport
 from ribcage.guard.maintain import Upkeep
 from ribcage.guard.query import Queries
 from ribcage.guard.rights import Rights
@@ -39,6 +40,7 @@ class Rooms:
     queries: Queries
     accounts: Accounts
     administration: Administration
+    log_export: LogExport
     upkeep: Upkeep
     strangers: Strangers
     approvals: Approvals
@@ -86,6 +88,7 @@ def build_rooms(
         queries=Queries(core),
         accounts=Accounts(core),
         administration=Administration(core, rights),
+        log_export=LogExport(core),
         upkeep=Upkeep(core),
         strangers=Strangers(core),
         approvals=approvals,
