@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 
 from ribcage.cli.drill import SEED, STUDIES, Ground, write_foreign_pair
 from ribcage.cli.errors import UsageError
+from ribcage.evidence.proof import make_bundle
 from ribcage.guard import protocol as p
 from ribcage.oversight.drill.attackers import dicom, kit
 from ribcage.oversight.drill.attackers.replayed_code import totp
@@ -22,11 +24,23 @@ from ribcage.oversight.drill.attackers.wire_tap import Relay
 from ribcage.oversight.drill.runner import AttackReport, run_drill
 from ribcage.oversight.drill.target import Cookie, StudyRef, Target
 from ribcage.oversight.drill.twin import KNOWN_AE, Stock, running_twins
-from ribcage.oversight.story import Leak, Shown, Teller, tell
-from ribcage.oversight.studies import Study, StudyError, film_identity, generate, load_film, seed_film
+from ribcage.oversight.story import Killed, Leak, Proven, Shown, Teller, tell
+from ribcage.oversight.studies import (
+    Study,
+    StudyError,
+    film_identity,
+    generate,
+    load_film,
+    make_study,
+    seed_film,
+)
 
 _TWIN_STUDIES = 20
 _LOOK_SECONDS = 1.0
+_KILLED_STORES = 40
+_PATIENCE_SECONDS = 60.0
+_PAGE = 1000
+_VERIFIER = Path(__file__).parents[3] / "tools" / "verify_proof.py"
 _VIEW_HEADER = "x-ribcage-view"
 
 
@@ -87,6 +101,68 @@ class DemoStage:
         self._ground.write_seeds([self._film, *self._others])
         return len(self._others), time.perf_counter() - started
 
+    def kill(self) -> Killed:
+        """SIGKILL to all processes when a quarter of a transfer is acknowledged. Raises UsageError when none is."""
+        parts = [dicom.split_file(make_study(SEED, STUDIES + 2 + n).file) for n in range(_KILLED_STORES)]
+        before = self._ground.ask(p.GetStatus(), p.Status).instances
+        under_way, acknowledged = threading.Event(), list[bool]()
+        sender = threading.Thread(target=self._send, args=(parts, acknowledged, under_way))
+        sender.start()
+        if not under_way.wait(_PATIENCE_SECONDS):
+            raise UsageError("the transfer did not get on", "look into the server's log")
+        started = time.perf_counter()
+        self._ground.kill()
+        sender.join()
+        self._ground.start()
+        seconds = time.perf_counter() - started
+        after = self._ground.ask(p.GetStatus(), p.Status).instances
+        differences = len(self._ground.verify())
+        return Killed(len(parts), sum(acknowledged), before, after, differences, seconds)
+
+    def _send(
+        self, parts: Sequence[dicom.File], acknowledged: list[bool], under_way: threading.Event
+    ) -> None:
+        """Store one after the other until the connection is gone; `acknowledged` grows by each answer."""
+        device = {"certificate": self._ground.device.certificate, "key": self._ground.device.key}
+        contexts = sorted({(part.sop_class, part.syntax) for part in parts})
+        with contextlib.suppress(OSError, kit.GaveUp):
+            association = dicom.open_association(self._brief(), self._ground.device.ae, contexts, device)
+            for part in parts:
+                acknowledged.append(association.store(part) == 0)
+                if len(acknowledged) == len(parts) // 4:
+                    under_way.set()
+
+    def prove(self) -> Proven:
+        """The newest disclosure of the log, checked by `tools/verify_proof.py` in a process of its own."""
+        proof = self._ground.folder / "proof.json"
+        index = self._newest_disclosure()
+        entry = self._ground.ask(p.ProveEntry(index=index), p.EntryProof)
+        bundle = make_bundle(
+            body=entry.body,
+            salt=entry.salt,
+            index=entry.index,
+            path=entry.path,
+            checkpoint=entry.checkpoint,
+            verifier_key=entry.verifier_key,
+        )
+        self._ground.stop()
+        proof.write_bytes(bundle)
+        said = _verify_proof(proof, entry.verifier_key)
+        proof.write_bytes(bundle.replace(b"disclosure-allowed", b"disclosure-refused", 1))
+        changed = _verify_proof(proof, entry.verifier_key)
+        self._ground.start()
+        verdict = (said.stdout or said.stderr).partition("\n")[0]
+        return Proven(verdict, said.returncode == 0, changed.returncode == 1)
+
+    def _newest_disclosure(self) -> int:
+        size = self._ground.ask(p.GetStatus(), p.Status).log_size
+        for start in range(max(size - _PAGE, 0), -_PAGE, -_PAGE):
+            page = self._ground.ask(p.AuditPage(start=max(start, 0), count=_PAGE), p.AuditEntries)
+            found = [index for index, body in page.entries if '"disclosure-allowed"' in body]
+            if found:
+                return found[-1]
+        raise UsageError("the log holds no disclosure", "the film should have been shown by now")
+
     def show(self) -> Shown:
         """WADO-RS of the film in the visitor's session."""
         if self._cookie is None:
@@ -141,6 +217,12 @@ class DemoStage:
 
     def _read(self, data: bytes) -> tuple[str, ...]:
         return tuple(words for needle, words in self._words.items() if needle.encode() in data)
+
+
+def _verify_proof(proof: Path, key: str) -> subprocess.CompletedProcess[str]:
+    """A stranger's check: the program shares no code with this one."""
+    command = [sys.executable, "-I", str(_VERIFIER), str(proof), "--key", key]
+    return subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)  # noqa: S603 - our own tool
 
 
 def _contract(answer: kit.Answer) -> float:

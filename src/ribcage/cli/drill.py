@@ -167,6 +167,22 @@ class Ground:
         if self._witness is not None:
             self._witness.stop()
 
+    def kill(self) -> None:
+        """SIGKILL to the server and to every process it started."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+        if self._witness is not None:
+            self._witness.stop()
+
     def start(self) -> None:
         """Start and wait for the ready line. Raises TargetDown."""
         if self._witness is not None:

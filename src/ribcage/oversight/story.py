@@ -48,6 +48,30 @@ class Shown:
     contract_microseconds: float
 
 
+@dataclass(frozen=True)
+class Killed:
+    """What `kill -9` of every process left of a transfer.
+
+    `before`, `after`: instances stored; `differences`: found by verify; `seconds` until it was back.
+    """
+
+    offered: int
+    acknowledged: int
+    before: int
+    after: int
+    differences: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Proven:
+    """What the offline program said of a proof, and whether it refused the same proof with one letter changed."""
+
+    verdict: str
+    holds: bool
+    refused_when_changed: bool
+
+
 class Stage(Protocol):
     """What the composition root makes happen."""
 
@@ -59,6 +83,12 @@ class Stage(Protocol):
 
     def store_others(self) -> tuple[int, float]:
         """Store the generated studies; how many, and seconds."""
+
+    def kill(self) -> Killed:
+        """Kill every process in the middle of a transfer, start again, count and verify."""
+
+    def prove(self) -> Proven:
+        """Take the proof of the newest disclosure, stop the server, have a stranger's program check it."""
 
     def show(self) -> Shown:
         """Fetch the film in the doctor's session as it is now."""
@@ -119,6 +149,7 @@ def tell(stage: Stage, teller: Teller) -> bool:
     _act_disk(stage, teller, reports)
     _act_use(stage, teller, reports)
     _act_insider(stage, teller, reports)
+    _act_proof(stage, teller)
     _table(teller, reports)
     _not_yet(teller)
     teller.line(f"\n{time.monotonic() - started:.0f} s")
@@ -145,6 +176,19 @@ def _act_disk(stage: Stage, teller: Teller, reports: list[AttackReport]) -> None
     count, seconds = stage.store_others()
     teller.check(f"{count} studies more, stored in {seconds:.1f} s; now a thief copies the disk", count > 0)
     _attacks(stage, teller, reports, _DISK)
+    _kill(stage, teller)
+
+
+def _kill(stage: Stage, teller: Teller) -> None:
+    killed = stage.kill()
+    there = killed.after - killed.before
+    # the one on its way may be there without its answer, no other
+    whole = killed.acknowledged > 0 and there - killed.acknowledged in (0, 1) and not killed.differences
+    teller.check(
+        f"kill -9 of every process in the middle of {killed.offered} stores: {killed.acknowledged} acknowledged, "
+        f"{there} there {killed.seconds:.1f} s later, verify finds {killed.differences} differences",
+        whole,
+    )
 
 
 def _act_use(stage: Stage, teller: Teller, reports: list[AttackReport]) -> None:
@@ -174,6 +218,14 @@ def _act_use(stage: Stage, teller: Teller, reports: list[AttackReport]) -> None:
 def _act_insider(stage: Stage, teller: Teller, reports: list[AttackReport]) -> None:
     teller.act("Act 4: the insider edits the log", "第四幕：内部人员篡改日志")
     _attacks(stage, teller, reports, _INSIDER)
+
+
+def _act_proof(stage: Stage, teller: Teller) -> None:
+    teller.act("Act 5: proof without the server", "第五幕：离线举证")
+    proven = stage.prove()
+    teller.check("the server is stopped; one file of Python checks who saw the film", proven.holds)
+    teller.note(proven.verdict)
+    teller.check("the same proof with one letter changed is refused", proven.refused_when_changed)
 
 
 def _attacks(stage: Stage, teller: Teller, reports: list[AttackReport], names: Sequence[str]) -> None:
