@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check a whole Ribcage log offline: Python 3.9 or later, and `verify_proof.py` beside this file.
+"""Check a whole Ribcage log offline: Python 3.11 or later, and `verify_proof.py` beside this file.
 
     ribcage audit export --out log [--open]                     (at the archive)
     ribcage witness show --origin ORIGIN --json > witness.json  (at the witness)
@@ -7,10 +7,10 @@
         --witness 'w.example+...' --witnessed witness.json --earlier last-month/log --proof proof.json
 
 What the archive shows is held against memory from outside: checkpoints that a witness cosigned, an earlier export,
-proofs that somebody keeps. Whoever holds all keys of the archive can make a log that agrees with itself, and cannot
-change those. Named are: rewritten, dropped, inserted and reordered entries, a cut tail, a fork, and with `--open`
-entries whose time cannot be true. What came after the newest memory rests on the archive's word: the last line
-says how much that is.
+promises that came with answers, proofs that somebody keeps. Whoever holds all keys of the archive can make a log that
+agrees with itself, and cannot change those. Named are rewritten, dropped, inserted and reordered entries, a cut tail,
+a fork, and with `--open` entries whose time cannot be true. What came after the newest memory rests on the archive's
+word: the last line says how much that is.
 
 It shares no code with Ribcage: RFC 9162, C2SP tlog-tiles and tlog-cosignature, docs/formats.md 5. Keys come from
 somewhere you trust. Exit 0: nothing found; 1: found; 2: an input cannot be used.
@@ -162,6 +162,14 @@ def read_held(path: Path, keys: list[str], witnesses: list[str]) -> tuple[list[H
     return held, forks
 
 
+def read_promise(path: Path, keys: list[str]) -> Held:
+    """A checkpoint that a peer got with its answer, as a note or in Base64 (5.11); raises Refused."""
+    text = path.read_text(encoding="utf-8")
+    if "\n\n" not in text:
+        text = proofs.unbase64(text.strip()).decode()
+    return Held(*check_by_any(text, keys), at=-1)
+
+
 # --- comparing -------------------------------------------------------------------------------------------
 
 
@@ -201,18 +209,23 @@ def check_held(log: Log, held: list[Held], roots: dict[int, bytes]) -> list[Find
     for one in sorted(held, key=lambda each: (each.size, each.at)):
         other = by_size.setdefault(one.size, one)
         if other.root != one.root:
-            found.append(Finding("forked", 0, one.size - 1, f"two cosigned histories of {one.size} entries"))
+            found.append(Finding("forked", 0, one.size - 1, f"two signed histories of {one.size} entries"))
     for size, one in sorted(by_size.items()):
         if size > log.size:
-            text = f"the witness saw {size} entries at {moment(one.at)}, the log shows {log.size}"
+            text = f"{source(one)} {size} entries, the log shows {log.size}"
             found.append(Finding("cut", log.size, size - 1, text))
             break
         if roots[size] != one.root:
-            text = f"not what the witness saw when the log had {size} entries, at {moment(one.at)}"
+            text = f"not these were there when {source(one)} {size} entries"
             found.append(Finding("changed", good, size - 1, text))
             break
         good = size
     return found
+
+
+def source(one: Held) -> str:
+    """Who says so."""
+    return "an answer promised" if one.at < 0 else f"the witness saw, at {moment(one.at)},"
 
 
 def check_earlier(log: Log, earlier: list[bytes]) -> list[Finding]:
@@ -319,8 +332,10 @@ def check(chosen: argparse.Namespace) -> tuple[Log, list[Finding], list[str]]:
     for path in chosen.witnessed:
         more, recorded_forks = read_held(path, chosen.key, chosen.witness)
         held, forks = held + more, forks + recorded_forks
-    held, said = lawful(held, forks)
-    found = check_tree(chosen.log, log, held)
+    promises = [read_promise(path, chosen.key) for path in chosen.promise]
+    kept, said = lawful(held + promises, forks)
+    held = [one for one in kept if one.at >= 0]
+    found = check_tree(chosen.log, log, kept)
     for folder in chosen.earlier:
         found += check_earlier(log, read_log(folder, chosen.key).leaves)
     for path in chosen.proof:
@@ -348,6 +363,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--witnessed", action="append", default=[], type=Path, help="what the witness remembers"
     )
+    parser.add_argument("--promise", action="append", default=[], type=Path, help="what an answer promised")
     parser.add_argument("--earlier", action="append", default=[], type=Path, help="an earlier export")
     parser.add_argument("--proof", action="append", default=[], type=Path, help="a proof that somebody kept")
     parser.add_argument("--tolerance", type=int, default=300, help="seconds that clocks may differ")

@@ -4,6 +4,7 @@ The control is the archive itself: its own `verify` finds nothing and its own st
 """
 
 import asyncio
+import base64
 import json
 import shutil
 import subprocess
@@ -250,3 +251,38 @@ def test_damaged_bytes_are_refused_or_named(scene, tmp_path, damage):
     assert code == (1 if damage in ("bundle", "tile") else 2)
     if damage == "tile":
         assert kinds(report) == {"tile"}
+
+
+def test_a_promise_that_came_with_an_answer_reaches_further_than_the_witness(tmp_path):
+    """The disclosure's entry is cut away with all keys; nobody but the reader's promise knows better."""
+
+    async def live() -> p.Disclosed:
+        async with new_house(tmp_path) as house:
+            reader = await house.device("ws", "WS1", ["store", "retrieve"])
+            await house.store(reader, attributes(), b"film" * 100)
+            await house.admin.call(p.AddGrant("device:ws", "study:1.2.3.1", "full"), p.GrantAdded)
+            ask = p.Disclose(principal=reader, channel="dicomweb", study_instance_uid="1.2.3.1")
+            answer = await house.front.call(ask, p.Disclosed)
+            keys.append((await house.admin.call(p.BeginExport(known_size=0), p.ExportBegun)).verifier_key)
+            return answer
+
+    keys: list[str] = []
+    answer = asyncio.run(live())
+    head = verify_checkpoint(answer.promise, keys[0])
+    assert head.size == answer.log_index + 1
+    (tmp_path / "promise").write_text(base64.b64encode(answer.promise).decode())
+    forge(tmp_path / "home", lambda bodies: bodies[: answer.log_index])
+
+    async def export() -> None:
+        async with running(tmp_path / "home") as house:
+            assert await house.verify() == []
+            await export_log(house.admin, tmp_path / "log", opened=False)
+
+    asyncio.run(export())
+    command = [sys.executable, "-I", str(TOOL), str(tmp_path / "log"), "--key", keys[0]]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0
+    with_promise = subprocess.run(
+        [*command, "--promise", str(tmp_path / "promise")], capture_output=True, timeout=60, check=False
+    )
+    assert with_promise.returncode == 1
+    assert b"an answer promised" in with_promise.stdout

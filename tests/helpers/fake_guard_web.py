@@ -18,6 +18,7 @@ from ribcage.guard.protocol import (
     Disclosed,
     DisclosureClosed,
     IngestClosed,
+    IngestNoted,
     InstanceRef,
     LoggedIn,
     LogIn,
@@ -123,7 +124,7 @@ class FakeGuard:
         return Committed(log_index=len(self.asked), parked=False)
 
     def _on_ingestclosed(self, request: IngestClosed) -> Response:
-        return Noted()
+        return IngestNoted(b"promise")
 
     def _on_query(self, request: Query) -> Response:
         self._check(request.principal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import zipfile
@@ -131,6 +132,7 @@ def test_partial_failure_is_202_and_names_the_failed(server):
     assert failed["00081155"]["Value"] == [foreign.SOPInstanceUID]
     assert failed["00081197"]["Value"] == [0xA900]
     assert body["0008119A"]["Value"][0]["00081197"]["Value"] == [0xC000]
+    assert answer.headers["x-ribcage-promise"] == base64.b64encode(b"promise").decode()
     (closed,) = server.guard.of(IngestClosed)
     assert closed.studies == {data_set.StudyInstanceUID: 1}
     assert closed.failed == 2

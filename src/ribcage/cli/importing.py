@@ -10,7 +10,7 @@ from pathlib import Path
 from ribcage.capture.admit import WayIn, admit_file
 from ribcage.capture.errors import AdmissionError
 from ribcage.guard.client import GuardClient
-from ribcage.guard.protocol import AlreadyHeld, IngestClosed, Noted, Operator
+from ribcage.guard.protocol import AlreadyHeld, IngestClosed, IngestNoted, Operator
 from ribcage.storage.objects import ObjectStore
 
 _NAME = "import"
@@ -40,7 +40,7 @@ async def import_paths(client: GuardClient, options: argparse.Namespace) -> int:
             print(f"\r{number}/{len(files)}", end="", file=sys.stderr, flush=True)
     if studies:
         closed = IngestClosed(principal=operator, channel="import", studies=studies, failed=refused)
-        await client.call(closed, Noted)
+        await client.call(closed, IngestNoted)
     print(f"{stored} stored, {held} held already, {refused} refused, of {len(files)}")
     return 1 if refused else 0
 

@@ -155,6 +155,7 @@ class Disclosures:
             log_index=index,
             decided_microseconds=decision.microseconds,
             instances=[_reference(row) for row in rows],
+            promise=core.log.promise(),
         )
 
     def _end_of(self, decision: Decision, now: float) -> float:

@@ -36,7 +36,7 @@ from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.people import STORING_ROLES
-from ribcage.guard.protocol import Admit, Admitted, AlreadyHeld, Commit, Committed, IngestClosed, Noted
+from ribcage.guard.protocol import Admit, Admitted, AlreadyHeld, Commit, Committed, IngestClosed, IngestNoted
 
 _ID_BYTES = 16
 _HASH_BYTES = 32
@@ -319,7 +319,7 @@ class Ingest:
             ),
         )
 
-    async def closed(self, actor: Actor, request: IngestClosed) -> Noted:
+    async def closed(self, actor: Actor, request: IngestClosed) -> IngestNoted:
         """One AuditEvent for each study of an association (PS3.15 A.5.3.7)."""
         core = self._core
 
@@ -338,7 +338,8 @@ class Ingest:
                     tx.append(core.entry(event))
 
         await core.committer.run(write)
-        return Noted()
+        # C-STORE-RSP has no room for a promise (PS3.7 9.3.1.2).
+        return IngestNoted(core.log.promise() if request.channel == "dicomweb" else b"")
 
 
 def _safe_location(location: str, object_id: bytes) -> bool:

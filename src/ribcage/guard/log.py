@@ -117,6 +117,12 @@ class AuditLog:
         """`(size, note)`: a signed checkpoint of the present tree (C2SP tlog-checkpoint)."""
         return self.size, self.signer.sign(self.size, self.root)
 
+    def promise(self) -> bytes:
+        """A signed checkpoint of what is durable now, for one peer to keep; witnesses and files get others."""
+        with self._lock:
+            size, root = self.size, self.root
+        return self.signer.sign(size, root)
+
     def signed(self, size: int) -> None:
         """A checkpoint of `size` is durable."""
         self._signed_size = max(self._signed_size, size)

@@ -189,6 +189,7 @@ class QueryAnswer(_Body, frozen=True):
     records: list[Record]
     more: bool
     log_index: int
+    promise: bytes = b""  # as in `Disclosed`
 
 
 class Disclose(_Body, frozen=True):
@@ -226,6 +227,7 @@ class Disclosed(_Body, frozen=True):
     log_index: int
     decided_microseconds: float  # time of the contract's view call
     instances: list[InstanceRef]
+    promise: bytes = b""  # the signed tree that holds the entry (`docs/formats.md`, entry promise)
 
 
 class Open(_Body, frozen=True):
@@ -372,6 +374,12 @@ class Refusal(_Body, frozen=True):
 
 class Noted(_Body, frozen=True):
     """Done, nothing to return."""
+
+
+class IngestNoted(_Body, frozen=True):
+    """The closing entry is durable; `promise` is the signed tree that holds it and all before, empty for DIMSE."""
+
+    promise: bytes = b""
 
 
 class Refused(_Body, frozen=True):
@@ -890,6 +898,7 @@ Response = (
     | LoggedIn
     | Person
     | Noted
+    | IngestNoted
     | Refused
     | AdminNonce
     | PersonAdded

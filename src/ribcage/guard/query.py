@@ -74,7 +74,8 @@ class Queries:
             if more:
                 break
         index = await self._entry(actor, request, tuple(studies), len(records), more)
-        return QueryAnswer(records=records, more=more, log_index=index)
+        promise = self._core.log.promise()
+        return QueryAnswer(records=records, more=more, log_index=index, promise=promise)
 
     async def _check_right(self, actor: Actor, request: Query) -> None:
         if actor.kind != "operator" and (actor.device is None or "query" in actor.device.may):

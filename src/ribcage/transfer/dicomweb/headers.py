@@ -14,6 +14,7 @@ Rules, in order:
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 import re
@@ -163,3 +164,8 @@ def _check_site(method: str, path: str, headers: Headers, host: str) -> None:
 def origin_of(request: Request) -> str:
     """`https://host` of this archive as the peer addressed it; Host was checked by `check_request`."""
     return f"https://{request.headers['host']}"
+
+
+def promise_header(promise: bytes) -> dict[str, str]:
+    """The entry promise for the peer to keep: a signed checkpoint in Base64 (`docs/formats.md` 5.11)."""
+    return {"X-Ribcage-Promise": base64.b64encode(promise).decode()} if promise else {}

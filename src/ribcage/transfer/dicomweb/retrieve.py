@@ -24,7 +24,7 @@ from starlette.responses import Response
 from ribcage.guard.protocol import InstanceRef
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.errors import BadRequest, StepUpNeeded, TooLarge
-from ribcage.transfer.dicomweb.headers import server_timing
+from ribcage.transfer.dicomweb.headers import promise_header, server_timing
 from ribcage.transfer.dicomweb.metadata import data_set_json
 from ribcage.transfer.dicomweb.negotiation import (
     MediaType,
@@ -103,6 +103,7 @@ class RetrieveResources:
         headers |= {
             "X-Ribcage-View": leaving.disclosure.view,
             "X-Ribcage-Receipt": str(leaving.disclosure.answer.log_index),
+            **promise_header(leaving.disclosure.answer.promise),
             **server_timing(leaving.disclosure.answer.decided_microseconds),
         }
         if leaving.disclosure.view == "masked":

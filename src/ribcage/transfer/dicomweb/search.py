@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from ribcage.guard.protocol import Principal, Purpose, Query, QueryAnswer
 from ribcage.transfer.dicomweb.context import WebContext
-from ribcage.transfer.dicomweb.headers import origin_of
+from ribcage.transfer.dicomweb.headers import origin_of, promise_header
 from ribcage.transfer.dicomweb.negotiation import parse_accept, require_json
 from ribcage.transfer.dicomweb.principal import identify, purpose_of
 from ribcage.transfer.dicomweb.qido import Level, Search, encode_record, parse_search
@@ -53,7 +53,7 @@ class SearchResources:
         }
         search = parse_search(level, above, request.scope["query_string"], self._context.limits)
         answer = await run_search(self._context, principal, search, purpose_of(request))
-        headers = {"X-Ribcage-Receipt": str(answer.log_index)}
+        headers = {"X-Ribcage-Receipt": str(answer.log_index), **promise_header(answer.promise)}
         views = {record.view for record in answer.records}
         if views:
             headers["X-Ribcage-View"] = views.pop() if len(views) == 1 else "mixed"

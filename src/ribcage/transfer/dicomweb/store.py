@@ -21,7 +21,7 @@ from starlette.responses import Response
 from ribcage.capture.admit import admit_file
 from ribcage.capture.disarm import Expected
 from ribcage.capture.errors import AdmissionError
-from ribcage.guard.protocol import IngestClosed, Noted, Principal
+from ribcage.guard.protocol import IngestClosed, IngestNoted, Principal
 from ribcage.transfer.dicomweb import store_response as answers
 from ribcage.transfer.dicomweb.bodies import iter_body
 from ribcage.transfer.dicomweb.context import WebContext
@@ -33,7 +33,7 @@ from ribcage.transfer.dicomweb.errors import (
     UnsupportedMedia,
     WebError,
 )
-from ribcage.transfer.dicomweb.headers import origin_of, to_web_error
+from ribcage.transfer.dicomweb.headers import origin_of, promise_header, to_web_error
 from ribcage.transfer.dicomweb.multipart import Event, MultipartLimits, MultipartParser, PartData, PartStart
 from ribcage.transfer.dicomweb.negotiation import (
     DICOM,
@@ -77,12 +77,16 @@ class StoreResources:
             report.unnamed.append(answers.CANNOT_UNDERSTAND)  # rule 4
             await _drain(body)
         finally:
-            await self._close(principal, report)
+            promise = await self._close(principal, report)
         if not report.stored and not report.failures:
             raise BadRequest("expected at least one part")
         media_type = DICOM_JSON if form == "json" else DICOM_XML
         content = answers.encode(report, origin_of(request) + SERVICE, form)
-        return Response(content, status_code=report.status, headers={"Content-Type": media_type})
+        return Response(
+            content,
+            status_code=report.status,
+            headers={"Content-Type": media_type, **promise_header(promise)},
+        )
 
     def _part_limits(self) -> MultipartLimits:
         limits = self._context.limits
@@ -135,13 +139,15 @@ class StoreResources:
             )
         )
 
-    async def _close(self, principal: Principal, report: StoreReport) -> None:
-        """The closing entry (rule 5); shielded, since the peer may have gone."""
+    async def _close(self, principal: Principal, report: StoreReport) -> bytes:
+        """The closing entry (rule 5) and its promise; shielded, since the peer may have gone."""
         if report.stored or report.failures:
             closed = IngestClosed(
                 principal=principal, channel="dicomweb", studies=report.studies(), failed=report.failures
             )
-            await asyncio.shield(self._context.guard().call(closed, Noted))
+            noted = await asyncio.shield(self._context.guard().call(closed, IngestNoted))
+            return noted.promise
+        return b""
 
 
 def _boundary(request: Request) -> str:

@@ -26,7 +26,7 @@ from ribcage.dicom.sop_classes import VERIFICATION
 from ribcage.dicom.statuses import Status
 from ribcage.dicom.upper_layer import AcceptedContext
 from ribcage.guard.errors import GuardError, GuardRefused
-from ribcage.guard.protocol import CheckDevice, Device, DeviceKnown, IngestClosed, Noted
+from ribcage.guard.protocol import CheckDevice, Device, DeviceKnown, IngestClosed, IngestNoted
 from ribcage.transfer.dimse.site import DimseSite
 
 _PERMANENT, _TRANSIENT = 1, 2
@@ -98,7 +98,7 @@ class AssociationService:
         if self._stored or self._failed:
             closing = IngestClosed(self._device, "dimse", dict(self._stored), self._failed)
             with contextlib.suppress(GuardError):
-                await self._site.guard.call(closing, Noted)
+                await self._site.guard.call(closing, IngestNoted)
 
     async def _store(
         self, command: CStoreRq, data_set: bytearray | None, context: AcceptedContext
