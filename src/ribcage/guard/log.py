@@ -115,13 +115,13 @@ class AuditLog:
 
     def checkpoint_row(self) -> tuple[int, bytes]:
         """`(size, note)`: a signed checkpoint of the present tree (C2SP tlog-checkpoint)."""
-        return self.size, self.signer.sign(self.size, self.root)
+        with self._lock:
+            size, root = self.size, self.root
+        return size, self.signer.sign(size, root)
 
     def promise(self) -> bytes:
         """A signed checkpoint of what is durable now, for one peer to keep; witnesses and files get others."""
-        with self._lock:
-            size, root = self.size, self.root
-        return self.signer.sign(size, root)
+        return self.checkpoint_row()[1]
 
     def signed(self, size: int) -> None:
         """A checkpoint of `size` is durable."""
@@ -238,3 +238,10 @@ class AuditLog:
         nodes = tiles.tile_nodes(self._tile_reader(connection), head.size)
         if head.size > self.size or merkle.tree_root(nodes, head.size) != head.root:
             raise TreeRange("the stored tree is not the signed one")
+
+
+def newest_checkpoint(connection: sa.Connection) -> tuple[int, bytes] | None:
+    """`(size, note)` of the newest stored checkpoint, None before the first."""
+    query = sa.select(checkpoint.c.size, checkpoint.c.note).order_by(checkpoint.c.size.desc()).limit(1)
+    row = connection.execute(query).first()
+    return None if row is None else (int(row.size), bytes(row.note))

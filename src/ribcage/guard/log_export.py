@@ -13,12 +13,12 @@ import asyncio
 import sqlalchemy as sa
 
 from ribcage.crypto.errors import CryptoError
-from ribcage.database.schema import checkpoint, log_leaf
+from ribcage.database.schema import log_leaf
 from ribcage.evidence.audit_event import AuditLogUsed
 from ribcage.guard.admin import sign_checkpoint
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
-from ribcage.guard.log import ABSENT_LEAF
+from ribcage.guard.log import ABSENT_LEAF, newest_checkpoint
 from ribcage.guard.protocol import BeginExport, ExportBegun, ExportedLeaves, ExportPage
 
 _NO_OPENING = (b"", b"")
@@ -41,13 +41,12 @@ class LogExport:
     def _begun(self, known: int) -> ExportBegun:
         log = self._core.log
         with self._core.engine.connect() as connection:
-            newest = sa.select(checkpoint).order_by(checkpoint.c.size.desc()).limit(1)
-            row = connection.execute(newest).first()
-            if row is None:
+            newest = newest_checkpoint(connection)
+            if newest is None:
                 raise GuardRefused("unavailable")
-            size = int(row.size)
+            size, note = newest
             path = log.prove_consistency(connection, known, size) if known <= size else []
-        return ExportBegun(checkpoint=bytes(row.note), path=path, verifier_key=log.epochs.verifier_key(size))
+        return ExportBegun(checkpoint=note, path=path, verifier_key=log.epochs.verifier_key(size))
 
     async def page(self, actor: Actor, request: ExportPage) -> ExportedLeaves:
         """Leaves from `start` on, fewer than asked for at the end or at the limit. Raises GuardRefused('invalid')."""

@@ -22,6 +22,7 @@ from ribcage.guard import protocol as p
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardUnavailable
+from ribcage.guard.log import newest_checkpoint
 from ribcage.guard.witness_trust import FORGOTTEN, TRUSTED, WitnessTrust, store_trust
 from ribcage.guard.witness_wire import WitnessSilent, ask
 
@@ -107,10 +108,8 @@ class WitnessLink:
             _log.error("asking the witness failed: %s", type(failure).__name__)
 
     def _newest(self) -> tuple[int, bytes]:
-        query = sa.select(checkpoint.c.size, checkpoint.c.note).order_by(checkpoint.c.size.desc()).limit(1)
         with self._core.engine.connect() as connection:
-            row = connection.execute(query).first()
-        return (0, b"") if row is None else (int(row.size), bytes(row.note))
+            return newest_checkpoint(connection) or (0, b"")
 
     async def _ask(self, trust: WitnessTrust, size: int, note: bytes) -> tuple[str, ...]:
         for _ in range(_TRIES):
