@@ -62,7 +62,7 @@ class Accounts:
         if person_id is None:
             self._throttle.failed(key, now)
             event = Authentication(StrangerActor(request.address), "login", "wrong-name-or-password")
-            index = await core.committer.run(lambda tx: tx.append(core.entry(event)))
+            index = await core.note(event)
             raise GuardRefused("not_authenticated", index)
         self._throttle.succeeded(key)
         actor = PersonActor(person_id, request.address)
@@ -92,7 +92,7 @@ class Accounts:
         except GuardRefused as refused:
             self._throttle.failed(key, now)
             event = Authentication(actor.evidence, "step-up", "wrong-or-used-code")
-            index = await core.committer.run(lambda tx: tx.append(core.entry(event)))
+            index = await core.note(event)
             raise GuardRefused(refused.reason, index) from refused
         self._throttle.succeeded(key)
         self._refresh(visitor.person_id)

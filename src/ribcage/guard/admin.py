@@ -156,7 +156,7 @@ class Administration:
         watch = self._core.clock_watch
         off = watch.off_seconds
         event = ClockChanged(actor.evidence, "accepted", int(off * 1000))
-        await self._core.committer.run(lambda tx: tx.append(self._core.entry(event)))
+        await self._core.note(event)
         watch.accept()
         return Noted()
 
@@ -169,7 +169,7 @@ class Administration:
         start = request.start if request.start >= 0 else max(core.log.size - count, 0)
         person = bytes(core.people.find(request.person)["id"]) if request.person else None
         event = AuditLogUsed(actor.evidence, start, count, person)
-        await core.committer.run(lambda tx: tx.append(core.entry(event)))
+        await core.note(event)
         with core.engine.connect() as connection:
             query = (
                 sa.select(log_leaf).where(log_leaf.c.number >= start).order_by(log_leaf.c.number).limit(count)

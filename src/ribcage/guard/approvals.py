@@ -65,4 +65,4 @@ class Approvals:
         core = self._core
         self._throttle.failed(key, core.clock())
         event = Authentication(actor, "step-up", reason)
-        await core.committer.run(lambda tx: tx.append(core.entry(event)))
+        await core.note(event)

@@ -101,7 +101,7 @@ class Backups:
             manifest.generation,
             manifest.objects,
         )
-        await core.committer.run(lambda tx: tx.append(core.entry(event)))
+        await core.note(event)
         del self._copies[request.snapshot]
         return p.BackupSealed(note=sign_manifest(manifest, core.log.signer))
 
@@ -114,7 +114,7 @@ class Backups:
         digest = await asyncio.to_thread(_sha256, target)
         await asyncio.to_thread(sync_folder, target.parent)
         event = BackupMade(actor.evidence, "keys", digest, core.log.size)
-        await core.committer.run(lambda tx: tx.append(core.entry(event)))
+        await core.note(event)
         return p.KeysCopied(digest, core.keyring.epoch, core.second.height, core.log.size)
 
     # --- inside -----------------------------------------------------------------------------------------

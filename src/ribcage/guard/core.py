@@ -145,6 +145,10 @@ class Core:
         """The canonical body of an audit entry, stamped with the time we trust."""
         return entry_body(event, Stamp(int(self.clock_watch.trusted() * 1000), self.hospital))
 
+    async def note(self, event: Event) -> int:
+        """Make one entry durable that stands alone; its number in the log. Raises GuardUnavailable."""
+        return await self.committer.run(lambda tx: tx.append(self.entry(event)))
+
     def subject(self, kind: str, identifier: bytes) -> bytes:
         """A person's or device's identifier on the ledger."""
         return derive(self.keyring.service("ledger-identifiers"), f"ledger/{kind}", identifier)

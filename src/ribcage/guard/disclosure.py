@@ -96,7 +96,7 @@ class Disclosures:
             channel=request.channel,
             reason=denied.cause,
         )
-        index = await self._core.committer.run(lambda tx: tx.append(self._core.entry(event)))
+        index = await self._core.note(event)
         # An unknown study and a forbidden one are answered alike: nothing tells what exists.
         reason = "not_permitted" if denied.cause == "unknown-study" else denied.reason
         return GuardRefused(reason, index, denied.microseconds)
@@ -264,7 +264,7 @@ class Disclosures:
             octets=request.octets,
             ending=request.outcome,
         )
-        await core.committer.run(lambda tx: tx.append(core.entry(event)))
+        await core.note(event)
         return Noted()
 
     def rights_changed(self) -> None:

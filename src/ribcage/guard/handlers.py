@@ -111,7 +111,7 @@ def _doors(rooms: Rooms) -> Table:
             actor = DeviceActor(device.fingerprint, device.address, device.ae_title)
             listener = "https" if request.action == "http" else "dicom"
             event = AssociationRefused(actor, listener, "unregistered-or-wrong-ae-title")
-            index = await core.committer.run(lambda tx: tx.append(core.entry(event)))
+            index = await core.note(event)
             raise GuardRefused(refused.reason, index) from refused
         may = [right for right in ("store", "query", "retrieve") if right in known.may]
         return p.DeviceKnown(name=known.name, may=may)
@@ -120,7 +120,7 @@ def _doors(rooms: Rooms) -> Table:
         reason = request.kind.replace("_", "-")
         actor = StrangerActor(request.address)
         event = AssociationRefused(actor, request.listener, reason, max(request.count, 1))
-        await core.committer.run(lambda tx: tx.append(core.entry(event)))
+        await core.note(event)
         return p.Noted()
 
     return {

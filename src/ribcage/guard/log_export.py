@@ -80,4 +80,4 @@ class LogExport:
 
     async def _note(self, actor: Actor, start: int, count: int) -> None:
         event = AuditLogUsed(actor.evidence, start, count)
-        await self._core.committer.run(lambda tx: tx.append(self._core.entry(event)))
+        await self._core.note(event)

@@ -81,7 +81,7 @@ class Queries:
         if actor.kind != "operator" and (actor.device is None or "query" in actor.device.may):
             return
         event = QueryRefused(actor.evidence, request.channel, request.level, f"{actor.kind}-without-query")
-        index = await self._core.committer.run(lambda tx: tx.append(self._core.entry(event)))
+        index = await self._core.note(event)
         raise GuardRefused("not_permitted", index)
 
     async def _entry(
@@ -97,7 +97,7 @@ class Queries:
             more=more,
             purpose=request.purpose,
         )
-        return await self._core.committer.run(lambda tx: tx.append(self._core.entry(event)))
+        return await self._core.note(event)
 
     # --- studies ----------------------------------------------------------------------------------------
 

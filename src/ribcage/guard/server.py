@@ -57,7 +57,7 @@ class GuardServer:
         """Listen on `path` until `Stop` or cancellation; then finish, sign and close."""
         core = self._core
         event = ApplicationActivity(_SYSTEM, "start", __version__, core.witness.words)
-        core.witness.start(await core.committer.run(lambda tx: tx.append(core.entry(event))))
+        core.witness.start(await core.note(event))
         await sign_checkpoint(core)
         await self._rooms.witness_link.step()  # so that whoever connects finds it decided
         path.unlink(missing_ok=True)
@@ -94,7 +94,7 @@ class GuardServer:
             await asyncio.wait(set(self._running), timeout=_FINISH_SECONDS)
         await self._rooms.strangers.report()
         event = ApplicationActivity(_SYSTEM, "stop", __version__)
-        await core.committer.run(lambda tx: tx.append(core.entry(event)))
+        await core.note(event)
         await sign_checkpoint(core)
         await self._rooms.witness_link.last()
         for connection in list(self._connections):
@@ -125,7 +125,7 @@ class GuardServer:
             word: ClockChange = f"stepped-{watch.stepped}" if watch.stepped else "restored"  # type: ignore[assignment]  # one of the literals
             event = ClockChanged(_SYSTEM, word, int(watch.off_seconds * 1000))
             self._rooms.disclosures.rights_changed()
-            await core.committer.run(lambda tx: tx.append(core.entry(event)))
+            await core.note(event)
             self._told = watch.stepped
 
     def _push(self, message: p.Response) -> None:

@@ -58,7 +58,7 @@ class WitnessLink:
     async def _change(self, actor: Actor, word: str, trust: WitnessTrust | None) -> None:
         core, entry = self._core, ConfigurationChanged(actor.evidence, word)
         async with self._busy:
-            await core.committer.run(lambda tx: tx.append(core.entry(entry)))
+            await core.note(entry)
             await asyncio.to_thread(store_trust, core.keyring, trust)
             self._watch.change(trust)
 
