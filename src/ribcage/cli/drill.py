@@ -8,11 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import secrets
-import select
-import signal
-import subprocess
 import sys
 import tempfile
 import urllib.parse
@@ -25,6 +21,7 @@ from typing import Any, TypeVar
 from ribcage.cli import settings
 from ribcage.cli.commands import write_identity
 from ribcage.cli.operator import operator, socket_path
+from ribcage.cli.own_process import MAIN, OwnProcess
 from ribcage.cli.witness_ground import WitnessGround
 from ribcage.crypto import authority
 from ribcage.crypto.provider import Argon2Parameters, FileKeyProvider
@@ -57,7 +54,6 @@ _ASSOCIATIONS = 4
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _COST = Argon2Parameters(memory_kib=64 * 1024, iterations=1, lanes=2)  # the passphrase is 256 random bits
-_SERVE = ("-c", "import sys; from ribcage.cli.main import main; sys.exit(main(sys.argv[1:]))")
 _Answer = TypeVar("_Answer")
 
 
@@ -71,7 +67,7 @@ class Ground:
         self,
         folder: Path,
         studies: Sequence[Study],
-        program: Sequence[str] = _SERVE,
+        program: Sequence[str] = MAIN,
         *,
         witness: bool = False,
     ) -> None:
@@ -81,9 +77,9 @@ class Ground:
         """
         self.folder = folder
         self.passphrase = secrets.token_urlsafe(32).encode()
-        self._program = program
-        self._process: subprocess.Popen[bytes] | None = None
         self._home = folder / "home"
+        serve = ("serve", "--quiet", "--home", str(self._home))
+        self._process = OwnProcess(serve, program, start_seconds=_START_SECONDS, stop_seconds=_STOP_SECONDS)
         self._grant = -1
         create_home(self._home, folder / "root", self.passphrase, HomePlan("Demo Hospital", cost=_COST))
         listen = settings.Listen(dicom_port=0, https_port=0)
@@ -152,34 +148,14 @@ class Ground:
         self.ask(p.RevokeGrant(grant_id=self._grant), p.Noted)
 
     def stop(self) -> None:
-        """SIGTERM, and wait; SIGKILL when that takes too long."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        """Stop the server, then the witness."""
+        self._process.stop()
         if self._witness is not None:
             self._witness.stop()
 
     def kill(self) -> None:
-        """SIGKILL to the server and to every process it started."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        process.kill()
-        for child in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        """SIGKILL to the server and to every process it started; the witness ends in order."""
+        self._process.kill()
         if self._witness is not None:
             self._witness.stop()
 
@@ -187,19 +163,8 @@ class Ground:
         """Start and wait for the ready line. Raises TargetDown."""
         if self._witness is not None:
             self._witness.start()
-        reading, writing = os.pipe()
-        os.write(writing, self.passphrase)
-        os.close(writing)
-        command = ["serve", "--quiet", "--home", str(self._home), "--passphrase-fd", str(reading)]
         with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - this program itself
-                [sys.executable, *self._program, *command],
-                pass_fds=(reading,),
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
-        os.close(reading)
-        line = self._ready_line(self._process)
+            line = self._process.start(self.passphrase, log)
         if not line:
             self.stop()
             last = (self.folder / "server.log").read_text(errors="replace").strip().splitlines()[-1:]
@@ -285,13 +250,17 @@ class Ground:
 
     def _store(self, files: Sequence[bytes]) -> None:
         parts = [dicom.split_file(file) for file in files]
-        contexts = sorted({(part.sop_class, part.syntax) for part in parts})
-        device = {"certificate": self.device.certificate, "key": self.device.key}
-        association = dicom.open_association(self._brief(), self.device.ae, contexts, device)
+        association = self.associate(parts)
         for part in parts:
             if (status := association.store(part)) != 0:
                 raise TargetDown(f"a study was not stored: status {status:04X}")
         association.release()
+
+    def associate(self, parts: Sequence[dicom.File]) -> dicom.Association:
+        """An association of the modality that may store these. Raises GaveUp, OSError."""
+        contexts = sorted({(part.sop_class, part.syntax) for part in parts})
+        device = {"certificate": self.device.certificate, "key": self.device.key}
+        return dicom.open_association(self._brief(), self.device.ae, contexts, device)
 
     def guard_socket(self) -> Path:
         """Where the guard listens."""
@@ -309,12 +278,6 @@ class Ground:
         (self.folder / "seeds.json").write_text(json.dumps(texts), encoding="utf-8")
         write_foreign_pair(self.folder, "stranger")
 
-    @staticmethod
-    def _ready_line(process: subprocess.Popen[bytes]) -> bytes:
-        if process.stdout is None or not select.select([process.stdout], [], [], _START_SECONDS)[0]:
-            return b""
-        return process.stdout.readline()
-
 
 def write_foreign_pair(folder: Path, name: str) -> ServerPair:
     """A certificate and key of an authority that nobody knows, as `NAME.crt` and `NAME.key`."""
@@ -328,7 +291,7 @@ def write_foreign_pair(folder: Path, name: str) -> ServerPair:
 
 @contextlib.contextmanager
 def open_ground(
-    studies: Sequence[Study], program: Sequence[str] = _SERVE, *, witness: bool = False
+    studies: Sequence[Study], program: Sequence[str] = MAIN, *, witness: bool = False
 ) -> Iterator[Ground]:
     """A running `Ground` in a temporary folder, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="ribcage-drill-") as folder:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import select
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
+from ribcage.cli.own_process import OwnProcess
 from ribcage.crypto.provider import Argon2Parameters
 from ribcage.evidence.note import VerifierKey
 from ribcage.guard.protocol import TrustWitness
@@ -20,7 +16,6 @@ from ribcage.oversight.witness.memory import WitnessMemory
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
-_MAIN = "import sys; from ribcage.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 
 class WitnessGround:
@@ -31,21 +26,13 @@ class WitnessGround:
         self._passphrase = secrets.token_urlsafe(32).encode()
         made = create_witness(home, self._passphrase, WitnessPlan(port=0, cost=cost))
         self._key, self._certificate = made.cosigner.key.encode(), made.fingerprint
-        self._process: subprocess.Popen[bytes] | None = None
+        serve = ("witness", "serve", "--quiet", "--home", str(home))
+        self._process = OwnProcess(serve, start_seconds=_START_SECONDS, stop_seconds=_STOP_SECONDS)
         self._port = 0
 
     def start(self) -> None:
         """Start and wait for the ready line. Raises TargetDown."""
-        reading, writing = os.pipe()
-        os.write(writing, self._passphrase)
-        os.close(writing)
-        command = ["witness", "serve", "--quiet", "--home", str(self.home), "--passphrase-fd", str(reading)]
-        self._process = subprocess.Popen(  # noqa: S603 - this program itself
-            [sys.executable, "-c", _MAIN, *command], pass_fds=(reading,), stdout=subprocess.PIPE
-        )
-        os.close(reading)
-        out = self._process.stdout
-        line = out.readline() if out and select.select([out], [], [], _START_SECONDS)[0] else b""
+        line = self._process.start(self._passphrase)
         if not line:
             self.stop()
             raise TargetDown("the witness did not start")
@@ -54,18 +41,8 @@ class WitnessGround:
         path.write_text(json.dumps(json.loads(path.read_text()) | {"port": self._port}))
 
     def stop(self) -> None:
-        """SIGTERM, and wait; SIGKILL when that takes too long."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        """Stop it."""
+        self._process.stop()
 
     def trust(self) -> TrustWitness:
         """What the archive's operator is told."""
