@@ -123,10 +123,8 @@ class DemoStage:
         self, parts: Sequence[dicom.File], acknowledged: list[bool], under_way: threading.Event
     ) -> None:
         """Store one after the other until the connection is gone; `acknowledged` grows by each answer."""
-        device = {"certificate": self._ground.device.certificate, "key": self._ground.device.key}
-        contexts = sorted({(part.sop_class, part.syntax) for part in parts})
         with contextlib.suppress(OSError, kit.GaveUp):
-            association = dicom.open_association(self._brief(), self._ground.device.ae, contexts, device)
+            association = self._ground.associate(parts)
             for part in parts:
                 acknowledged.append(association.store(part) == 0)
                 if len(acknowledged) == len(parts) // 4:
@@ -155,13 +153,13 @@ class DemoStage:
         return Proven(verdict, said.returncode == 0, changed.returncode == 1)
 
     def _newest_disclosure(self) -> int:
-        size = self._ground.ask(p.GetStatus(), p.Status).log_size
-        for start in range(max(size - _PAGE, 0), -_PAGE, -_PAGE):
-            page = self._ground.ask(p.AuditPage(start=max(start, 0), count=_PAGE), p.AuditEntries)
-            found = [index for index, body in page.entries if '"disclosure-allowed"' in body]
-            if found:
-                return found[-1]
-        raise UsageError("the log holds no disclosure", "the film should have been shown by now")
+        page = self._ground.ask(p.AuditPage(start=-1, count=_PAGE), p.AuditEntries)
+        found = [index for index, body in page.entries if '"disclosure-allowed"' in body]
+        if not found:
+            raise UsageError(
+                f"no disclosure in the last {_PAGE} entries", "the film should have been shown by now"
+            )
+        return found[-1]
 
     def show(self) -> Shown:
         """WADO-RS of the film in the visitor's session."""
