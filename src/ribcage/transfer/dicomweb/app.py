@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -11,13 +13,16 @@ from starlette.responses import Response
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.errors import from_status
 from ribcage.transfer.dicomweb.headers import Edge
-from ribcage.transfer.dicomweb.routes import routes
+from ribcage.transfer.dicomweb.routes import Entry, routes
 
 
-def make_app(context: WebContext) -> Starlette:
-    """Build the ASGI application. There is no debug mode, no schema page and no redirect between slashes."""
+def make_app(context: WebContext, more: Sequence[Entry] = ()) -> Starlette:
+    """Build the ASGI application. There is no debug mode, no schema page and no redirect between slashes.
+
+    `more`: reviewed routes of rooms above this one (`ribcage.console`).
+    """
     app = Starlette(
-        routes=[entry.route for entry in routes(context)],
+        routes=[entry.route for entry in (*routes(context), *more)],
         middleware=[Middleware(Edge)],
         exception_handlers={HTTPException: _not_routed},
     )

@@ -14,7 +14,7 @@ import asyncio
 import hashlib
 import logging
 import ssl
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
 from starlette.types import ASGIApp
@@ -27,6 +27,7 @@ from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.headers import SECURITY_HEADERS
 from ribcage.transfer.dicomweb.limits import WebLimits
 from ribcage.transfer.dicomweb.peer import PEER_EXTENSION, Peer
+from ribcage.transfer.dicomweb.routes import Entry
 
 _CUT_SECONDS: Final = 1.0  # for closing entries after a connection was cut
 
@@ -222,9 +223,12 @@ class _Factory:
             await asyncio.wait(left, timeout=_CUT_SECONDS)
 
 
-def make_http_protocol(context: WebContext) -> HttpProtocolFactory:
-    """A factory for `loop.connect_accepted_socket(factory, sock, ssl=…)`; call it inside the running loop."""
-    return _Factory(make_app(context), context.limits)
+def make_http_protocol(context: WebContext, more: Sequence[Entry] = ()) -> HttpProtocolFactory:
+    """A factory for `loop.connect_accepted_socket(factory, sock, ssl=…)`; call it inside the running loop.
+
+    `more`: reviewed routes of rooms above this one.
+    """
+    return _Factory(make_app(context, more), context.limits)
 
 
 def http_protocol(app: ASGIApp, limits: WebLimits) -> HttpProtocolFactory:
