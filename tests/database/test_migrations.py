@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from helpers.older_homes import at_revision
 from ribcage.database.engine import open_engine
-from ribcage.database.errors import DatabaseLocked, DatabaseNewer
-from ribcage.database.migrate import migrate
+from ribcage.database.errors import DatabaseLocked, DatabaseNewer, MigrationFailed
+from ribcage.database.migrate import SCRIPTS, migrate
 from ribcage.database.schema import metadata, person
 
 KEY = b"k" * 32
@@ -44,6 +46,21 @@ def test_database_of_a_newer_program_is_refused_unchanged(tmp_path: Path) -> Non
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(DatabaseNewer):
         migrate(engine)
+    engine.dispose()
+
+
+def test_step_that_fails_leaves_the_database_as_it_was(tmp_path: Path) -> None:
+    scripts = Path(shutil.copytree(SCRIPTS, tmp_path / "migrations"))
+    step = scripts / "versions" / "r0002_destruction.py"
+    step.write_text(step.read_text().replace("ON destruction (study_token)", "ON nowhere (study_token)"))
+    engine = open_engine(tmp_path / "a.db", KEY)
+    at_revision(engine, "0001")
+    with pytest.raises(MigrationFailed, match="stays at revision 0001 of Ribcage 0.1.0 or older"):
+        migrate(engine, "9.0", scripts)
+    with engine.connect() as connection:
+        assert MigrationContext.configure(connection).get_current_revision() == "0001"
+        assert "destruction" not in sa.inspect(connection).get_table_names(), "half a step"
+    assert migrate(engine)[0] == "0001", "the program that wrote it, or a mended one, goes on"
     engine.dispose()
 
 

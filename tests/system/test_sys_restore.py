@@ -1,4 +1,4 @@
-"""Issue 3, must show 3: a restored backup brings back neither a destroyed study nor a revoked right."""
+"""A restored backup brings back neither a destroyed study nor a revoked right."""
 
 from __future__ import annotations
 

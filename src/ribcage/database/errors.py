@@ -2,6 +2,7 @@
 
 DatabaseError
 ├── DatabaseNewer      the home was written by a newer Ribcage
+├── MigrationFailed    a step to a newer schema did not work; the database is unchanged
 ├── DatabaseLocked     the key does not open the file
 └── DatabaseBroken     the file is not what it should be
 """
@@ -13,6 +14,10 @@ class DatabaseError(Exception):
 
 class DatabaseNewer(DatabaseError):
     """The schema is of a version this program does not know; nothing was changed."""
+
+
+class MigrationFailed(DatabaseError):
+    """A step to a newer schema failed; the database is as it was."""
 
 
 class DatabaseLocked(DatabaseError):

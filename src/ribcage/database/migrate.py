@@ -1,4 +1,10 @@
-"""Bring a database to this program's schema, or refuse one from the future."""
+"""Bring a database to this program's schema, or refuse one from the future.
+
+Rules, in order:
+1. A revision this program does not know is refused and nothing is changed; the message names who wrote it.
+2. All steps are one transaction: after a failure, a kill or a power loss the database is the old one or the new one.
+3. There is no way down: going back is a restore, by the older program, of a backup made before.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +16,55 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from ribcage.database.errors import DatabaseNewer
+from ribcage import __version__
+from ribcage.database.errors import DatabaseNewer, MigrationFailed
+from ribcage.database.schema import meta
 
-_SCRIPTS = Path(__file__).parent / "migrations"
+SCRIPTS = Path(__file__).parent / "migrations"
+PROGRAM = "program"  # the row of `meta` that names the Ribcage which wrote this database last
 
 
-def migrate(engine: sa.Engine) -> None:
-    """Upgrade to the newest schema. Raises DatabaseNewer when the file's revision is unknown here."""
+def migrate(engine: sa.Engine, program: str = __version__, scripts: Path = SCRIPTS) -> tuple[str | None, str]:
+    """Upgrade to the newest schema and note the `program`'s version; the revisions before (None: new) and after.
+
+    Raises DatabaseNewer and MigrationFailed; the database is unchanged then.
+    """
     config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS))
-    scripts = ScriptDirectory.from_config(config)
-    known = {script.revision for script in scripts.walk_revisions()}
+    config.set_main_option("script_location", str(scripts))
+    folder = ScriptDirectory.from_config(config)
+    known = {script.revision for script in folder.walk_revisions()}
+    head = str(folder.get_current_head())
     with engine.connect() as connection:
         current = MigrationContext.configure(connection).get_current_revision()
+        writer = _writer(connection) if current is not None else program
         if current is not None and current not in known:
             raise DatabaseNewer(
-                f"this home has database revision {current}, newer than this program: "
-                "install the newer Ribcage"
+                f"this home has database revision {current} of Ribcage {writer}, this is {program} and knows {head}: "
+                f"install Ribcage {writer} or newer; nothing was changed"
             )
-        if current == scripts.get_current_head():
-            return
+        if (current, writer) == (head, program):
+            return current, head
+        connection.rollback()  # the reads' transaction
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        connection.commit()
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # the driver begins none by itself (rule 2)
+        try:
+            command.upgrade(config, "head")
+            _note_writer(connection, program)
+            connection.commit()
+        except sa.exc.SQLAlchemyError as failure:
+            connection.rollback()
+            raise MigrationFailed(
+                f"the database stays at revision {current} of Ribcage {writer}: the step to {head} failed "
+                f"({type(failure).__name__}); go on with Ribcage {writer} and report this"
+            ) from failure
+    return current, head
+
+
+def _writer(connection: sa.Connection) -> str:
+    row = connection.execute(sa.select(meta.c.value).where(meta.c.name == PROGRAM)).first()
+    return str(row.value) if row is not None else "0.1.0 or older"
+
+
+def _note_writer(connection: sa.Connection, program: str) -> None:
+    connection.execute(sa.delete(meta).where(meta.c.name == PROGRAM))
+    connection.execute(sa.insert(meta).values(name=PROGRAM, value=program))
