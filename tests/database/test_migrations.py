@@ -55,7 +55,7 @@ def test_step_that_fails_leaves_the_database_as_it_was(tmp_path: Path) -> None:
     step.write_text(step.read_text().replace("ON destruction (study_token)", "ON nowhere (study_token)"))
     engine = open_engine(tmp_path / "a.db", KEY)
     at_revision(engine, "0001")
-    with pytest.raises(MigrationFailed, match="stays at revision 0001 of Ribcage 0.1.0 or older"):
+    with pytest.raises(MigrationFailed, match=r"stays at revision 0001 of Ribcage 0\.1\.0 or older"):
         migrate(engine, "9.0", scripts)
     with engine.connect() as connection:
         assert MigrationContext.configure(connection).get_current_revision() == "0001"

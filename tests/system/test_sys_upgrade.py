@@ -1,4 +1,4 @@
-"""A home of each earlier version opens with everything in it; one that cannot is refused, unchanged, with the way back."""
+"""A home of each earlier version opens with all that is in it; one that cannot is refused, unchanged, with advice."""
 
 from __future__ import annotations
 
