@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from attacks.patches import no_cosignature_check, no_memory_of_a_witness, no_witness_gate, no_witness_pin
-from helpers.guard_house import PASSPHRASE, Clock, House, at_database, attributes, new_home, running
+from helpers.guard_house import PASSPHRASE, Clock, House, at_database, attributes, edit, new_home, running
 from helpers.witness_near import http, new_witness, state, until
 from ribcage.crypto.provider import FileKeyProvider
 from ribcage.evidence.checkpoint import (
@@ -155,6 +155,27 @@ def test_a_proof_comes_under_a_cosigned_checkpoint(tmp_path: Path) -> None:
                 proven = verify_bundle(bundle, proof.verifier_key, witnesses=[key], quorum=1)
                 assert list(proven.witnessed) == ["witness.example/1"]
                 assert await house.verify() == []
+
+    play(tmp_path, story)
+
+
+def test_verify_names_a_cosignature_that_was_changed(tmp_path: Path) -> None:
+    async def story(ward: Ward) -> None:
+        async with ward.near.up():
+            await ward.furnish(trusted=True)
+            async with ward.open() as house:
+                size = (await until(house, lambda now: now.cosigned_size > 0)).cosigned_size
+            changed = (
+                "UPDATE checkpoint SET note = CAST(substr(CAST(note AS TEXT), 1, length(note) - 7)"
+                " || 'AAAAA=' || char(10) AS BLOB) WHERE size = :size"
+            )
+            assert edit(ward.home, changed, size=size) == 1
+            async with ward.open() as house:
+                (found,) = await house.verify()
+                assert (found.where, found.expected) == (
+                    f"checkpoint {size}",
+                    "the trusted witness's cosignature",
+                )
 
     play(tmp_path, story)
 

@@ -34,9 +34,9 @@ from ribcage.database.schema import (
 )
 from ribcage.evidence import merkle
 from ribcage.evidence.audit_event import Maintenance
-from ribcage.evidence.checkpoint import verify_checkpoint
+from ribcage.evidence.checkpoint import verify_checkpoint, verify_cosignatures
 from ribcage.evidence.entry import Json, canonical, detail, parse
-from ribcage.evidence.errors import EvidenceError
+from ribcage.evidence.errors import EvidenceError, WitnessMissing
 from ribcage.evidence.leaf import make_leaf
 from ribcage.evidence.tiles import TILE_WIDTH, TileBuilder
 from ribcage.guard import catalogue
@@ -179,6 +179,17 @@ class Upkeep:
             return
         if (head.size, head.root) != (size, root):
             yield Difference("log", f"checkpoint {size}", head.root.hex()[:16], root.hex()[:16])
+        trust = self._core.witness.trust
+        if trust is None:
+            return
+        try:
+            verify_cosignatures(note, [trust.key], 1)
+        except WitnessMissing:
+            pass  # not every checkpoint is cosigned; what the witness saw is its own memory
+        except EvidenceError as failure:
+            yield Difference(
+                "log", f"checkpoint {size}", "the trusted witness's cosignature", type(failure).__name__
+            )
 
     # --- ledger and rows --------------------------------------------------------------------------------
 
