@@ -228,6 +228,12 @@ async def query_without_right(house: House) -> bool:
         return False
 
 
+async def metrics_without_right(house: House) -> bool:
+    """A modality that may only store asks how busy the house is."""
+    modality = await _film(house)
+    return await answered(house.front.ask(p.GetMetrics(modality)), p.Metrics)
+
+
 async def unregistered_certificate(house: House) -> bool:
     """A certificate that nobody registered associates under a known AE title."""
     device = await _film(house)

@@ -53,6 +53,7 @@ WITHOUT_DATA = {
     p.WhoAmI,  # the asker's own name and roles
     p.AdminChallenge,
     p.AdminProof,
+    p.GetMetrics,  # numbers under labels of a closed list
 }
 # Behind a proof of the passphrase; counts, hashes, verdicts and pseudonymous entries, never images.
 FOR_OPERATORS = {
@@ -270,6 +271,7 @@ HTTP_WITH_RECEIPT = {
 HTTP_WITHOUT_DATA = {
     ("GET", "/healthz"),
     ("GET", "/readyz"),
+    ("GET", "/metrics"),
     ("GET", "/"),
     *((method, path) for path in ("/login", "/step-up") for method in ("GET", "POST")),
     ("POST", "/logout"),

@@ -17,6 +17,7 @@ from ribcage.cli import (
     commands,
     destroy,
     importing,
+    metrics,
     restore,
     serving,
     settings,
@@ -29,6 +30,7 @@ from ribcage.crypto.errors import CryptoError, WrongPassphrase
 from ribcage.database.errors import DatabaseError
 from ribcage.evidence.errors import EvidenceError
 from ribcage.guard.client import GuardClient
+from ribcage.guard.devices import RIGHTS
 from ribcage.guard.errors import GuardError, GuardRefused
 from ribcage.guard.home import HomePlan, create_home
 from ribcage.guard.people import ROLES
@@ -87,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     destroy.add_verbs(_verb, _with_guard, verbs)
     clock.add_verbs(_verb, _with_guard, verbs)
     witness.add_verbs(_verb, _with_guard, verbs)
+    metrics.add_verbs(_verb, _with_guard, verbs)
     backup.add_verbs(_verb, _with_guard, verbs)
     restore.add_verbs(_verb, verbs)
     return parser
@@ -128,7 +131,7 @@ def _people_verbs(verbs: Any) -> None:
     add = _verb(device, "add", "register a device", _with_guard(commands.device_add))
     add.add_argument("name")
     add.add_argument("--ae", action="append", required=True, help="AE title bound to the certificate")
-    add.add_argument("--may", action="append", required=True, choices=("store", "query", "retrieve"))
+    add.add_argument("--may", action="append", required=True, choices=RIGHTS)
     add.add_argument("--department", default="radiology")
     add.add_argument("--certificate", default="", help="the device's own certificate (PEM)")
     add.add_argument("--csr", default="", help="a request to be signed (PEM)")

@@ -14,6 +14,7 @@ import contextlib
 import errno
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -23,9 +24,12 @@ import sqlalchemy as sa
 from ribcage.database.schema import log_leaf
 from ribcage.guard.errors import GuardUnavailable
 from ribcage.guard.log import AuditLog, Draft
+from ribcage.guard.tally import Spread
 
 _T = TypeVar("_T")
 _BATCH_UNITS = 512
+_ENTRY_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_SECOND_BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_WORDS = ("SQLITE_FULL", "disk is full")
 
@@ -85,6 +89,10 @@ class Committer:
         self._on_full = on_full
         self._queue: queue.Queue[_Unit[Any] | None] = queue.Queue()
         self._stopped = False
+        self.entries, self.seconds = (
+            Spread(_ENTRY_BOUNDS),
+            Spread(_SECOND_BOUNDS),
+        )  # written by the thread alone
         self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
         self._thread.start()
 
@@ -141,7 +149,9 @@ class Committer:
                 connection.execute(sa.insert(log_leaf), [draft.row() for draft in transaction.drafts])
             self._log.write_tiles(connection)
             self._flush_keys()
+            begun = time.monotonic()
             connection.exec_driver_sql("COMMIT")
+            self.seconds.add(time.monotonic() - begun)
             connection.commit()
         except Exception as failure:  # noqa: BLE001 - the thread's edge: whatever failed, nobody is told yes
             _roll_back(connection)
@@ -154,6 +164,8 @@ class Committer:
                 unit.error = unit.error or GuardUnavailable(f"not durable: {type(failure).__name__}")
             return
         self._log.advance(draft.leaf_data for draft in transaction.drafts)
+        if transaction.drafts:
+            self.entries.add(len(transaction.drafts))
 
     def _run_unit(self, transaction: Transaction, unit: _Unit[Any]) -> None:
         mark = len(transaction.drafts)

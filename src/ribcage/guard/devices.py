@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import sqlalchemy as sa
 
@@ -13,10 +13,12 @@ from ribcage.crypto.errors import RowTampered
 from ribcage.database.schema import device
 from ribcage.guard.committer import Transaction
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.protocol import DeviceRight
 from ribcage.guard.rows import MacRows
 
 _ID_BYTES = 16
 _AE_BYTES = 16
+RIGHTS = get_args(DeviceRight)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Devices:
         if new.fingerprint in self._by_fingerprint:
             raise GuardRefused("conflict")
         bad_title = any(not t or len(t) > _AE_BYTES or "\\" in t or not t.isascii() for t in new.ae_titles)
-        if bad_title or not new.may or not set(new.may) <= {"store", "query", "retrieve"}:
+        if bad_title or not new.may or not set(new.may) <= set(RIGHTS):
             raise GuardRefused("invalid")
         identifier = os.urandom(_ID_BYTES)
         self._rows.insert(

@@ -65,6 +65,12 @@ class Disclosures:
         self._by_receipt: dict[bytes, bytes] = {}
         self._receipt_key = core.keyring.service("session")
 
+    @property
+    def live(self) -> int:
+        """How many are open now."""
+        now = self._core.clock()
+        return sum(live.expires_at > now for live in self._live.values())
+
     async def disclose(self, actor: Actor, request: Disclose) -> Disclosed:
         """Decide, write the entry, answer. Raises GuardRefused (its entry is durable too)."""
         core = self._core

@@ -17,6 +17,7 @@ from ribcage.guard import protocol as p
 from ribcage.guard.admin import sign_checkpoint
 from ribcage.guard.connection import Connection
 from ribcage.guard.core import Actor
+from ribcage.guard.devices import RIGHTS
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.home import tls_identity
 from ribcage.guard.rooms import Rooms
@@ -100,7 +101,8 @@ def _doors(rooms: Rooms) -> Table:
             ("disk", core.disk.storing_stopped),
             ("witness", core.witness.closed),
         )
-        return p.Readiness(closed=[name for name, closed in states if closed])
+        closed = [name for name, is_closed in states if is_closed]
+        return p.Readiness(closed=closed, configuration=list(core.witness.words))
 
     async def check_device(request: p.CheckDevice) -> p.Response:
         device = request.device
@@ -113,7 +115,7 @@ def _doors(rooms: Rooms) -> Table:
             event = AssociationRefused(actor, listener, "unregistered-or-wrong-ae-title")
             index = await core.note(event)
             raise GuardRefused(refused.reason, index) from refused
-        may = [right for right in ("store", "query", "retrieve") if right in known.may]
+        may = [right for right in RIGHTS if right in known.may]
         return p.DeviceKnown(name=known.name, may=may)
 
     async def refusal(request: p.Refusal) -> p.Response:
@@ -129,6 +131,7 @@ def _doors(rooms: Rooms) -> Table:
         p.GetReadiness: by_anyone(readiness),
         p.CheckDevice: by_anyone(check_device),
         p.Refusal: by_anyone(refusal),
+        p.GetMetrics: by_principal(rooms, rooms.observation.metrics),
     }
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -56,7 +57,7 @@ class AuditLog:
         self.findings: list[str] = []
         with engine.connect() as connection:
             signed = connection.execute(sa.select(sa.func.max(checkpoint.c.size))).scalar()
-            self._signed_size = int(signed or 0)
+            self._signed_size, self._signed_at = int(signed or 0), 0.0
             self._load(connection)
 
     @property
@@ -72,7 +73,16 @@ class AuditLog:
     @property
     def unsigned(self) -> bool:
         """True when entries came after the last checkpoint."""
-        return self.size > self._signed_size
+        return self.unsigned_entries > 0
+
+    @property
+    def unsigned_entries(self) -> int:
+        """Entries that came after the last checkpoint."""
+        return max(self.size - self._signed_size, 0)
+
+    def checkpoint_age(self) -> float:
+        """Seconds since this process made a checkpoint durable; -1 before the first."""
+        return time.monotonic() - self._signed_at if self._signed_at else -1.0
 
     def draft(self, number: int, body: bytes) -> Draft:
         """The row of entry `number`."""
@@ -125,7 +135,7 @@ class AuditLog:
 
     def signed(self, size: int) -> None:
         """A checkpoint of `size` is durable."""
-        self._signed_size = max(self._signed_size, size)
+        self._signed_size, self._signed_at = max(self._signed_size, size), time.monotonic()
 
     def prove(self, connection: sa.Connection, index: int, size: int) -> list[bytes]:
         """Inclusion path of entry `index` in the tree of `size` (RFC 9162 2.1.3.1), checked before it is given.

@@ -356,17 +356,25 @@ class CheckDevice(_Body, frozen=True):
     action: Literal["associate", "http"]
 
 
+DeviceRight = Literal["store", "query", "retrieve", "observe"]
+
+
 class DeviceKnown(_Body, frozen=True):
     """What the registered device may do."""
 
     name: str
-    may: list[Literal["store", "query", "retrieve"]]
+    may: list[DeviceRight]
+
+
+RefusalKind = Literal[
+    "handshake", "plain_bytes", "timeout", "no_certificate", "malformed", "limit", "called_ae"
+]
 
 
 class Refusal(_Body, frozen=True):
     """A refusal the front saw alone (handshake, plain bytes, bad PDU): aggregated per minute and audited."""
 
-    kind: Literal["handshake", "plain_bytes", "timeout", "no_certificate", "malformed", "limit", "called_ae"]
+    kind: RefusalKind
     listener: Literal["dicom", "https"]
     address: str
     count: int = 1
@@ -405,6 +413,57 @@ class Readiness(_Body, frozen=True):
     """What is closed, from a closed list; empty: everything is open."""
 
     closed: list[Literal["ledger", "clock", "disk", "witness"]]
+    configuration: list[str] = []  # as `Status` has it
+
+
+class GetMetrics(_Body, frozen=True):
+    """What the guard counted: for an operator, or a device with the right `observe`."""
+
+    principal: Principal
+
+
+class Histogram(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`counts[i]`: observations of at most `bounds[i]`, the last one: of more. `total` is their sum."""
+
+    bounds: list[float]
+    counts: list[int]
+    total: float
+
+
+class Metrics(_Body, frozen=True):
+    """Plain numbers. Every label is of a closed list: nothing that a peer sent can stand here.
+
+    Counters start at 0 with the guard. `_seconds` are durations; -1 where there is nothing to tell.
+    """
+
+    uptime_seconds: float
+    admissions: dict[Literal["admitted", "held"], int]
+    instances: dict[Literal["stored", "parked", "twice"], int]
+    stored_bytes: int
+    disclosures: dict[Literal["masked", "full", "original"], int]
+    disclosures_refused: dict[RefusalReason, int]
+    queries: dict[Literal["answered", "refused"], int]
+    log_ins: dict[Literal["ok", "failed", "throttled"], int]
+    second_factors: dict[Literal["ok", "failed", "throttled"], int]
+    refusals: dict[RefusalReason, int]  # of every call
+    connections_refused: dict[RefusalKind, int]  # as fronts reported them
+    revocations: int  # grants revoked, objections made, persons and devices suspended
+    live_disclosures: int
+    commit_entries: Histogram  # entries made durable together
+    commit_seconds: Histogram  # of COMMIT with its fsync
+    log_entries: int
+    log_unsigned_entries: int
+    checkpoint_age_seconds: float  # since this guard signed one
+    ledger_height: int
+    ledger_behind: bool
+    disk_free_bytes: int
+    disk_stop_bytes: int
+    storing_stopped: bool
+    clock_off_seconds: float
+    clock_stepped: bool
+    witness_trusted: bool
+    witness_closed: bool
+    witness_silent_seconds: float  # since when entries lack a cosignature
 
 
 # --- administration (admin socket only) -----------------------------------------------------------------
@@ -458,7 +517,7 @@ class AddDevice(_Body, frozen=True):
 
     name: str
     ae_titles: list[str]
-    may: list[Literal["store", "query", "retrieve"]]
+    may: list[DeviceRight]
     department: str = "radiology"
     certificate_pem: bytes = b""
     csr_pem: bytes = b""
@@ -852,6 +911,7 @@ FrontRequest = (
     | WhoAmI
     | AdminChallenge
     | AdminProof
+    | GetMetrics
 )
 AdminRequest = (
     AddPerson
@@ -887,6 +947,7 @@ Request = FrontRequest | AdminRequest
 Response = (
     TlsIdentity
     | Readiness
+    | Metrics
     | DeviceKnown
     | Admitted
     | AlreadyHeld

@@ -20,6 +20,7 @@ from ribcage.guard.errors import GuardRefused
 from ribcage.guard.ingest import Ingest
 from ribcage.guard.log_export import LogExport
 from ribcage.guard.maintain import Upkeep
+from ribcage.guard.observation import Observation
 from ribcage.guard.query import Queries
 from ribcage.guard.rights import Rights
 from ribcage.guard.strangers import Strangers
@@ -48,6 +49,7 @@ class Rooms:
     destroyer: Destroyer
     backups: Backups
     witness_link: WitnessLink
+    observation: Observation
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -96,4 +98,5 @@ def build_rooms(
         destroyer=Destroyer(core, rights, destructions, closed),
         backups=Backups(core),
         witness_link=WitnessLink(core, disclosures.rights_changed),
+        observation=Observation(core, lambda: disclosures.live),
     )

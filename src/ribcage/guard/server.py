@@ -169,6 +169,7 @@ class GuardServer:
         except Exception as failure:  # noqa: BLE001 - closed by default: any fault is a no
             _log.error("%s failed: %s", type(call.body).__name__, type(failure).__name__)
             body = p.Refused(reason="unavailable")
+        self._rooms.observation.count(call.body, body)
         connection.send(call.id, body)
 
     async def _handle(self, connection: Connection, body: Any) -> p.Response:

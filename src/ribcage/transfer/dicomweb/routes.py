@@ -19,6 +19,7 @@ from ribcage.guard.errors import GuardError
 from ribcage.guard.protocol import GetReadiness, Readiness
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.forms import FormResources
+from ribcage.transfer.dicomweb.observe import metrics
 from ribcage.transfer.dicomweb.people import PeopleResources
 from ribcage.transfer.dicomweb.retrieve import RetrieveResources
 from ribcage.transfer.dicomweb.search import SERVICE, SearchResources
@@ -81,6 +82,7 @@ def _people(context: WebContext) -> list[Entry]:
         entry("POST", "/logout", forms.log_out, "person"),
         entry("POST", "/search", forms.search, "receipt", "Query"),
         entry("GET", "/healthz", _health, "nothing"),
+        entry("GET", "/metrics", metrics(context), "nothing"),
         entry("GET", "/readyz", _readiness(context), "nothing"),
     ]
 
