@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from ribcage.cli.errors import UsageError
@@ -144,8 +145,13 @@ async def status(client: GuardClient, _options: argparse.Namespace) -> None:
         print(_witness(s.witness))
     for finding in s.findings:
         print(f"finding: {finding}")
-    for one in load_promises().open_in(s.configuration):
-        print(f"not defended yet: {one.text}")
+    for line in not_defended(s.configuration):
+        print(line)
+
+
+def not_defended(configuration: Collection[str]) -> list[str]:
+    """One line for each thing that nothing stands against where these words describe the configuration."""
+    return [f"not defended yet: {one.text}" for one in load_promises().open_in(configuration)]
 
 
 def _witness(known: WitnessState) -> str:

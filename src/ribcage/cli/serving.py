@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ribcage.cli.commands import not_defended
 from ribcage.cli.errors import UsageError
+from ribcage.cli.operator import socket_path
 from ribcage.cli.settings import Settings
+from ribcage.guard.client import GuardClient
+from ribcage.guard.errors import GuardError
 from ribcage.guard.home import read_facts
-from ribcage.oversight.drill.promises import load_promises
+from ribcage.guard.protocol import GetReadiness, Readiness
 from ribcage.transfer.errors import TransferError
 from ribcage.transfer.supervisor import SupervisorPlan, run_supervisor
 
+_ASK_SECONDS = 5.0
 _DEFENDED = (
     "DICOM and HTTPS by TLS 1.2/1.3 only; registered certificates only; every retrieval asks the contract",
     "objects, index, keys and log sealed; core dumps off; every decision in a tamper-evident log",
@@ -51,8 +58,8 @@ def serve(home: Path, wanted: Settings, passphrase: bytes, *, quiet: bool) -> in
         print(f"  HTTPS      https://{_host(where['https'])}/login")
         for each in _DEFENDED:
             print(f"  defended: {each}")
-        for one in load_promises().not_yet:
-            print(f"  NOT defended yet: {one.text}")
+        for each in not_defended(_configuration(home)):
+            print(f"  {each}")
         sys.stdout.flush()
 
     try:
@@ -60,6 +67,23 @@ def serve(home: Path, wanted: Settings, passphrase: bytes, *, quiet: bool) -> in
     except TransferError as failure:
         raise UsageError(str(failure)) from failure
     return 0
+
+
+def _configuration(home: Path) -> list[str]:
+    """The words of the running guard, the least of them when it does not answer; on a thread: our loop is busy."""
+
+    async def ask() -> list[str]:
+        client = await GuardClient.connect(socket_path(home))
+        try:
+            return (await client.call(GetReadiness(), Readiness)).configuration
+        finally:
+            await client.close()
+
+    with ThreadPoolExecutor(1) as aside:
+        try:
+            return aside.submit(asyncio.run, asyncio.wait_for(ask(), _ASK_SECONDS)).result()
+        except (GuardError, TimeoutError):
+            return ["embedded"]
 
 
 def _host(address: list[object]) -> str:
