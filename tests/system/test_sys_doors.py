@@ -69,6 +69,7 @@ FOR_OPERATORS = {
     p.BeginExport,
     p.ExportPage,
     p.GetStatus,
+    p.GetHealth,  # terms of certificates, names of devices
     p.TrustWitness,  # the log's public key
     p.ForgetWitness,
     p.VerifyRequest,

@@ -16,6 +16,7 @@ from ribcage.cli import (
     clock,
     commands,
     destroy,
+    doctor,
     importing,
     metrics,
     restore,
@@ -92,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     metrics.add_verbs(_verb, _with_guard, verbs)
     backup.add_verbs(_verb, _with_guard, verbs)
     restore.add_verbs(_verb, verbs)
+    doctor.add_verbs(_verb, verbs)
     return parser
 
 

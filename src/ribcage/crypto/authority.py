@@ -209,6 +209,23 @@ def read_certificate(pem_or_der: bytes) -> CertificateInfo:
     )
 
 
+def read_chain(pem: bytes) -> list[CertificateInfo]:
+    """Every certificate of a chain, in its order; CertificateRefused when one cannot be read."""
+    return [read_certificate(_PEM_BEGIN + one) for one in pem.split(_PEM_BEGIN)[1:]]
+
+
+def names_of(pem_or_der: bytes) -> tuple[str, ...]:
+    """DNS names and addresses that a certificate is for (RFC 5280 4.2.1.6); CertificateRefused when unreadable."""
+    try:
+        names = _load(pem_or_der).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    except ValueError:
+        raise CertificateRefused("the certificate has a name that cannot be read") from None
+    dns = names.get_values_for_type(x509.DNSName)
+    return (*dns, *(str(each) for each in names.get_values_for_type(x509.IPAddress)))
+
+
 def fingerprint(pem_or_der: bytes) -> bytes:
     """SHA-256 of the DER: 32 bytes. CertificateRefused when it is not exactly one certificate."""
     return hashlib.sha256(_load(pem_or_der).public_bytes(serialization.Encoding.DER)).digest()

@@ -103,6 +103,23 @@ def operator_key(passphrase: bytes, challenge_salt: bytes) -> bytes:
     return derive(parameters.stretch(passphrase, challenge_salt[_PARAMETERS.size :]), "operator")
 
 
+@dataclass(frozen=True)
+class ProviderFacts:
+    """What the provider's file tells without the passphrase."""
+
+    cost: Argon2Parameters
+    slots: int
+
+
+def provider_facts(path: Path) -> ProviderFacts:
+    """Read without opening: KeyProviderFailure (missing, damaged, readable by others) or FormatNewer."""
+    state = _load(path)
+    try:
+        return ProviderFacts(Argon2Parameters(**state["argon2id"]), len(state["slots"]))
+    except (KeyError, TypeError, ValueError):
+        raise KeyProviderFailure(f"{path.name} is damaged: restore the provider's own backup") from None
+
+
 class FileKeyProvider:
     """Slots in one JSON file, wrapped under a key that only the passphrase gives. One process at a time."""
 

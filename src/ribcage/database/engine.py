@@ -9,6 +9,7 @@ Rules, in order:
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ _READERS = 4
 
 def open_engine(path: Path, key: bytes) -> sa.Engine:
     """An engine on `path`. Raises DatabaseLocked when `key` (32 bytes) does not open it."""
+    if not path.exists():  # SQLite gives its other files the mode of this one
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     engine = sa.create_engine(
         "sqlite://",
         module=sqlcipher,

@@ -13,7 +13,7 @@ from ribcage.crypto.errors import RowTampered
 from ribcage.database.schema import device
 from ribcage.guard.committer import Transaction
 from ribcage.guard.errors import GuardRefused
-from ribcage.guard.protocol import DeviceRight
+from ribcage.guard.protocol import DeviceRight, Term
 from ribcage.guard.rows import MacRows
 
 _ID_BYTES = 16
@@ -90,6 +90,11 @@ class Devices:
             may=frozenset(str(row["may"]).split()),
             department=str(row["department"]),
         )
+
+    def terms(self) -> list[Term]:
+        """Certificates of the devices that are not suspended; their beginning is not kept."""
+        live = (row for row in self._by_fingerprint.values() if not row["suspended"])
+        return [Term(str(row["name"]), 0.0, float(row["not_after"])) for row in live]
 
     def add(self, tx: Transaction, new: NewDevice) -> bytes:
         """Register; returns the device id. Raises GuardRefused('conflict' | 'invalid')."""

@@ -213,6 +213,7 @@ def _house(rooms: Rooms) -> Table:
         p.AddDevice: by_operator(rooms, add_device),
         p.SuspendDevice: by_operator(rooms, suspend_device),
         p.GetStatus: on_thread(lambda _: administration.status()),
+        p.GetHealth: on_thread(rooms.examination.health),
         p.ParkedPage: on_thread(administration.parked_page),
         p.AcceptClock: by_operator(rooms, administration.accept_clock),
         p.Stop: by_anyone(stop),

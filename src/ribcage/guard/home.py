@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -58,7 +59,7 @@ RESTORING = "restoring.json"  # a restore into this home is not finished
 SUPERSEDED = "superseded.json"  # a restore went on elsewhere with these keys
 AUTHORITY_BLOB = "authority-chain"
 _AUTHORITY_KEY_BLOB = "authority-key"
-_TLS_CHAIN_BLOB = "tls-chain"
+TLS_CHAIN_BLOB = "tls-chain"
 _TLS_KEY_BLOB = "tls-key"
 _ROOT_KEY_BLOB = "root-key"
 _RECORDED = re.compile(rb'"recorded":"([0-9TZ:.-]{20,24})"')
@@ -66,8 +67,15 @@ _TRANSACTION = re.compile(rb'"type":"transaction","valueString":"([0-9a-f]{64})"
 _FOLDERS = ("keys", "database", "objects", "run")
 
 
+HomeTrouble = Literal["other", "not_a_home", "newer", "superseded", "restoring", "locked"]
+
+
 class HomeError(GuardError):
-    """The home cannot be created or opened; the message says what to do."""
+    """The home cannot be created or opened; the message says what to do, `trouble` which case it is."""
+
+    def __init__(self, message: str, trouble: HomeTrouble = "other") -> None:
+        super().__init__(message)
+        self.trouble: HomeTrouble = trouble
 
 
 @dataclass(frozen=True)
@@ -131,7 +139,7 @@ def _make_authority(keyring: Keyring, root: Path, passphrase: bytes, hospital: b
     keyring.store_blob(AUTHORITY_BLOB, chain)
     keyring.store_blob(_AUTHORITY_KEY_BLOB, issuer.private_key_pem)
     leaf = authority.issue_server(issuer, now=now, hostnames=plan.hostnames, addresses=plan.addresses)
-    keyring.store_blob(_TLS_CHAIN_BLOB, leaf.certificate_pem + issuer.certificate_pem)
+    keyring.store_blob(TLS_CHAIN_BLOB, leaf.certificate_pem + issuer.certificate_pem)
     keyring.store_blob(_TLS_KEY_BLOB, leaf.private_key_pem)
 
 
@@ -306,21 +314,30 @@ def read_facts(home: Path) -> HomeFacts:
         facts = json.loads((home / "home.json").read_text())
         version, hospital, name = int(facts["format"]), bytes.fromhex(facts["hospital"]), str(facts["name"])
     except FileNotFoundError:
-        raise HomeError(f"{home} is not a Ribcage home: run `ribcage init --home {home}`") from None
+        raise HomeError(
+            f"{home} is not a Ribcage home: run `ribcage init --home {home}`", "not_a_home"
+        ) from None
     except (ValueError, KeyError, TypeError) as failure:
-        raise HomeError(f"{home}/home.json is damaged: restore it from your backup") from failure
+        raise HomeError(
+            f"{home}/home.json is damaged: restore it from your backup", "not_a_home"
+        ) from failure
     if version > HOME_FORMAT:
         raise HomeError(
-            f"this home has format {version}, this program knows {HOME_FORMAT}: install the newer Ribcage"
+            f"this home has format {version}, this program knows {HOME_FORMAT}: install the newer Ribcage",
+            "newer",
         )
     return HomeFacts(hospital, name)
 
 
 def _check_marks(home: Path, restoring: bool) -> None:
     if (home / SUPERSEDED).exists():
-        raise HomeError(f"{home} went on in another home by a restore: use that one; this one stays closed")
+        raise HomeError(
+            f"{home} went on in another home by a restore: use that one; this one stays closed", "superseded"
+        )
     if (home / RESTORING).exists() and not restoring:
-        raise HomeError(f"the restore into {home} is not finished: run the same `ribcage restore` again")
+        raise HomeError(
+            f"the restore into {home} is not finished: run the same `ribcage restore` again", "restoring"
+        )
 
 
 def _write_facts(home: Path, facts: HomeFacts) -> None:
@@ -336,7 +353,7 @@ def lock_home(home: Path) -> int:
     except BlockingIOError:
         os.close(descriptor)
         raise HomeError(
-            "another process has this home open: use the running server, or stop it first"
+            "another process has this home open: use the running server, or stop it first", "locked"
         ) from None
     return descriptor
 
@@ -373,7 +390,7 @@ def load_issuer(keyring: Keyring) -> authority.Issued:
 def tls_identity(core: Core) -> TlsIdentity:
     """What a front needs to speak TLS."""
     return TlsIdentity(
-        certificate_chain_pem=core.keyring.load_blob(_TLS_CHAIN_BLOB),
+        certificate_chain_pem=core.keyring.load_blob(TLS_CHAIN_BLOB),
         private_key_pem=core.keyring.load_blob(_TLS_KEY_BLOB),
         client_authorities_pem=core.keyring.load_blob(AUTHORITY_BLOB),
         registered_leaves_pem=core.devices.foreign_leaves_pem(),

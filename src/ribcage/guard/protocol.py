@@ -693,6 +693,32 @@ class Status(_Body, frozen=True):
     witness: WitnessState = WitnessState()
 
 
+class GetHealth(_Body, frozen=True):
+    """For `ribcage doctor`, beside `Status` and `Metrics`."""
+
+
+class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A certificate's name for people, and from when to when it is valid (Unix seconds)."""
+
+    name: str
+    not_before: float
+    not_after: float
+
+
+class Health(_Body, frozen=True):
+    """What a doctor looks at. Sizes in entries; `missing_entries` among the newest; `names` of the listeners."""
+
+    listener: Term
+    names: list[str]
+    authorities: list[Term]
+    devices: list[Term]
+    newest_entry: float  # Unix seconds
+    newest_checkpoint: int
+    key_store_checkpoint: int
+    missing_entries: int
+    formats: dict[str, int]
+
+
 class VerifyRequest(_Body, frozen=True):
     """Recompute one page of the archive from stored bytes (receipt kind `maintain`)."""
 
@@ -926,6 +952,7 @@ AdminRequest = (
     | BeginExport
     | ExportPage
     | GetStatus
+    | GetHealth
     | TrustWitness
     | ForgetWitness
     | VerifyRequest
@@ -970,6 +997,7 @@ Response = (
     | ExportBegun
     | ExportedLeaves
     | Status
+    | Health
     | WitnessTrusted
     | VerifyAnswer
     | ParkedItems

@@ -17,6 +17,7 @@ from ribcage.guard.destroyer import Destroyer
 from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.health import Examination
 from ribcage.guard.ingest import Ingest
 from ribcage.guard.log_export import LogExport
 from ribcage.guard.maintain import Upkeep
@@ -50,6 +51,7 @@ class Rooms:
     backups: Backups
     witness_link: WitnessLink
     observation: Observation
+    examination: Examination
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -99,4 +101,5 @@ def build_rooms(
         backups=Backups(core),
         witness_link=WitnessLink(core, disclosures.rights_changed),
         observation=Observation(core, lambda: disclosures.live),
+        examination=Examination(core),
     )
