@@ -94,6 +94,7 @@ CASES = (
     (machine.ports, replace(PORTS, others=(replace(ORTHANC, address="127.0.0.1"),)), "note", "Orthanc"),
     (machine.ports, replace(PORTS, others=(replace(ORTHANC, program=""),)), "warning", "a program"),
     (machine.processes, PROCESSES, "ok", "2 fronts"),
+    (machine.processes, machine.ProcessFacts((), 0, 2, True, 7), "note", "for a moment"),
     (machine.processes, replace(PROCESSES, fronts=1), "warning", "1 of 2 fronts"),
     (machine.processes, replace(PROCESSES, guards=(7, 8)), "bad", "2 guards"),
     (machine.processes, replace(PROCESSES, answers=False), "bad", "process 7 has the home"),

@@ -138,7 +138,7 @@ def archive_processes(home: Path, wanted_fronts: int, *, answers: bool) -> Proce
     place = str(home.resolve())
     for pid, words in _commands():
         role = next((role for role in found if role in words), "")
-        if role and any(word.startswith("ribcage.cli.process") for word in words) and place in words:
+        if role and any("ribcage.cli.process" in word for word in words) and place in words:
             found[role].append(pid)
     holder = lock_holder(home / "run" / "guard.lock")
     return ProcessFacts(tuple(found["guard"]), len(found["front"]), wanted_fronts, answers, holder)

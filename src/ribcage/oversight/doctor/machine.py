@@ -156,8 +156,10 @@ def limits(facts: LimitFacts) -> list[Finding]:
         )
     if facts.core_pattern.startswith("|"):
         program = facts.core_pattern[1:].split()[0] if facts.core_pattern[1:].split() else "a program"
-        text = f"cores of crashed programs go to {program}; guard and supervisor forbid theirs, fronts do not"
-        found.append(Finding("limits", "note", text, "keep that program from storing or sending them"))
+        text = f"cores of crashed programs go to {program}; the archive's processes forbid theirs"
+        found.append(
+            Finding("limits", "note", text, "nothing to do, but know where other programs' memory goes")
+        )
     return found or [Finding("limits", "ok", "open files, locked memory and cores")]
 
 
@@ -228,8 +230,11 @@ def processes(facts: ProcessFacts) -> list[Finding]:
     stop = "stop the server, end what is left of it by its process id, start it again"
     if len(facts.guards) > 1:
         return [Finding("processes", "bad", f"{len(facts.guards)} guards of one home", stop)]
+    if facts.answers and not facts.guards:
+        text = "a guard answers, and no `ribcage serve` of this home is seen: another command has it for a moment"
+        return [Finding("processes", "note", text)]
     if facts.answers:
-        if facts.fronts < facts.wanted_fronts and facts.guards:
+        if facts.fronts < facts.wanted_fronts:
             text = f"{facts.fronts} of {facts.wanted_fronts} fronts run"
             return [
                 Finding(
