@@ -99,6 +99,22 @@ def test_a_world_readable_provider_is_refused(home: Path) -> None:
         provider.chmod(0o600)
 
 
+def test_an_observer_is_registered_and_the_numbers_are_shown(home: Path) -> None:
+    words = ("device", "add", "prometheus", "--ae", "PROM", "--may", "observe", "--home", str(home))
+    assert ribcage(*words).returncode == 0
+    shown = ribcage("metrics", "--home", str(home))
+    assert shown.returncode == 0
+    assert "# TYPE ribcage_log_entries gauge" in shown.stdout
+    assert "PROM" not in shown.stdout
+
+
+def test_the_doctor_names_the_root_key_beside_a_new_home(home: Path) -> None:
+    done = ribcage("doctor", "--home", str(home))
+    assert done.returncode == 1
+    assert "root key still lies beside the home" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_import_is_resumable_and_names_what_it_refused(home: Path, tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.dcm").write_bytes(make_study(3, number).file)

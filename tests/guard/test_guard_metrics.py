@@ -55,15 +55,17 @@ def test_every_act_is_counted_once(tmp_path: Path) -> None:
         ask = p.Disclose(principal=session, channel="dicomweb", study_instance_uid=STUDY)
         assert await refused(house, ask) == "not_permitted"
         grant = await house.admin.call(p.AddGrant("person:li", f"study:{STUDY}", "masked"), p.GrantAdded)
-        await house.front.call(ask, p.Disclosed)
+        told = await house.front.call(ask, p.Disclosed)
         await house.front.call(p.Query(session, "dicomweb", "study", {}), p.QueryAnswer)
         assert (await read(house)).live_disclosures == 1
         await house.admin.call(p.RevokeGrant(grant.grant_id), p.Noted)
+        await house.front.call(p.DisclosureClosed(told.receipt, 0, 0, "cut"), p.Noted)
         for _ in range(6):
             assert await refused(house, p.LogIn("li", "no password", "127.0.0.9"))
         assert await refused(house, p.StepUp(session, "000000")) == "not_authenticated"
         await house.front.call(p.Refusal("plain_bytes", "dicom", "192.0.2.7", 40), p.Noted)
         told = await read(house)
+        assert told.disclosures_closed == {"complete": 0, "aborted": 0, "cut": 1}
         assert told.admissions == {"admitted": 2, "held": 1}
         assert told.instances == {"stored": 1, "parked": 1, "twice": 0}
         assert told.stored_bytes > 400

@@ -141,6 +141,7 @@ CASES = (
     (house.places, replace(PLACES, keys_kind="cifs"), "bad", "cifs"),
     (house.places, replace(PLACES, keys_path="/srv/Nextcloud/keys"), "warning", "nextcloud"),
     (house.places, replace(PLACES, keys_marks=("/srv/.stfolder",)), "warning", ".stfolder"),
+    (house.places, replace(PLACES, root_beside="/srv/ribcage-root"), "warning", "root key still lies beside"),
     (house.provider, PROVIDER, "ok", "256 MiB and 3 passes"),
     (house.provider, replace(PROVIDER, memory_kib=64), "bad", "cheap to guess"),
     (house.provider, replace(PROVIDER, memory_kib=32 * 1024), "warning", "is little"),

@@ -309,7 +309,9 @@ def _places(home: Path) -> house.PlaceFacts:
         for mark in _SYNCED_MARKS
         if (folder / mark).exists()
     ]
-    return house.PlaceFacts(tuple(listed), str(keys), machine_facts.mount_kind(keys), tuple(marks))
+    root = home.resolve().with_name(home.resolve().name + "-root")
+    beside = str(root) if (root / "provider.json").exists() else ""
+    return house.PlaceFacts(tuple(listed), str(keys), machine_facts.mount_kind(keys), tuple(marks), beside)
 
 
 def _disk(

@@ -39,6 +39,7 @@ class Observation:
             ("masked", "full", "original")
         )
         self._disclosures_refused = Tally(_REASONS)
+        self._closed: Tally[Literal["complete", "aborted", "cut"]] = Tally(("complete", "aborted", "cut"))
         self._queries: Tally[Literal["answered", "refused"]] = Tally(("answered", "refused"))
         self._log_ins, self._second_factors = Tally(_DOOR), Tally(_DOOR)
         self._refusals = Tally(_REASONS)
@@ -60,6 +61,8 @@ class Observation:
                 self._queries.add("answered" if isinstance(answer, p.QueryAnswer) else "refused")
             case p.Disclose():
                 self._disclosed(answer)
+            case p.DisclosureClosed() if isinstance(answer, p.Noted):
+                self._closed.add(asked.outcome)
             case p.LogIn():
                 self._log_ins.add(_door(answer))
             case p.StepUp():
@@ -97,6 +100,7 @@ class Observation:
             stored_bytes=self._stored_bytes,
             disclosures=self._disclosures.read(),
             disclosures_refused=self._disclosures_refused.read(),
+            disclosures_closed=self._closed.read(),
             queries=self._queries.read(),
             log_ins=self._log_ins.read(),
             second_factors=self._second_factors.read(),

@@ -442,6 +442,7 @@ class Metrics(_Body, frozen=True):
     stored_bytes: int
     disclosures: dict[Literal["masked", "full", "original"], int]
     disclosures_refused: dict[RefusalReason, int]
+    disclosures_closed: dict[Literal["complete", "aborted", "cut"], int]
     queries: dict[Literal["answered", "refused"], int]
     log_ins: dict[Literal["ok", "failed", "throttled"], int]
     second_factors: dict[Literal["ok", "failed", "throttled"], int]

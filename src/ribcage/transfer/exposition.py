@@ -28,6 +28,7 @@ TABLE: Final[tuple[tuple[str, _Kind, str, str, str], ...]] = (
     ("stored_bytes", "counter", "", "stored_bytes", "bytes of committed instances"),
     ("disclosures", "counter", "view", "disclosures", "disclosures allowed"),
     ("disclosures_refused", "counter", "reason", "disclosures_refused", "disclosures refused"),
+    ("disclosures_closed", "counter", "outcome", "disclosures_closed", "disclosures ended; `cut` by a revocation"),
     ("queries", "counter", "outcome", "queries", "queries"),
     ("log_ins", "counter", "outcome", "log_ins", "passwords tried"),
     ("second_factors", "counter", "outcome", "second_factors", "codes tried"),

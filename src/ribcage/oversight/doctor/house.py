@@ -160,10 +160,11 @@ class PlaceFacts:
     keys_path: str
     keys_kind: str  # of the file system
     keys_marks: tuple[str, ...]
+    root_beside: str = ""  # the root authority's folder, where it lies beside the home
 
 
 def places(facts: PlaceFacts) -> list[Finding]:
-    """Nobody else reads home, keys and database; the keys lie where nobody copies them away."""
+    """Nobody else reads home, keys and database; keys and root authority lie where nobody copies them away."""
     found = [each for place in facts.places for each in _open_place(place, facts.places)]
     foreign = [each.name or "the home" for each in facts.places if not each.ours]
     if foreign:
@@ -176,6 +177,11 @@ def places(facts: PlaceFacts) -> list[Finding]:
     for sign in (*facts.keys_marks, *(f"the name {word!r}" for word in words)):
         text = f"the keys seem to lie in a shared or copied place ({sign})"
         found.append(Finding("files", "warning", text, apart))
+    if facts.root_beside:
+        text = f"the authority's root key still lies beside the home, in {facts.root_beside}"
+        found.append(
+            Finding("files", "warning", text, "take that folder offline; every-day issuing does not need it")
+        )
     return found or [Finding("files", "ok", "home, keys and database are the archive's alone")]
 
 
