@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from helpers.guard_house import PASSPHRASE, House, edit, new_home, new_house, running
 from ribcage.cli import doctor, machine_facts, main, settings
+from ribcage.database.errors import MigrationFailed
+from ribcage.guard.errors import GuardUnavailable
 from ribcage.guard.home import RESTORING, SUPERSEDED, lock_home
 from ribcage.oversight.doctor.finding import Finding
 from ribcage.oversight.doctor.machine import DICOM_PORTS
@@ -326,3 +329,12 @@ def test_status_0_when_nothing_needs_a_person(
     )
     assert main.main(["doctor", "--home", str(home)]) == 0
     assert capsys.readouterr().out.endswith("0 findings need a person\n")
+
+
+def test_foreign_messages_stay_out_of_the_report() -> None:
+    for failure in (ValueError("Wang^Wangshu"), sa.exc.OperationalError("Wang^Wangshu", {}, Exception("x"))):
+        trouble, text = doctor._trouble(failure)
+        assert trouble in ("other", "database")
+        assert "Wang" not in text
+    assert doctor._trouble(MigrationFailed("the step failed"))[0] == "newer"
+    assert "not durable" in doctor._trouble(GuardUnavailable("not durable: OperationalError"))[1]

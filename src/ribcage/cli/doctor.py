@@ -40,7 +40,7 @@ from ribcage.crypto.errors import (
     WrongPassphrase,
 )
 from ribcage.crypto.provider import provider_facts
-from ribcage.database.errors import DatabaseError, DatabaseNewer
+from ribcage.database.errors import DatabaseError, DatabaseNewer, MigrationFailed
 from ribcage.guard.client import GuardClient
 from ribcage.guard.errors import GuardError, GuardUnavailable
 from ribcage.guard.home import RESTORING, SUPERSEDED, HomeError
@@ -226,7 +226,7 @@ def _trouble(failure: Exception) -> tuple[house.Trouble, str]:
             return "settings", str(failure)
         case HomeError():
             return failure.trouble, str(failure)
-        case FormatNewer() | DatabaseNewer():
+        case FormatNewer() | DatabaseNewer() | MigrationFailed():
             return "newer", str(failure)
         case KeyStoreFailure():
             return "key_store", str(failure)
@@ -236,8 +236,10 @@ def _trouble(failure: Exception) -> tuple[house.Trouble, str]:
             return "database", str(failure)
         case LedgerError():
             return "ledger", str(failure)
-        case TimeoutError() | GuardUnavailable():
+        case TimeoutError():
             return "silent", "the guard does not answer in time"
+        case GuardUnavailable():
+            return "silent", f"the guard cannot answer: {failure}"
         case CryptoError():
             return "key_store", str(failure)
         case sa.exc.SQLAlchemyError():
