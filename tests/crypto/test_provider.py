@@ -75,7 +75,7 @@ def test_a_damaged_file_is_named_damaged(provider: FileKeyProvider, path: Path, 
 
 
 def test_a_newer_format_says_so(provider: FileKeyProvider, path: Path) -> None:
-    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format": 2}))
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format": 3}))
     with pytest.raises(FormatNewer):
         FileKeyProvider.open(path, PASSPHRASE)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def build(name: str) -> bytes:
 
 def main() -> None:
     """Rewrite every file."""
+    sys.path.insert(0, str(FOLDER.parent))  # as pytest does: makers use `helpers`
     for name in makers():
         (FOLDER / f"{name}.json").write_bytes(build(name))
         print(f"tests/vectors/{name}.json")

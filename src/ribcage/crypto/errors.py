@@ -9,7 +9,9 @@ CryptoError
 ├── SignatureBroken       a signature does not verify
 ├── CertificateRefused    a certificate or signing request is unusable
 ├── KeyProviderFailure    the key provider's state is missing, damaged or refuses
-│   └── WrongPassphrase
+│   ├── WrongPassphrase
+│   └── RecoveryTampered  the recovery record is not what was written under this passphrase
+├── SharesRefused         recovery shares are damaged, too few, of different sets or of another home
 └── KeyStoreFailure       the key store is missing, damaged or belongs to another home
     ├── KeyUnknown        no such key was ever wrapped, or its context differs
     └── KeyDestroyed      the key was destroyed on purpose
@@ -56,6 +58,14 @@ class KeyProviderFailure(CryptoError):
 
 class WrongPassphrase(KeyProviderFailure):
     """The passphrase does not open the key provider (or its state was changed: the two look alike)."""
+
+
+class RecoveryTampered(KeyProviderFailure):
+    """The recovery record was changed by somebody who does not know the passphrase."""
+
+
+class SharesRefused(CryptoError):
+    """Recovery shares do not fit: damaged, too few, twice the same, of different sets, or of another home."""
 
 
 class KeyStoreFailure(CryptoError):
