@@ -28,6 +28,7 @@ EVENTS = {
     "break-glass": (ae.BreakGlass(PERSON, DISCLOSURE, STUDY, PATIENT), "110113", "0"),
     "clock-changed": (ae.ClockChanged(GUARD, "stepped-back", -7000), "110113", "8"),
     "configuration-changed": (ae.ConfigurationChanged(ROOT, "listen.dicom"), "110113", "0"),
+    "recovery-changed": (ae.RecoveryChanged(ROOT, "made", 3, 5, HASH), "110113", "0"),
     "consent-changed": (ae.ConsentChanged(ROOT, PATIENT, "HRESCH", True, HASH), "110113", "0"),
     "home-restored": (
         ae.HomeRestored(ROOT, (PATIENT, STUDY), "disk-failed", HASH, 2, 70, 90, HASH, 1, 1, False),

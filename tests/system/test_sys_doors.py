@@ -84,6 +84,9 @@ FOR_OPERATORS = {
     p.BackupObjects,  # locations and sizes of sealed files
     p.BackupSeal,
     p.BackupKeys,  # wraps alone
+    p.MakeRecovery,
+    p.ForgetRecovery,
+    p.GetRecovery,  # numbers and a public key's hash
     p.AcceptClock,
     p.Stop,
 }

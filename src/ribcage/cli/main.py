@@ -19,6 +19,7 @@ from ribcage.cli import (
     doctor,
     importing,
     metrics,
+    recovery,
     restore,
     serving,
     settings,
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_verbs(_verb, _with_guard, verbs)
     restore.add_verbs(_verb, verbs)
     doctor.add_verbs(_verb, verbs)
+    recovery.add_verbs(_verb, _with_guard, verbs)
     return parser
 
 

@@ -34,6 +34,18 @@ def read_passphrase(descriptor: int | None, *, demo: bool = False, confirm: bool
     return passphrase.encode()
 
 
+def read_new_passphrase(descriptor: int | None) -> bytes:
+    """A new passphrase, from a descriptor or asked twice. Raises UsageError."""
+    if descriptor is not None:
+        return _from_descriptor(descriptor)
+    if not sys.stdin.isatty():
+        raise UsageError("no new passphrase: there is no terminal to ask on", "use --new-passphrase-fd N")
+    passphrase = getpass.getpass("New passphrase 新口令: ")
+    if getpass.getpass("Again 再输一次: ") != passphrase:
+        raise UsageError("the two passphrases differ", "nothing was changed; run the command again")
+    return passphrase.encode()
+
+
 def _from_descriptor(descriptor: int) -> bytes:
     try:
         with os.fdopen(os.dup(descriptor), "rb") as source:

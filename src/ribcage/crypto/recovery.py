@@ -25,6 +25,10 @@ from ribcage.crypto.errors import RecoveryTampered, SharesRefused
 from ribcage.crypto.shares import check_numbers
 
 SEALED_BYTES = 32 + KEY_BYTES + 16  # encapsulated key, root, tag
+TAMPERED = (
+    "the recovery record was changed by somebody without the passphrase: nothing is sealed to it; "
+    "find out who, then `ribcage recovery make` or `forget`"
+)
 _LABEL = b"ribcage/recovery/v1"
 _SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 
@@ -92,10 +96,7 @@ def verify_record(root: bytes, record: RecoveryRecord, circumstances: bytes) -> 
     """Raises RecoveryTampered unless this record was made under this root."""
     due = record_mac(root, record.key, record.sealed, circumstances)
     if not hmac.compare_digest(due, record.mac):
-        raise RecoveryTampered(
-            "the recovery record was changed by somebody without the passphrase: "
-            "nothing is sealed to it; find out who, then `ribcage recovery make` or `forget`"
-        )
+        raise RecoveryTampered(TAMPERED)
 
 
 def open_root(private_key: bytes, record: RecoveryRecord, circumstances: bytes) -> bytes:

@@ -300,6 +300,35 @@ class ConfigurationChanged:
         )
 
 
+@dataclass(frozen=True)
+class RecoveryChanged:
+    """Recovery shares were made or forgotten, or used for a new passphrase; `fingerprint` names the set."""
+
+    actor: Actor
+    change: Literal["made", "forgotten", "used"]
+    need: int
+    of: int
+    fingerprint: bytes
+
+    def to_entry(self, stamp: Stamp) -> Json:
+        """PS3.15 A.5.3.11, Security Configuration."""
+        details = [
+            detail("change", token(self.change)),
+            detail("fingerprint", identity(self.fingerprint)),
+            detail("need", count(self.need)),
+            detail("of", count(self.of)),
+        ]
+        return audit_event(
+            stamp,
+            kind="recovery-changed",
+            event=ALERT,
+            action="E",
+            actor=self.actor,
+            subtypes=[_CONFIGURATION],
+            entities=[entity("setting", "recovery", role=_SECURITY_RESOURCE, details=details)],
+        )
+
+
 ClockChange = Literal["stepped-back", "stepped-forward", "restored", "accepted"]
 
 

@@ -34,6 +34,7 @@ from ribcage.evidence._house_events import (
     Maintenance,
     ObjectionChanged,
     PersonChanged,
+    RecoveryChanged,
 )
 from ribcage.evidence._image_events import (
     BreakGlass,
@@ -84,6 +85,7 @@ __all__ = [
     "PersonChanged",
     "QueryAnswered",
     "QueryRefused",
+    "RecoveryChanged",
     "SealingLeased",
     "Stamp",
     "StrangerActor",
@@ -119,6 +121,7 @@ Event = (
     | PersonChanged
     | QueryAnswered
     | QueryRefused
+    | RecoveryChanged
     | SealingLeased
     | StudyDestroyed
 )
@@ -152,6 +155,7 @@ KINDS = MappingProxyType(
         "person-changed": "person changed",
         "query-answered": "query answered",
         "query-refused": "query REFUSED",
+        "recovery-changed": "recovery shares made, used or forgotten",
         "sealing-leased": "sealing key leased",
         "step-up": "second factor given",
         "step-up-failed": "second factor FAILED",

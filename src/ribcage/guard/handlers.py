@@ -42,6 +42,7 @@ def admin_table(rooms: Rooms) -> Table:
         **_destruction(rooms),
         **_witness(rooms),
         **_backup(rooms),
+        **_recovery(rooms),
     }
 
 
@@ -265,6 +266,15 @@ def _backup(rooms: Rooms) -> Table:
         p.BackupObjects: on_thread(backups.objects),
         p.BackupSeal: by_operator(rooms, backups.seal),
         p.BackupKeys: by_operator(rooms, backups.keys),
+    }
+
+
+def _recovery(rooms: Rooms) -> Table:
+    recoveries = rooms.recoveries
+    return {
+        p.MakeRecovery: by_operator(rooms, recoveries.make),
+        p.ForgetRecovery: by_operator(rooms, recoveries.forget),
+        p.GetRecovery: on_thread(lambda _: recoveries.state()),
     }
 
 

@@ -26,7 +26,7 @@ import sqlalchemy as sa
 
 from ribcage.crypto import authority
 from ribcage.crypto.blind import BlindIndex
-from ribcage.crypto.errors import CryptoError
+from ribcage.crypto.errors import CryptoError, RecoveryTampered
 from ribcage.crypto.provider import Argon2Parameters, FileKeyProvider
 from ribcage.database.engine import open_engine
 from ribcage.database.migrate import migrate
@@ -64,6 +64,7 @@ _TLS_KEY_BLOB = "tls-key"
 _ROOT_KEY_BLOB = "root-key"
 _RECORDED = re.compile(rb'"recorded":"([0-9TZ:.-]{20,24})"')
 _TRANSACTION = re.compile(rb'"type":"transaction","valueString":"([0-9a-f]{64})"')
+Unlock = Callable[[Path], FileKeyProvider]
 _FOLDERS = ("keys", "database", "objects", "run")
 
 
@@ -155,7 +156,7 @@ def _first_block(engine: sa.Engine, keyring: Keyring, hospital: bytes) -> None:
 
 def open_core(
     home: Path,
-    passphrase: bytes,
+    passphrase: bytes | Unlock,
     limits: GuardLimits,
     clock: Callable[[], float] = time.time,
     *,
@@ -165,6 +166,7 @@ def open_core(
     """Open the home for one guard. Raises HomeError, WrongPassphrase, DatabaseError, LedgerError.
 
     `clock` in Unix seconds, `boot` in seconds since boot: they are held against each other (`guard.clock`).
+    `passphrase`, or what else opens the provider's file (recovery shares).
     `restoring`: for the restore itself, whose database is older than its key store by intention.
     """
     facts = read_facts(home)
@@ -172,7 +174,7 @@ def open_core(
     with contextlib.ExitStack() as undo:
         lock = lock_home(home)
         undo.callback(os.close, lock)
-        provider = FileKeyProvider.open(home / "keys" / "provider.json", passphrase)
+        provider = _open_provider(home / "keys" / "provider.json", passphrase)
         keyring = Keyring.open(home / "keys" / "keystore.db", provider, facts.hospital)
         undo.callback(keyring.close)
         second = SecondJournal(home / "keys" / "keystore.db")
@@ -181,8 +183,21 @@ def open_core(
         undo.callback(engine.dispose)
         migrate(engine)
         core = _core(home, facts, keyring, second, engine, limits, (clock, boot), lock, restoring)
+        core.findings.extend(_changed_recovery(provider))
         undo.pop_all()
     return core, provider
+
+
+def _open_provider(path: Path, passphrase: bytes | Unlock) -> FileKeyProvider:
+    return passphrase(path) if callable(passphrase) else FileKeyProvider.open(path, passphrase)
+
+
+def _changed_recovery(provider: FileKeyProvider) -> list[str]:
+    try:
+        _ = provider.recovery
+    except RecoveryTampered as changed:
+        return [str(changed)]
+    return []
 
 
 def _core(

@@ -911,6 +911,38 @@ class KeysCopied(_Body, frozen=True):
     log_size: int
 
 
+class MakeRecovery(_Body, frozen=True):
+    """Let k of n shares open the key provider; the shares of before stop. The private key never comes here.
+
+    `passphrase` is today's: a new root is made of it, so that no earlier record fits.
+    """
+
+    public_key: bytes
+    need: int
+    of: int
+    passphrase: bytes
+
+
+class ForgetRecovery(_Body, frozen=True):
+    """No shares open the key provider any more. `passphrase` as in `MakeRecovery`."""
+
+    passphrase: bytes
+
+
+class GetRecovery(_Body, frozen=True):
+    """Whose shares open the key provider."""
+
+
+class RecoveryState(_Body, frozen=True):
+    """`need` 0: nobody's. `fingerprint` names the set; `changed`: somebody without the passphrase edited it."""
+
+    need: int = 0
+    of: int = 0
+    made_ms: int = 0
+    fingerprint: bytes = b""
+    changed: bool = False
+
+
 class AcceptClock(_Body, frozen=True):
     """The operator says that the clock is right, after a step."""
 
@@ -969,6 +1001,9 @@ AdminRequest = (
     | BackupObjects
     | BackupSeal
     | BackupKeys
+    | MakeRecovery
+    | ForgetRecovery
+    | GetRecovery
     | Stop
 )
 Request = FrontRequest | AdminRequest
@@ -1009,6 +1044,7 @@ Response = (
     | BackupObjectsPage
     | BackupSealed
     | KeysCopied
+    | RecoveryState
 )
 
 

@@ -23,6 +23,7 @@ from ribcage.guard.log_export import LogExport
 from ribcage.guard.maintain import Upkeep
 from ribcage.guard.observation import Observation
 from ribcage.guard.query import Queries
+from ribcage.guard.recovery import Recoveries
 from ribcage.guard.rights import Rights
 from ribcage.guard.strangers import Strangers
 from ribcage.guard.witness_link import WitnessLink
@@ -49,6 +50,7 @@ class Rooms:
     destructions: Destructions
     destroyer: Destroyer
     backups: Backups
+    recoveries: Recoveries
     witness_link: WitnessLink
     observation: Observation
     examination: Examination
@@ -99,6 +101,7 @@ def build_rooms(
         destructions=destructions,
         destroyer=Destroyer(core, rights, destructions, closed),
         backups=Backups(core),
+        recoveries=Recoveries(core, provider),
         witness_link=WitnessLink(core, disclosures.rights_changed),
         observation=Observation(core, lambda: disclosures.live),
         examination=Examination(core),
