@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import getpass
 import os
 import sys
 import time
@@ -24,7 +23,7 @@ from ribcage.cli.passphrase import read_new_passphrase, read_passphrase
 from ribcage.crypto.errors import SharesRefused
 from ribcage.crypto.provider import FileKeyProvider, check_passphrase, read_recovery
 from ribcage.crypto.recovery import RecoveryKey, new_pair
-from ribcage.crypto.shares import check_numbers, join, split
+from ribcage.crypto.shares import check_numbers, check_share, join, split
 from ribcage.guard.client import GuardClient
 from ribcage.guard.durable import sync_folder
 from ribcage.guard.home import Unlock
@@ -158,7 +157,7 @@ async def status(client: GuardClient, _options: argparse.Namespace) -> int:
 def forget(options: argparse.Namespace) -> int:
     """`ribcage recovery forget`."""
     passphrase = _passphrase(options)
-    _with_operator(options, passphrase, lambda client: client.call(ForgetRecovery(passphrase), RecoveryState))
+    _with_operator(options, passphrase, ForgetRecovery(passphrase))
     print("no shares open this archive any more; destroy them, and older copies of provider.json")
     return 0
 
@@ -229,12 +228,21 @@ def _shares(options: argparse.Namespace, key: RecoveryKey | None) -> list[str]:
         return [_read_share(path) for path in options.share_file]
     if not sys.stdin.isatty():
         raise UsageError("no shares: there is no terminal to ask on", "use --share-file FILE for each")
-    print(
-        f"set {_name(key.fingerprint)}: {key.need} of {key.of} shares are needed; words in order, not shown"
-    )
-    return [
-        getpass.getpass(f"Share {number} of {key.need} 第 {number} 份: ") for number in range(1, key.need + 1)
-    ]
+    print(f"set {_name(key.fingerprint)}: {key.need} of {key.of} shares are needed, the words in order")
+    return [_ask_share(number, key.need) for number in range(1, key.need + 1)]
+
+
+def _ask_share(number: int, need: int) -> str:
+    """One keeper's share, asked until its checksum holds; the screen is cleared after it."""
+    while True:
+        share = input(f"Share {number} of {need} 第 {number} 份: ")
+        print(_CLEAR, end="")
+        try:
+            check_share(number, share)
+        except SharesRefused as refused:
+            print(f"{refused}; try again 请重新输入")
+        else:
+            return share
 
 
 def _read_share(path: Path) -> str:
@@ -273,12 +281,11 @@ def _passphrase(options: argparse.Namespace) -> bytes:
 
 
 def _with_operator(
-    options: argparse.Namespace, passphrase: bytes, ask: Callable[[GuardClient], Any]
+    options: argparse.Namespace, passphrase: bytes, request: MakeRecovery | ForgetRecovery | GetRecovery
 ) -> RecoveryState:
     async def talk() -> RecoveryState:
         async with operator(options.home, passphrase) as client:
-            state: RecoveryState = await ask(client)
-            return state
+            return await client.call(request, RecoveryState)
 
     return asyncio.run(talk())
 

@@ -61,6 +61,11 @@ def join(shares: Sequence[str]) -> bytes:
     return found.pop()
 
 
+def check_share(place: int, share: str) -> None:
+    """Raises SharesRefused unless this is an undamaged share; whether it fits others is for `join`."""
+    _read(place, " ".join(share.lower().split()))
+
+
 def _read(place: int, text: str) -> Share:
     words = len(text.split())
     if words != SHARE_WORDS:
