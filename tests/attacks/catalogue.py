@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attacks import guard_attacks as g
+from attacks import recovery_attacks as r
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,18 @@ GUARD_ROWS = (
         "a key from the disk that opens something",
         g.stolen_new_home,
         "stolen_disk",
+    ),
+    Row(
+        "swapped_recovery_key",
+        ("no_recovery_mac",),
+        "the intruder's own key opens the new passphrase's root",
+        r.swapped_recovery_key,
+    ),
+    Row(
+        "former_holders",
+        ("no_new_root",),
+        "shares that were replaced open the new passphrase's root",
+        r.former_holders,
     ),
     Row(
         "other_user",
