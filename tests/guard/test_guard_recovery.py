@@ -13,6 +13,7 @@ from ribcage.crypto.provider import FileKeyProvider
 from ribcage.crypto.recovery import new_pair
 from ribcage.crypto.shares import join, split
 from ribcage.guard import protocol as p
+from ribcage.guard.core import Core
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.home import HomeError, Unlock
 from ribcage.guard.limits import GuardLimits
@@ -175,3 +176,34 @@ def test_a_changed_record_is_an_alarm_until_the_shares_are_made_anew(tmp_path: P
         assert FileKeyProvider.recover(path, join(shares[:2])).recovery is not None
 
     asyncio.run(run())
+
+
+def test_the_entry_is_durable_before_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = new_home(tmp_path)
+
+    def opens(path: Path) -> FileKeyProvider:
+        return FileKeyProvider.open(path, PASSPHRASE)
+
+    def fails(*_: object) -> None:
+        raise KeyProviderFailure("the power is gone")
+
+    async def change() -> None:
+        await renew_passphrase(home, opens, NEW, GuardLimits(), passphrase_changed("li"))
+
+    async def size() -> int:
+        async with running(home) as house:
+            return (await house.admin.call(p.GetStatus(), p.Status)).log_size
+
+    before = asyncio.run(size())
+    with monkeypatch.context() as patched:
+        patched.setattr(FileKeyProvider, "change_passphrase", fails)
+        with pytest.raises(KeyProviderFailure):
+            asyncio.run(change())
+    assert asyncio.run(size()) == before + 3  # stop, the entry, start
+    with monkeypatch.context() as patched:
+        patched.setattr(Core, "note", fails)
+        with pytest.raises(KeyProviderFailure):
+            asyncio.run(change())
+    opens(_provider(home))
