@@ -15,11 +15,14 @@ import pytest
 import sqlalchemy as sa
 
 from helpers.backups import Said, in_process
-from helpers.guard_house import House, Officer, at_database, attributes, new_house, running
+from helpers.guard_house import PASSPHRASE, House, Officer, at_database, attributes, new_house, running
 from helpers.witness_near import new_witness, until
 from helpers.witness_near import state as state_of
 from ribcage.cli import restore as restore_module
 from ribcage.cli.settings import Settings, save
+from ribcage.crypto.provider import FileKeyProvider
+from ribcage.crypto.recovery import RecoveryKey, new_pair
+from ribcage.crypto.shares import split
 from ribcage.database.schema import session
 from ribcage.guard import approvals as approvals_module
 from ribcage.guard import protocol as p
@@ -460,6 +463,28 @@ def test_a_wrong_passphrase_restores_nothing(place: Place, tmp_path: Path) -> No
     done = in_process(*words, "--reason", "x", passphrase=b"a wrong passphrase")
     assert done.returncode == 2
     assert "wrong passphrase" in done.stderr
+
+
+def test_shares_restore_where_home_and_passphrase_are_lost(place: Place, tmp_path: Path) -> None:
+    private, public = new_pair()
+    provider = FileKeyProvider.open(place.home / "keys" / "provider.json", PASSPHRASE)
+    provider.set_recovery(PASSPHRASE, RecoveryKey(public, 2, 3, 0))
+    given = []
+    for number, share in enumerate(split(private, 2, 3)[1:]):
+        (tmp_path / f"share-{number}").write_text(share)
+        given += ["--share-file", tmp_path / f"share-{number}"]
+    one = place.restore(tmp_path / "new", *given[:2])
+    assert "expected 2 shares, got 1" in one.stderr
+    done = place.restore(tmp_path / "new", *given)
+    assert done.returncode == 0, done.stderr
+    assert "recovery use" in done.stdout
+    (tmp_path / "passphrase").write_bytes(b"a new passphrase")
+    with (tmp_path / "passphrase").open("rb") as new:
+        words = ["recovery", "use", "--home", tmp_path / "new", *given]
+        used = in_process(*words, "--new-passphrase-fd", str(new.fileno()), passphrase=b"nobody knows it")
+    assert used.returncode == 0, used.stderr
+    verified = in_process("verify", "--home", tmp_path / "new", passphrase=b"a new passphrase")
+    assert "verify: clean" in verified.stdout
 
 
 def test_a_full_disk_is_one_line_and_no_backup(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

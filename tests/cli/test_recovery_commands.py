@@ -22,6 +22,8 @@ from ribcage.cli import recovery, settings
 from ribcage.cli.main import main
 from ribcage.crypto.errors import WrongPassphrase
 from ribcage.crypto.provider import FileKeyProvider
+from ribcage.guard.errors import GuardUnavailable
+from ribcage.guard.protocol import MakeRecovery, RecoveryState
 
 NEW = b"a new passphrase"
 MAIN = [sys.executable, "-m", "ribcage.cli.main"]
@@ -265,3 +267,23 @@ def test_each_keeper_sees_one_share_and_the_screen_is_cleared(home: Path) -> Non
     asked.until("is in force")
     assert asked.ends() == 0
     FileKeyProvider.open(home / "keys" / "provider.json", NEW)
+
+
+def test_a_guard_that_goes_away_leaves_the_shares_and_says_how_to_tell(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = recovery._with_operator
+
+    def lost(options: object, passphrase: bytes, request: object) -> RecoveryState:
+        state = ask(options, passphrase, request)
+        if isinstance(request, MakeRecovery):
+            raise GuardUnavailable("the guard went away")
+        return state
+
+    monkeypatch.setattr(recovery, "_with_operator", lost)
+    command = ("recovery", "make", "--need", 2, "--of", 3, "--out-dir", tmp_path / "out", "--home", home)
+    done = ribcage(*command, passphrase=PASSPHRASE)
+    assert done.returncode == 2
+    assert "counts only if" in done.stderr
+    shares = sorted((tmp_path / "out").iterdir())
+    assert ribcage("recovery", "check", "--home", home, *given(shares)).returncode == 0

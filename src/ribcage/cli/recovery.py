@@ -47,9 +47,9 @@ def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: A
     one.add_argument("--out-dir", type=Path, metavar="FOLDER", help="one file a share, outside the home")
     verb(actions, "status", "whether there are shares, and which", with_guard(status))
     one = verb(actions, "check", "prove that shares fit; changes nothing, needs no passphrase", check)
-    _share_files(one)
+    add_share_files(one)
     one = verb(actions, "use", "set a new passphrase by shares; stop the server first", use)
-    _share_files(one)
+    add_share_files(one)
     _new_passphrase(one)
     verb(actions, "forget", "no shares open the archive any more", forget)
     actions = verbs.add_parser("passphrase", help="the passphrase").add_subparsers(
@@ -59,7 +59,8 @@ def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: A
     _new_passphrase(one)
 
 
-def _share_files(parser: Any) -> None:
+def add_share_files(parser: Any) -> None:
+    """`--share-file`, for verbs that shares open."""
     parser.add_argument(
         "--share-file", type=Path, action="append", default=[], metavar="FILE", help="a share; once for each"
     )
@@ -162,26 +163,27 @@ def forget(options: argparse.Namespace) -> int:
     return 0
 
 
+def unlock_by_shares(options: argparse.Namespace, provider: Path) -> Unlock:
+    """What opens this provider's file, by `--share-file` or asked for. Raises UsageError."""
+    key = read_recovery(provider)
+    with _one_line(_UNCHANGED):
+        private = join(_shares(options, key))
+        FileKeyProvider.recover(provider, private)
+    return lambda path: FileKeyProvider.recover(path, private)
+
+
 def check(options: argparse.Namespace) -> int:
     """`ribcage recovery check [--share-file FILE]…`: changes nothing."""
     settings.load(options.home)
-    provider = _provider(options)
-    key = read_recovery(provider)
-    with _one_line(_UNCHANGED):
-        shares = _shares(options, key)
-        FileKeyProvider.recover(provider, join(shares))
-    print(f"these {len(shares)} shares open the archive 份额有效; nothing was changed")
+    unlock_by_shares(options, _provider(options))
+    print("these shares open the archive 份额有效; nothing was changed")
     return 0
 
 
 def use(options: argparse.Namespace) -> int:
     """`ribcage recovery use [--share-file FILE]…`: a new passphrase by shares."""
     _stopped(options)
-    key = read_recovery(_provider(options))
-    with _one_line(_UNCHANGED):
-        private = join(_shares(options, key))
-        FileKeyProvider.recover(_provider(options), private)  # before anybody thinks of a passphrase
-        return _renew(options, lambda path: FileKeyProvider.recover(path, private), by_shares=True)
+    return _renew(options, unlock_by_shares(options, _provider(options)), by_shares=True)
 
 
 def change(options: argparse.Namespace) -> int:

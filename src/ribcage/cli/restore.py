@@ -17,11 +17,12 @@ from ribcage.cli.destroy import read_approver
 from ribcage.cli.errors import UsageError, files_at
 from ribcage.cli.operator import login
 from ribcage.cli.passphrase import read_passphrase
+from ribcage.cli.recovery import add_share_files, unlock_by_shares
 from ribcage.evidence.audit_event import OperatorActor
 from ribcage.evidence.backup_manifest import manifest_hash
 from ribcage.evidence.entry import token
 from ribcage.evidence.errors import EntryInvalid
-from ribcage.guard.home import lock_home, open_core
+from ribcage.guard.home import Unlock, lock_home, open_core
 from ribcage.guard.limits import GuardLimits
 from ribcage.guard.log_epochs import load_epochs
 from ribcage.guard.protocol import Approver
@@ -63,6 +64,10 @@ def add_verbs(verb: Callable[..., Any], verbs: Any) -> None:
         "--rights-lost", action="store_true", help="revoke every grant: newer rights are unknown"
     )
     parser.add_argument(
+        "--by-shares", action="store_true", help="the passphrase is lost: ask for recovery shares"
+    )
+    add_share_files(parser)
+    parser.add_argument(
         "--persons-fd", type=int, metavar="N", help="both persons' proofs from descriptor N (JSON)"
     )
 
@@ -73,27 +78,40 @@ def restore(options: argparse.Namespace) -> int:
         token(options.reason)
     except EntryInvalid as failure:
         raise UsageError(f"--reason: {failure}", "for example --reason disk-failed") from failure
-    passphrase = read_passphrase(options.passphrase_fd)
+    unlock = _unlock(options)
     keys = newest_keys(options.keys)
     old_home = options.keys.resolve().parent if keys.name == "keystore.db" else None
     with contextlib.ExitStack() as held:
         held.enter_context(files_at("the restore"))
         if old_home is not None and (old_home / "run").is_dir():
             held.callback(os.close, lock_home(old_home))  # nobody changes those keys meanwhile
-        plan = _bring(options, passphrase, keys)
-        asyncio.run(_inside(options, passphrase, plan))
+        plan = _bring(options, unlock, keys)
+        asyncio.run(_inside(options, unlock, plan))
         finish_home(options.home, old_home)
     print(f"{options.home} is restored and may serve: ribcage serve --home {options.home}")
+    if options.by_shares or options.share_file:
+        print("the passphrase is the lost one still: ribcage recovery use, before it serves")
     print("check: ribcage verify, ribcage status; then make a new backup of data and keys")
     return 0
 
 
-def _bring(options: argparse.Namespace, passphrase: bytes, keys: Path) -> Plan:
+def _unlock(options: argparse.Namespace) -> bytes | Unlock:
+    """The passphrase, or the shares where it is lost. Raises UsageError."""
+    if options.by_shares or options.share_file:
+        return unlock_by_shares(options, _provider(options))
+    return read_passphrase(options.passphrase_fd)
+
+
+def _provider(options: argparse.Namespace) -> Path:
+    return Path(options.provider or options.keys / "provider.json")
+
+
+def _bring(options: argparse.Namespace, unlock: bytes | Unlock, keys: Path) -> Plan:
     """Everything that needs no open home: keys, plan, files, rights."""
     folder, home = BackupFolder(options.source), options.home
     hospital = folder.hospital()
-    begin_home(home, keys, options.provider or options.keys / "provider.json")
-    keyring = open_keys(home, passphrase, hospital)
+    begin_home(home, keys, _provider(options))
+    keyring = open_keys(home, unlock, hospital)
     try:
         manifest = open_generation(
             folder, options.generation, hospital, load_epochs(keyring, hospital).verifier_keys
@@ -120,8 +138,8 @@ def _bring(options: argparse.Namespace, passphrase: bytes, keys: Path) -> Plan:
     return plan
 
 
-async def _inside(options: argparse.Namespace, passphrase: bytes, plan: Plan) -> None:
-    core, _ = await asyncio.to_thread(open_core, options.home, passphrase, GuardLimits(), restoring=True)
+async def _inside(options: argparse.Namespace, unlock: bytes | Unlock, plan: Plan) -> None:
+    core, _ = await asyncio.to_thread(open_core, options.home, unlock, GuardLimits(), restoring=True)
     try:
         if core.ledger_behind:
             raise UsageError("; ".join(core.findings), "try another generation: ribcage backup check")

@@ -174,7 +174,7 @@ def open_core(
     with contextlib.ExitStack() as undo:
         lock = lock_home(home)
         undo.callback(os.close, lock)
-        provider = _open_provider(home / "keys" / "provider.json", passphrase)
+        provider = open_provider(home / "keys" / "provider.json", passphrase)
         keyring = Keyring.open(home / "keys" / "keystore.db", provider, facts.hospital)
         undo.callback(keyring.close)
         second = SecondJournal(home / "keys" / "keystore.db")
@@ -188,7 +188,8 @@ def open_core(
     return core, provider
 
 
-def _open_provider(path: Path, passphrase: bytes | Unlock) -> FileKeyProvider:
+def open_provider(path: Path, passphrase: bytes | Unlock) -> FileKeyProvider:
+    """By the passphrase, or by what else opens it. Raises CryptoError."""
     return passphrase(path) if callable(passphrase) else FileKeyProvider.open(path, passphrase)
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ribcage.crypto.errors import KeyProviderFailure
-from ribcage.crypto.provider import FileKeyProvider
 from ribcage.database.engine import open_engine
 from ribcage.database.migrate import migrate
 from ribcage.database.schema import ledger_transaction
@@ -29,7 +28,7 @@ from ribcage.evidence.errors import EvidenceError
 from ribcage.evidence.fork import split_origin
 from ribcage.guard import _keystore as files
 from ribcage.guard.durable import make_folder, sync_folder, write_file
-from ribcage.guard.home import RESTORING, SUPERSEDED, HomeError
+from ribcage.guard.home import RESTORING, SUPERSEDED, HomeError, Unlock, open_provider
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.log_epochs import LogEpochs, begin_epoch, load_epochs
 from ribcage.guard.second_journal import SecondJournal
@@ -100,9 +99,9 @@ def begin_home(home: Path, keys: Path, provider: Path) -> None:
             raise RestoreRefused(f"{provider} cannot be read: {failure.strerror}") from failure
 
 
-def open_keys(home: Path, passphrase: bytes, hospital: bytes) -> Keyring:
+def open_keys(home: Path, passphrase: bytes | Unlock, hospital: bytes) -> Keyring:
     """The keyring of a home. Raises RestoreRefused where its provider lacks the epoch, WrongPassphrase."""
-    provider = FileKeyProvider.open(home / "keys" / _PROVIDER, passphrase)
+    provider = open_provider(home / "keys" / _PROVIDER, passphrase)
     try:
         return Keyring.open(home / "keys" / _KEY_STORE, provider, hospital)
     except KeyProviderFailure as failure:
