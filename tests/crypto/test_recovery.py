@@ -20,7 +20,7 @@ from ribcage.crypto.errors import (
     SharesRefused,
     WrongPassphrase,
 )
-from ribcage.crypto.provider import Argon2Parameters, FileKeyProvider, operator_key, read_recovery
+from ribcage.crypto.provider import Argon2Parameters, FileKeyProvider, operator_key, provider_facts
 from ribcage.crypto.recovery import RecoveryKey, new_pair
 from ribcage.crypto.shares import join, split
 
@@ -210,7 +210,7 @@ def test_the_private_key_and_the_root_are_not_in_the_file(home: Home) -> None:
     text = home.path.read_bytes()
     assert private not in text
     assert recovery.hashlib.sha256(private).digest() not in text
-    assert read_recovery(home.path) == home.provider.recovery
+    assert provider_facts(home.path).recovery == home.provider.recovery
 
 
 def test_a_full_disk_changes_nothing_in_file_or_memory(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +254,7 @@ def test_a_newer_format_is_refused_by_shares_too(home: Home) -> None:
     for attempt in (
         lambda: FileKeyProvider.open(home.path, PASSPHRASE),
         lambda: FileKeyProvider.recover(home.path, join(shares[:2])),
-        lambda: read_recovery(home.path),
+        lambda: provider_facts(home.path),
     ):
         with pytest.raises(FormatNewer, match="newer Ribcage"):
             attempt()

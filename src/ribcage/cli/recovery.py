@@ -21,7 +21,7 @@ from ribcage.cli.errors import UsageError, files_at
 from ribcage.cli.operator import login, operator, socket_path
 from ribcage.cli.passphrase import read_new_passphrase, read_passphrase
 from ribcage.crypto.errors import SharesRefused
-from ribcage.crypto.provider import FileKeyProvider, check_passphrase, read_recovery
+from ribcage.crypto.provider import FileKeyProvider, check_passphrase, provider_facts
 from ribcage.crypto.recovery import RecoveryKey, new_pair
 from ribcage.crypto.shares import check_numbers, check_share, join, split
 from ribcage.guard.client import GuardClient
@@ -165,7 +165,7 @@ def forget(options: argparse.Namespace) -> int:
 
 def unlock_by_shares(options: argparse.Namespace, provider: Path) -> Unlock:
     """What opens this provider's file, by `--share-file` or asked for. Raises UsageError."""
-    key = read_recovery(provider)
+    key = provider_facts(provider).recovery
     with _one_line(_UNCHANGED):
         private = join(_shares(options, key))
         FileKeyProvider.recover(provider, private)

@@ -122,12 +122,14 @@ class ProviderFacts:
 
     cost: Argon2Parameters
     slots: int
+    recovery: RecoveryKey | None  # whose shares the file says open it, unverified
 
 
 def provider_facts(path: Path) -> ProviderFacts:
     """Read without opening: KeyProviderFailure (missing, damaged, readable by others) or FormatNewer."""
     state = _load(path)
-    return ProviderFacts(state.parameters, len(state.slots))
+    recovery_key = None if state.record is None else state.record.key
+    return ProviderFacts(state.parameters, len(state.slots), recovery_key)
 
 
 class _State(NamedTuple):
@@ -333,12 +335,6 @@ def check_passphrase(passphrase: bytes) -> None:
     """Raises KeyProviderFailure for a passphrase that is too short."""
     if len(passphrase) < MIN_PASSPHRASE_BYTES:
         raise KeyProviderFailure(f"the passphrase has fewer than {MIN_PASSPHRASE_BYTES} bytes")
-
-
-def read_recovery(path: Path) -> RecoveryKey | None:
-    """Whose shares the file says open it, unverified: for whoever has no passphrase. Errors as `open`."""
-    record = _load(path).record
-    return None if record is None else record.key
 
 
 def _circumstances(parameters: Argon2Parameters, salt: bytes) -> bytes:
