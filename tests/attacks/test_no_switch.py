@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ribcage.cage import CageLimits
 from ribcage.cli.settings import Listen, Settings
 from ribcage.dicom.limits import UpperLayerLimits
 from ribcage.dicom.scan import ScanLimits
@@ -64,7 +65,17 @@ def test_the_environment_is_read_where_it_was_reviewed() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [FrontSettings, FrontLimits, ListenLimits, GuardLimits, WebLimits, UpperLayerLimits, ScanLimits]
+    "kind",
+    [
+        FrontSettings,
+        FrontLimits,
+        ListenLimits,
+        GuardLimits,
+        WebLimits,
+        UpperLayerLimits,
+        ScanLimits,
+        CageLimits,
+    ],
 )
 def test_limits_are_numbers_and_names_that_nothing_can_be_switched_off_with(kind: type) -> None:
     assert not [field.name for field in fields(kind) if field.type in (bool, "bool")]

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ribcage.cage import CageLimits
 from ribcage.cli.settings import Listen, Settings
 from ribcage.dicom.limits import UpperLayerLimits
 from ribcage.dicom.scan import ScanLimits
@@ -27,7 +28,17 @@ DOCUMENTS = (
     "docs/operations.md",
     "docs/threat-model.md",
 )
-LIMITS = (Settings, Listen, GuardLimits, ListenLimits, FrontLimits, WebLimits, UpperLayerLimits, ScanLimits)
+LIMITS = (
+    Settings,
+    Listen,
+    GuardLimits,
+    ListenLimits,
+    FrontLimits,
+    WebLimits,
+    UpperLayerLimits,
+    ScanLimits,
+    CageLimits,
+)
 
 
 def _fields(limits: type) -> set[str]:

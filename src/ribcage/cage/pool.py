@@ -26,7 +26,7 @@ from typing import Final
 
 import msgspec
 
-from ribcage.cage.errors import CageBusy, CageFailed
+from ribcage.cage.errors import CageBusy, CageFailed, PixelsUnreadable, WishInvalid
 from ribcage.cage.messages import (
     HEAD,
     Answer,
@@ -114,7 +114,11 @@ class Cage:
                     await worker.start(self._limits)
             async with asyncio.timeout(self._limits.job_seconds):
                 answer = await worker.ask(job, self._limits)
+            result = check_answer(job, answer, self._limits)
             done = True
+        except (PixelsUnreadable, WishInvalid):
+            done = True
+            raise
         except TimeoutError:
             raise CageFailed(f"the job was not done within {self._limits.job_seconds:g} s") from None
         except OSError:
@@ -125,7 +129,7 @@ class Cage:
                 self._rest(worker)
             else:
                 self._end(worker)
-        return check_answer(job, answer, self._limits)
+        return result
 
     def _rested(self) -> _Worker | None:
         """The worker that rested last and still lives."""
