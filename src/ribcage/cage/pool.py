@@ -60,6 +60,7 @@ class Cage:
         self._places = asyncio.Semaphore(self._limits.workers)
         self._waiting = 0
         self._closed = False
+        self._closing = asyncio.Lock()
         self._resting: list[_Worker] = []
         self._working: set[_Worker] = set()
         self._ending: set[asyncio.Task[None]] = set()
@@ -81,11 +82,16 @@ class Cage:
     async def close(self) -> None:
         """End every worker; jobs that run fail. Harmless when repeated."""
         self._closed = True
-        for worker in (*self._resting, *self._working):
-            self._end(worker)
-        self._resting.clear()
-        while self._ending:
-            await asyncio.gather(*self._ending)
+        for worker in self._working:
+            worker.kill()  # its job sees it and ends it
+        while self._resting:
+            self._end(self._resting.pop())
+        async with self._closing:
+            for _ in range(self._limits.workers):
+                await self._places.acquire()
+            for _ in range(self._limits.workers):
+                self._places.release()
+        await asyncio.gather(*self._ending)
 
     async def _do(self, job: Job) -> NativeFrame | Picture:
         """Wait for a place within the queue's bound, then have a worker do the job (rules 2 and 3)."""
@@ -213,13 +219,13 @@ class _Worker:
             self.idle = None
 
     def kill(self) -> None:
-        """SIGKILL; nothing happens when it has ended."""
+        """SIGKILL; nothing happens when it has ended. Who waits for its answer sees the end of the socket."""
         self.wake()
         self._process.kill()
-        self._socket.close()
 
     async def reap(self) -> None:
-        """Wait until the killed process is gone."""
+        """Wait until the killed process is gone. Nobody may wait for its answer any more."""
+        self._socket.close()
         if self._process.poll() is not None:
             return
         descriptor = os.pidfd_open(self._process.pid)

@@ -3,8 +3,8 @@
 Rules, in order:
 1. A wish is checked before a pixel is decoded; what it asks for and cannot be had is `WishInvalid`.
 2. The region asked for is cut out, then scaled down to fit: nothing is ever enlarged. Pixels that are not square
-   (PS3.3 C.7.6.3.1.7) lose along their longer side.
-3. Annotation is drawn last, visibly, white on black letters' edge, at the lower left; what the built-in font does not
+   (PS3.3 C.7.6.3.1.7) lose along their shorter side.
+3. Annotation is drawn last, visibly, white with a black edge, at the lower left; what the built-in font does not
    have (everything but Latin) appears as "?".
 4. The picture carries no metadata: no EXIF, no text, no colour profile.
 """
@@ -26,7 +26,7 @@ from ribcage.cage.messages import CageLimits, FrameSource, Picture, RenderWish
 
 _DEFAULT_QUALITY: Final = 90
 _MOST_LINES, _MOST_CHARACTERS = 8, 200
-_SMALLEST_LETTERS, _LARGEST_LETTERS = 9, 48
+_SMALLEST_LETTERS, _LARGEST_LETTERS = 10, 64
 _LAST_LATIN: Final = 0x024F
 _Region = tuple[float, float, float, float]
 
@@ -122,7 +122,7 @@ def _annotate(image: Image.Image, lines: tuple[str, ...]) -> None:
         "".join(c if c.isprintable() and ord(c) <= _LAST_LATIN else "?" for c in line) for line in lines
     )
     draw = ImageDraw.Draw(image)
-    letters = min(max(image.height // 40, _SMALLEST_LETTERS), _LARGEST_LETTERS)
+    letters = min(max(image.height // 32, _SMALLEST_LETTERS), _LARGEST_LETTERS)
     while True:
         font = ImageFont.load_default(letters)
         box = draw.multiline_textbbox((0, 0), text, font=font, stroke_width=1)
