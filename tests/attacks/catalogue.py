@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from attacks import cage_attacks as c
 from attacks import guard_attacks as g
 from attacks import recovery_attacks as r
 
@@ -77,6 +78,7 @@ GUARD_ROWS = (
         g.undone_revocation,
     ),
     Row("unnamed_cut", ("no_count_of_changes",), "verify names nothing", g.unnamed_cut, "audit_row_edit"),
+    Row("hostile_pixels", ("no_cage_lock",), "a file opened by a codec", c.hostile_pixels),
     Row("stolen_disk", ("no_sealing",), "identities read from the objects", g.stolen_disk, "stolen_disk"),
     Row(
         "stolen_database",

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
+import subprocess
+import sys
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +23,17 @@ from PIL import Image
 from pydicom import dcmread
 
 from helpers.frames import SAMPLES, describe, first_frame, header, source
-from ribcage.cage import Cage, CageLimits, FrameSource, NativeFrame, Picture, PixelsUnreadable, RenderWish
+from ribcage.cage import (
+    Cage,
+    CageFailed,
+    CageLimits,
+    FrameSource,
+    NativeFrame,
+    Picture,
+    PixelsUnreadable,
+    RenderWish,
+    WishInvalid,
+)
 from ribcage.cage.decode import decode
 from ribcage.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
 
@@ -249,10 +263,14 @@ def test_a_codestream_of_another_size_is_not_decoded() -> None:
             decode(source(samples, J2K, raw, Rows=rows), LIMITS)
 
 
-def test_the_front_imports_no_codec() -> None:
-    import subprocess
-    import sys
+def test_tags_out_of_order_are_read_all_the_same() -> None:
+    samples = made("u2")
+    private = b"\x29\x00\x10\x00LO\x04\x00TEST"
+    one = source(samples)
+    assert decode(FrameSource(private + one.header, EXPLICIT, one.frame), LIMITS).data == samples.tobytes()
 
+
+def test_the_front_imports_no_codec() -> None:
     code = "import sys, ribcage.cage; print({'numpy', 'PIL', 'gdcm', 'pydicom'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
@@ -347,3 +365,44 @@ def test_random_frames_end_in_an_error_of_the_cage_or_of_the_codec(raw: bytes, u
         assert not isinstance(error, MemoryError | AssertionError)
     else:
         assert len(frame.data) == 120
+
+
+def test_damaged_frames_and_headers_never_hang_and_never_end_the_cage() -> None:
+    """Bytes changed, cut or doubled: a frame, PixelsUnreadable, or a worker that died for it (CageFailed)."""
+    samples = smooth(64, 80)
+    sound = [
+        source(samples, JPEG, jpeg(samples)),
+        source(samples, JPEG_LS, bytes(jpeg_ls.encode_array(samples))),
+        source(samples, J2K, bytes(encode_array(samples, photometric_interpretation=2))),
+        source(samples, RLE, encode_rle_frame(samples)),
+        source(samples),
+    ]
+    dice = random.Random(7)
+
+    def damaged(raw: bytes) -> bytes:
+        some = bytearray(raw)
+        for _ in range(dice.randint(1, 8)):
+            some[dice.randrange(len(some))] = dice.randrange(256)
+        return bytes(some[: dice.randrange(len(some))] if dice.random() < 0.2 else some)
+
+    async def run() -> int:
+        cage, answers = Cage(CageLimits(workers=2, job_seconds=3.0)), 0
+
+        async def one(number: int) -> None:
+            nonlocal answers
+            good = sound[number % len(sound)]
+            header, frame = good.header, good.frame
+            bad = FrameSource(damaged(header), good.transfer_syntax_uid, frame)
+            if number % 2:
+                bad = FrameSource(header, good.transfer_syntax_uid, damaged(frame))
+            for job in (cage.decode(bad), cage.render(bad, RenderWish())):
+                with contextlib.suppress(PixelsUnreadable, CageFailed, WishInvalid):
+                    await job
+                answers += 1
+
+        for start in range(0, 100, 20):
+            await asyncio.gather(*(one(number) for number in range(start, start + 20)))
+        await cage.close()
+        return answers
+
+    assert asyncio.run(run()) == 200

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ribcage.cage.codecs import DEFLATED_FRAMES, Coded, codec_of, inflate_frame
 from ribcage.cage.errors import PixelsUnreadable
-from ribcage.cage.header import Header, Shape, read_header
+from ribcage.cage.header import Header, Shape, read_header, read_shape
 from ribcage.cage.messages import CageLimits, FrameSource, NativeFrame
 from ribcage.dicom.transfer_syntaxes import lookup
 
@@ -36,8 +36,7 @@ class Pixels:
 
 def decode(source: FrameSource, limits: CageLimits) -> NativeFrame:
     """The frame as Explicit VR Little Endian would hold it. Raises PixelsUnreadable."""
-    header = read_header(source, limits)
-    shape = header.shape
+    shape = read_shape(source, limits)
     codec = codec_of(source.transfer_syntax_uid)
     if codec is None:
         data = _native_bytes(source, shape)

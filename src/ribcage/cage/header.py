@@ -33,6 +33,7 @@ _ONE_SAMPLE: Final = _GREY | {"PALETTE COLOR"}
 _THREE_SAMPLES: Final = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 _SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
 _FIRST_BULK: Final = min(BULK_TAGS)
+_BEHIND_SHAPE: Final = 0x00290000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +92,25 @@ class Header:
 
 def read_header(source: FrameSource, limits: CageLimits) -> Header:
     """Parse and check a header. Raises PixelsUnreadable."""
+    return _read(source, limits, _FIRST_BULK)
+
+
+def read_shape(source: FrameSource, limits: CageLimits) -> Shape:
+    """The shape alone: functional groups, which may be long, stand behind group 0028. Raises PixelsUnreadable."""
+    try:
+        return _read(source, limits, _BEHIND_SHAPE).shape
+    except PixelsUnreadable:  # also of a data set whose tags are out of order
+        return _read(source, limits, _FIRST_BULK).shape
+
+
+def _read(source: FrameSource, limits: CageLimits, stop: int) -> Header:
     try:
         syntax = lookup(source.transfer_syntax_uid)
         raw = _inflated(source.header) if syntax.deflated else source.header
     except DicomError as error:
         raise PixelsUnreadable(str(error)) from None
     data_set = read_dataset(
-        BytesIO(raw), syntax.implicit, syntax.little, stop_when=lambda tag, vr, length: tag >= _FIRST_BULK
+        BytesIO(raw), syntax.implicit, syntax.little, stop_when=lambda tag, vr, length: tag >= stop
     )
     shape = _shape(data_set)
     if shape.pixels > limits.max_frame_pixels or shape.native_bits > 8 * limits.max_frame_bytes:

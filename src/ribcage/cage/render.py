@@ -140,7 +140,7 @@ def _encode(image: Image.Image, wish: RenderWish) -> bytes:
     if wish.media_type == "image/jpeg":
         image.save(target, "JPEG", quality=wish.quality or _DEFAULT_QUALITY)
     elif wish.media_type == "image/png":
-        image.save(target, "PNG", compress_level=3)
+        image.save(target, "PNG", compress_level=1)
     else:
         image.save(target, "GIF")
     return target.getvalue()
