@@ -14,6 +14,7 @@ Rules, in order:
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -55,8 +56,9 @@ def lock(memory_bytes: int) -> None:
 def _separate(libc: ctypes.CDLL) -> None:
     """Spaces of its own, best effort (rule 3): containers and hardened systems may refuse them."""
     if libc.unshare(_SPACES) == 0:
-        os.chroot(_NO_FILES)
-        os.chdir("/")
+        with contextlib.suppress(OSError):
+            os.chroot(_NO_FILES)
+            os.chdir("/")
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:
