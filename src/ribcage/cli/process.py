@@ -14,6 +14,7 @@ import uvloop
 from ribcage.cli import settings
 from ribcage.cli.errors import UsageError
 from ribcage.cli.operator import socket_path
+from ribcage.console.routes import console_routes
 from ribcage.crypto.errors import CryptoError
 from ribcage.crypto.memory import forbid_core_dumps, lock_memory
 from ribcage.database.errors import DatabaseError
@@ -81,7 +82,7 @@ def _front(options: argparse.Namespace) -> None:
 
     def make_http(rooms: FrontRooms) -> HttpFactory:
         context = WebContext(way_in=lambda: rooms.way_in, way_out=lambda: rooms.way_out)
-        return make_http_protocol(context)
+        return make_http_protocol(context, console_routes(context))
 
     run_front(options.control, front, make_http)
 

@@ -1,1 +1,1 @@
-"""JSON API and static files of the web console."""
+"""The web console: its static files (`console/` builds them) and their routes. Data comes from the rooms below."""

@@ -1,0 +1,88 @@
+// OHIF's own build from its npm package, made to live under /viewer/.
+//
+// Rules, in order:
+// 1. The package is what ohif.json names, by its SHA-512; anything else ends the build.
+// 2. Left out: source maps; the service worker; OpenID helpers; ONNX runtime and microscopy viewer (156 MB that a chest
+//    film never asks for); pictures for phones' home screens. index.html and the configuration are ours.
+// 3. OHIF is built for "/": every address of its own files is rewritten, and none may be left (`leftOver`).
+// 4. Scripts that run as workers are told apart: the one that decodes pictures makes functions from text (embind), so the
+//    server lets that one script do so, in its own worker, and no page.
+
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+const BASE = "/viewer/";
+const PUBLIC_PATH = '__webpack_require__.p = "/"';
+const KEPT = /^(?:[\w.-]+\.bundle\.[0-9a-f]{16}\.js|[0-9a-f]{16}\.(?:wasm|woff2)|(?:\d+|app\.bundle)\.css|ohif-logo(?:-light)?\.svg)$/;
+const EVALUATES = "libjpegturbowasm_decode";
+const LEFT_OUT_FILES = ["/silent-refresh.html", "/dicom-microscopy-viewer/"]; // named by code that is never reached
+
+/** Unpack into `target`; returns which scripts are workers, and the licence texts. */
+export async function unpackOhif(here, target) {
+  const wanted = JSON.parse(await readFile(join(here, "ohif.json"), "utf8"));
+  const folder = await mkdtemp(join(tmpdir(), "ribcage-ohif-"));
+  try {
+    const dist = join(await fetchPackage(wanted, folder), "dist");
+    const names = (await readdir(dist)).filter((name) => KEPT.test(name)).sort();
+    const workers = {};
+    const remarks = new Set();
+    for (const name of names) {
+      if (!/\.(?:js|css)$/.test(name)) {
+        await cp(join(dist, name), join(target, name));
+        continue;
+      }
+      const text = moved(name, await readFile(join(dist, name), "utf8"));
+      const left = leftOver(text, names);
+      if (left.length > 0) throw new Error(`OHIF: ${name} still names ${left.join(", ")} below "/"`);
+      if (isWorker(name, text)) workers[`viewer/${name}`] = text.includes(EVALUATES) ? "evaluates" : "plain";
+      for (const remark of text.match(/\/\*!(?:[^*]|\*(?!\/))*\*\/|\/\*\*?[^*]*@(?:license|preserve)(?:[^*]|\*(?!\/))*\*\//g) ?? [])
+        remarks.add(remark);
+      await writeFile(join(target, name), text);
+    }
+    if (!Object.values(workers).includes("evaluates")) throw new Error("OHIF: the worker that decodes pictures was not found");
+    await cp(join(dist, "assets", "favicon.ico"), join(target, "favicon.ico"));
+    const entry = names.find((name) => name.startsWith("app.bundle.") && name.endsWith(".js"));
+    const page = await readFile(join(here, "viewer", "index.html"), "utf8");
+    await writeFile(join(target, "index.html"), page.replace("%APP%", `${BASE}${entry}`));
+    for (const name of ["boot.js", "app-config.js"]) await cp(join(here, "viewer", name), join(target, name));
+    const licence = await readFile(join(dist, "..", "LICENSE"), "utf8");
+    return { workers, notices: { title: `${wanted.package} ${wanted.version}`, licence, remarks: [...remarks] } };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The text with its addresses below BASE. */
+export function moved(name, text) {
+  if (name.endsWith(".css")) return text.replaceAll("url(/", `url(${BASE}`);
+  return text.replaceAll(PUBLIC_PATH, `__webpack_require__.p = "${BASE}"`);
+}
+
+/** Addresses below "/" of OHIF's own files that are left in the text. */
+export function leftOver(text, names) {
+  const own = new Set(names);
+  const found = text.includes(PUBLIC_PATH) ? [PUBLIC_PATH] : [];
+  for (const [, path] of text.matchAll(/["'`(](\/[\w./-]{3,80})["'`)]/g))
+    if (own.has(path.slice(1)) && !LEFT_OUT_FILES.some((left) => path.startsWith(left))) found.push(path);
+  return found;
+}
+
+function isWorker(name, text) {
+  return text.includes("__webpack_require__.p =") && !name.startsWith("app.bundle.");
+}
+
+async function fetchPackage(wanted, folder) {
+  const npm = process.env.npm_execpath; // set by `npm run`
+  const [program, first] = npm ? [process.execPath, [npm]] : ["npm", []];
+  const { stdout } = await run(program, [...first, "pack", "--silent", "--pack-destination", folder, `${wanted.package}@${wanted.version}`], { cwd: folder });
+  const file = join(folder, stdout.trim().split("\n").pop());
+  const digest = `sha512-${createHash("sha512").update(await readFile(file)).digest("base64")}`;
+  if (digest !== wanted.integrity) throw new Error(`OHIF: expected ${wanted.integrity}, got ${digest}`);
+  await run("tar", ["-xzf", file, "-C", folder]);
+  return join(folder, "package");
+}

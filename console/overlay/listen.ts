@@ -1,0 +1,40 @@
+/** Hears what the archive answers to OHIF: status and view of each answer about images, nothing of its content. */
+
+import { asView, type View } from "../shared/api";
+
+export type OnAnswer = (status: number, view: View | null, unchecked: boolean) => void;
+
+const IMAGES = /^\/dicom-web\/studies\/[0-9.]+/;
+
+/** Watch XMLHttpRequest and fetch, both of which OHIF uses. Call before OHIF's own scripts run. */
+export function listen(onAnswer: OnAnswer): void {
+  const tell = (address: string, status: number, field: (name: string) => string | null): void => {
+    const url = new URL(address, location.href);
+    if (url.origin !== location.origin || !IMAGES.test(url.pathname)) return;
+    const view = field("X-Ribcage-View");
+    onAnswer(status, view === null ? null : asView(view), field("X-Ribcage-Pixels") === "unchecked");
+  };
+  const open = XMLHttpRequest.prototype.open;
+  XMLHttpRequest.prototype.open = function (this: XMLHttpRequest, ...given: unknown[]): void {
+    this.addEventListener("load", () => tell(this.responseURL, this.status, (name) => this.getResponseHeader(name)));
+    open.apply(this, given as Parameters<typeof open>);
+  } as typeof open;
+  const plain = window.fetch.bind(window);
+  window.fetch = async (...given) => {
+    const answer = await plain(...given);
+    tell(answer.url, answer.status, (name) => answer.headers.get(name));
+    return answer;
+  };
+}
+
+/** The archive's own word, where it has a stream of events; without one, questions every few seconds must do. */
+export function listenToEvents(onEvent: (type: string) => void): void {
+  const source = new EventSource("/api/events");
+  source.onmessage = (message) => {
+    try {
+      onEvent(String((JSON.parse(String(message.data)) as { type?: unknown }).type));
+    } catch {
+      onEvent("unknown"); // heard something: asking again does no harm
+    }
+  };
+}

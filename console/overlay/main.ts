@@ -1,0 +1,198 @@
+/**
+ * What stands over OHIF: whether the record is masked, the way to the full one, who is reading, and a cover when the
+ * right to read has ended. Plain DOM; loaded before OHIF.
+ *
+ * Rules, in order:
+ * 1. The page's title never changes: OHIF or an extension might put a name there.
+ * 2. The watermark and the bar never take a click from the picture.
+ * 3. A cover hides the picture, it does not only say that it should be hidden.
+ */
+
+import "./overlay.css";
+import { Refused, session, stepUp, viewOf } from "../shared/api";
+import { language, say, type Word } from "../shared/words";
+import { listen, listenToEvents } from "./listen";
+import { lapsed, left, START, step, type Heard, type State } from "./state";
+
+const POLL_SECONDS = 15;
+const MARKS = 40;
+
+const chosen = language();
+const study = new URLSearchParams(location.search).get("StudyInstanceUIDs")?.split(",")[0] ?? "";
+const t = (word: Word, value = ""): string => say(word, chosen, value);
+const now = (): number => Date.now() / 1000;
+let state: State = START;
+let asking = false;
+
+function hear(heard: Heard): void {
+  state = step(state, heard);
+  draw();
+}
+
+function element<K extends keyof HTMLElementTagNameMap>(kind: K, name: string, text = ""): HTMLElementTagNameMap[K] {
+  const made = document.createElement(kind);
+  made.className = name;
+  made.textContent = text;
+  return made;
+}
+
+// --- asking the archive ---------------------------------------------------------------------------------------
+
+async function poll(): Promise<void> {
+  try {
+    hear({ kind: "session", session: await session() });
+  } catch (failure) {
+    hear({ kind: "refused", status: failure instanceof Refused ? failure.status : 0 });
+  }
+}
+
+async function askView(): Promise<void> {
+  if (asking || !study || state.view === null) return;
+  asking = true;
+  try {
+    hear({ kind: "view-now", view: await viewOf(study) });
+  } catch (failure) {
+    hear({ kind: "refused", status: failure instanceof Refused ? failure.status : 0 });
+  } finally {
+    asking = false;
+  }
+}
+
+function onEvent(type: string): void {
+  if (type === "session-ended") hear({ kind: "session-ended" });
+  else void poll().then(askView);
+}
+
+// --- bar, watermark, cover --------------------------------------------------------------------------------------
+
+const bar = element("div", "rc-bar");
+const label = element("strong", "rc-label");
+const note = element("span", "rc-note");
+const reader = element("span", "rc-reader");
+const full = element("button", "rc-full", t("showFull"));
+const list = element("a", "rc-list", t("toList"));
+const marks = element("div", "rc-marks");
+const cover = element("div", "rc-cover");
+
+function draw(): void {
+  const until = state.session ? left(state.session.second_factor_until, now()) : "";
+  bar.dataset.view = state.view ?? "none";
+  label.textContent =
+    state.view === null ? t("loading") : state.view === "full" ? (until ? t("fullUntil", until) : t("fullShift")) : t("masked");
+  note.textContent = [state.pixelsUnchecked && state.view === "masked" ? t("pixels") : "", t("diagnosis")].filter(Boolean).join(" · ");
+  full.hidden = state.view !== "masked";
+  reader.textContent = state.session?.display_name ?? "";
+  drawMarks();
+  drawCover();
+}
+
+function drawMarks(): void {
+  const at = new Date();
+  const two = (number: number): string => String(number).padStart(2, "0");
+  const time = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
+  const text = state.session ? `${state.session.display_name} (${state.session.username}) ${time}` : "";
+  if (marks.dataset.text === text) return;
+  marks.dataset.text = text;
+  marks.replaceChildren(...Array.from({ length: MARKS }, () => element("span", "rc-mark", text)));
+}
+
+function drawCover(): void {
+  const why = state.cover;
+  document.documentElement.classList.toggle("rc-covered", why !== null);
+  cover.hidden = why === null;
+  if (why === null || cover.dataset.why === why) return;
+  cover.dataset.why = why;
+  const box = element("div", "rc-box");
+  box.setAttribute("role", "alertdialog");
+  const text = element("p", "rc-why", t(why));
+  box.append(text);
+  if (why === "ended") box.append(link("/app/login", "signIn"));
+  if (why === "lapsed") {
+    const prove = element("button", "rc-full", t("showFull"));
+    prove.onclick = () => ask.showModal();
+    box.append(prove, reloading("goOnMasked"));
+  }
+  if (why === "unreachable" || why === "refused") box.append(reloading("reload"));
+  if (why !== "ended") box.append(link("/app/", "toList"));
+  cover.replaceChildren(box);
+}
+
+function link(address: string, word: Word): HTMLAnchorElement {
+  const made = element("a", "rc-list", t(word));
+  made.href = address;
+  return made;
+}
+
+function reloading(word: Word): HTMLButtonElement {
+  const made = element("button", "rc-plain", t(word));
+  made.onclick = () => location.reload();
+  return made;
+}
+
+// --- the second factor ------------------------------------------------------------------------------------------
+
+const ask = element("dialog", "rc-dialog");
+
+function makeDialog(): void {
+  const form = element("form", "rc-form");
+  const warning = element("p", "rc-warning");
+  warning.setAttribute("role", "alert");
+  const field = element("label", "rc-field", t("code"));
+  const input = element("input", "rc-code");
+  Object.assign(input, { autocomplete: "one-time-code", inputMode: "numeric", maxLength: 16, required: true, name: "code" });
+  field.append(input);
+  const confirm = element("button", "rc-full", t("confirm"));
+  const cancel = element("button", "rc-plain", t("cancel"));
+  cancel.type = "button";
+  cancel.onclick = () => ask.close();
+  form.append(element("h2", "rc-title", t("proveTitle")), element("p", "", t("proveText")), field, warning, confirm, cancel);
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    const code = input.value.trim();
+    input.value = "";
+    confirm.disabled = true;
+    stepUp(code)
+      .then(() => location.reload())
+      .catch((failure: unknown) => {
+        const status = failure instanceof Refused ? failure.status : 0;
+        warning.textContent = t(status === 401 || status === 403 ? "wrongCode" : status === 429 ? "tooMany" : "tryAgain");
+        confirm.disabled = false;
+        input.focus();
+        void poll();
+      });
+  };
+  // Keys typed here are no shortcuts of OHIF's.
+  for (const kind of ["keydown", "keyup", "keypress"]) ask.addEventListener(kind, (event) => event.stopPropagation());
+  ask.append(form);
+}
+
+// --- start ------------------------------------------------------------------------------------------------------
+
+function keepTitle(): void {
+  const title = document.title;
+  Object.defineProperty(document, "title", { get: () => title, set: () => undefined });
+}
+
+function start(): void {
+  keepTitle();
+  makeDialog();
+  full.onclick = () => ask.showModal();
+  list.href = "/app/";
+  marks.setAttribute("aria-hidden", "true");
+  bar.append(list, label, full, note, reader);
+  document.body.append(bar, marks, cover, ask);
+  draw();
+  void poll();
+  listenToEvents(onEvent);
+  setInterval(() => void poll(), POLL_SECONDS * 1000);
+  setInterval(() => {
+    draw();
+    if (lapsed(state, now()) && Math.floor(now()) % POLL_SECONDS === 0) void askView();
+  }, 1000);
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) void poll();
+  });
+}
+
+listen((status, view, unchecked) => hear({ kind: "image-answer", status, view, unchecked }));
+document.addEventListener("DOMContentLoaded", start);
