@@ -5,7 +5,7 @@ window.config = {
   routerBasename: "/viewer",
   extensions: [],
   modes: [],
-  customizationService: {},
+  customizationService: [{ "ohif.tours": { $set: [] } }], // no tour stands on a first picture
   showStudyList: false,
   showPatientInfo: "visible",
   maxNumberOfWebWorkers: 3,

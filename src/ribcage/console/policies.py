@@ -7,7 +7,7 @@ Rules, in order:
    policy allows that inside that worker, which has no page; no page's policy does.
 4. OHIF and its parts write style elements while they run, with texts that are not known beforehand: hashes cannot
    name them and OHIF takes no nonce. So the viewer's page allows inline styles (style, never script); the
-   console's own pages allow none beyond the one that React Aria writes, by its hash.
+   console's own pages allow none.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WORKER: Final = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{more}
 _FILE: Final = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox"
 
 PAGE_HEADERS: Final = {
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=(), serial=(), bluetooth=(), "
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=(), serial=(), "
     "display-capture=(), clipboard-read=()",
     "Cache-Control": "no-store",
 }
