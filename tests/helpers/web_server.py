@@ -8,6 +8,7 @@ import io
 import socket
 import ssl
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from ribcage.guard.errors import GuardUnavailable
 from ribcage.storage.objects import ObjectStore
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.limits import WebLimits
+from ribcage.transfer.dicomweb.routes import Entry
 from ribcage.transfer.dicomweb.serve import make_http_protocol
 from ribcage.usage.disclose import WayOut
 
@@ -77,6 +79,7 @@ class WebServer:
             way_out=self._way_out,
             limits=limits or WebLimits(),
         )
+        self.more: Callable[[WebContext], Sequence[Entry]] = lambda _context: ()  # routes of rooms above
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
         self.port = self._listener.getsockname()[1]
@@ -124,7 +127,7 @@ class WebServer:
         context.load_cert_chain(self.papers.server)
         context.load_verify_locations(self.papers.authority)
         context.verify_mode = ssl.CERT_OPTIONAL
-        self.factory = make_http_protocol(self.context)
+        self.factory = make_http_protocol(self.context, self.more(self.context))
         accepting = self._loop.create_task(self._accept(context))
         self._ready.set()
         await self._stopping.wait()

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from helpers.archive import Archive, Browser, new_archive
 from helpers.guard_house import edit, new_house
 from helpers.raw_scu import RawAssociation
+from ribcage.console.routes import console_routes
 from ribcage.dicom import dimse
 from ribcage.dicom.negotiation import Offer
 from ribcage.dicom.sop_classes import VERIFICATION
@@ -282,6 +283,14 @@ HTTP_WITHOUT_DATA = {
     *(("POST", f"/api/{verb}") for verb in ("login", "step-up", "logout")),
     ("GET", "/api/session"),
 }
+# The console's files: the same for everybody, from the list that its build wrote.
+HTTP_FILES = {
+    ("GET", "/viewer/viewer"),
+    ("GET", "/viewer/{name:path}"),
+    ("GET", "/app/assets/{name:path}"),
+    ("GET", "/app/{page:path}"),
+    ("GET", "/NOTICES.txt"),
+}
 
 
 def unlisted_routes(app: Starlette) -> set[tuple[str, str]]:
@@ -290,7 +299,7 @@ def unlisted_routes(app: Starlette) -> set[tuple[str, str]]:
         (method, route.path) for route in app.routes if isinstance(route, Route) for method in route.methods
     }
     assert len(app.routes) == len(there)  # no mount, no socket, no second method
-    return there - HTTP_WITH_RECEIPT - HTTP_WITHOUT_DATA
+    return there - HTTP_WITH_RECEIPT - HTTP_WITHOUT_DATA - HTTP_FILES
 
 
 def _nobody() -> None:
@@ -298,7 +307,11 @@ def _nobody() -> None:
 
 
 def test_every_http_route_is_reviewed() -> None:
-    app = make_app(WebContext(way_in=_nobody, way_out=_nobody))
+    context = WebContext(way_in=_nobody, way_out=_nobody)
+    console = console_routes(context)
+    assert {(method, each.route.path) for each in console for method in each.route.methods} == HTTP_FILES
+    assert {each.gives for each in console} == {"nothing"}
+    app = make_app(context, console)
     assert unlisted_routes(app) == set()
     app.router.routes.append(Route("/planted", lambda _: PlainTextResponse("x"), methods=["PUT"]))
     assert unlisted_routes(app) == {("PUT", "/planted")}
