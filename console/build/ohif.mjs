@@ -7,6 +7,7 @@
 // 3. OHIF is built for "/": every address of its own files is rewritten, and none may be left (`leftOver`).
 // 4. Scripts that run as workers are told apart: the one that decodes pictures makes functions from text (embind), so the
 //    server lets that one script do so, in its own worker, and no page.
+// 5. What OHIF gets wrong is amended by name (`AMENDED`): each text must be there exactly once, or the build ends.
 
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -20,6 +21,11 @@ const BASE = "/viewer/";
 const PUBLIC_PATH = '__webpack_require__.p = "/"';
 const KEPT = /^(?:[\w.-]+\.bundle\.[0-9a-f]{16}\.js|[0-9a-f]{16}\.(?:wasm|woff2)|(?:\d+|app\.bundle)\.css|ohif-logo(?:-light)?\.svg)$/;
 const EVALUATES = "libjpegturbowasm_decode";
+// A film whose Pixel Spacing is 0\\0 ("unknown" of old digitisers) was drawn with no size: a black picture. As if absent.
+const AMENDED = [
+  ["if (PixelSpacing) {\n      [rowPixelSpacing", "if (PixelSpacing && PixelSpacing.every(each => Number(each) > 0)) {\n      [rowPixelSpacing"],
+  ['"default"] */.A)(PixelSpacing || 1)', '"default"] */.A)(PixelSpacing?.every(each => Number(each) > 0) ? PixelSpacing : 1)'],
+];
 const LEFT_OUT_FILES = ["/silent-refresh.html", "/dicom-microscopy-viewer/"]; // named by code that is never reached
 
 /** Unpack into `target`; returns which scripts are workers, and the licence texts. */
@@ -36,7 +42,8 @@ export async function unpackOhif(here, target) {
         await cp(join(dist, name), join(target, name));
         continue;
       }
-      const text = moved(name, await readFile(join(dist, name), "utf8"));
+      const given = await readFile(join(dist, name), "utf8");
+      const text = moved(name, isApp(name) ? amended(given, AMENDED) : given);
       const left = leftOver(text, names);
       if (left.length > 0) throw new Error(`OHIF: ${name} still names ${left.join(", ")} below "/"`);
       if (isWorker(name, text)) workers[`viewer/${name}`] = text.includes(EVALUATES) ? "evaluates" : "plain";
@@ -46,7 +53,7 @@ export async function unpackOhif(here, target) {
     }
     if (!Object.values(workers).includes("evaluates")) throw new Error("OHIF: the worker that decodes pictures was not found");
     await cp(join(dist, "assets", "favicon.ico"), join(target, "favicon.ico"));
-    const entry = names.find((name) => name.startsWith("app.bundle.") && name.endsWith(".js"));
+    const entry = names.find(isApp);
     const page = await readFile(join(here, "viewer", "index.html"), "utf8");
     await writeFile(join(target, "index.html"), page.replace("%APP%", `${BASE}${entry}`));
     for (const name of ["boot.js", "app-config.js"]) await cp(join(here, "viewer", name), join(target, name));
@@ -72,8 +79,22 @@ export function leftOver(text, names) {
   return found;
 }
 
+/** The text with each `[from, to]` replaced; throws unless each stands there exactly once (rule 5). */
+export function amended(text, changes) {
+  for (const [from, to] of changes) {
+    const pieces = text.split(from);
+    if (pieces.length !== 2) throw new Error(`OHIF: expected one place to amend, found ${pieces.length - 1}: ${from}`);
+    text = pieces.join(to);
+  }
+  return text;
+}
+
+function isApp(name) {
+  return name.startsWith("app.bundle.") && name.endsWith(".js");
+}
+
 function isWorker(name, text) {
-  return text.includes("__webpack_require__.p =") && !name.startsWith("app.bundle.");
+  return text.includes("__webpack_require__.p =") && !isApp(name);
 }
 
 async function fetchPackage(wanted, folder) {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript of the build
 import { immutable } from "../build/manifest.mjs";
 // @ts-expect-error plain JavaScript of the build
-import { leftOver, moved } from "../build/ohif.mjs";
+import { amended, leftOver, moved } from "../build/ohif.mjs";
 import { asStudy } from "../shared/api";
 import { WORDS } from "../shared/words";
 import { pathOf } from "../src/router";
@@ -17,6 +17,11 @@ describe("OHIF below /viewer/", () => {
     expect(leftOver('import("/12.bundle.b4688cdbdd856b75.js")', names)).toEqual(["/12.bundle.b4688cdbdd856b75.js"]);
     expect(leftOver('__webpack_require__.p = "/"', names)).toHaveLength(1);
     expect(leftOver('fetch("/dicom-web")', names)).toEqual([]);
+  });
+  it("amends exactly one place, or nothing is built", () => {
+    expect(amended("a b c", [["b", "x"]])).toBe("a x c");
+    expect(() => amended("a c", [["b", "x"]])).toThrow("found 0");
+    expect(() => amended("b b", [["b", "x"]])).toThrow("found 2");
   });
   it("keeps for good only what has its hash in its name", () => {
     for (const name of ["app/assets/index-Y8nQGUzx.js", "viewer/12.bundle.b4688cdbdd856b75.js", "viewer/0ddf166f7a343eda.wasm"])
