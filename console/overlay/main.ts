@@ -80,7 +80,7 @@ function draw(): void {
   label.textContent =
     state.view === null ? t("loading") : state.view === "full" ? (until ? t("fullUntil", until) : t("fullShift")) : t("masked");
   note.textContent = [state.pixelsUnchecked && state.view === "masked" ? t("pixels") : "", t("diagnosis")].filter(Boolean).join(" · ");
-  full.hidden = state.view !== "masked";
+  full.hidden = state.view !== "masked" || state.cover !== null;
   reader.textContent = state.session?.display_name ?? "";
   drawMarks();
   drawCover();

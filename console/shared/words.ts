@@ -38,6 +38,7 @@ export const WORDS = {
   code: ["One-time code", "动态口令"],
   proveTitle: ["Second factor", "二次认证"],
   proveText: ["The full record is shown after your second factor. This is recorded.", "完成二次认证后显示完整信息，并留下记录。"],
+  maskedList: ["Names and IDs are masked and cannot be searched before your second factor.", "二次认证前，姓名和编号已脱敏，且不能用于查询。"],
   confirm: ["Confirm", "确认"],
   cancel: ["Cancel", "取消"],
   wrongCode: ["The code is wrong or was used.", "口令不正确或已使用。"],

@@ -5,6 +5,7 @@ import { Button, Form, Input, Label, Text, TextField } from "react-aria-componen
 import { Refused, search, type Study } from "../../shared/api";
 import type { Word } from "../../shared/words";
 import { useConsole } from "../context";
+import { SecondFactor } from "./second_factor";
 
 const FIELDS: readonly (readonly [string, Word, Word?])[] = [
   ["PatientName", "name"],
@@ -15,7 +16,7 @@ const FIELDS: readonly (readonly [string, Word, Word?])[] = [
 const COLUMNS: readonly Word[] = ["name", "patientId", "date", "modality", "description", "count"];
 
 export function Worklist() {
-  const { t, refresh } = useConsole();
+  const { t, session, refresh } = useConsole();
   const [found, setFound] = useState<{ studies: Study[]; more: boolean } | null>(null);
   const [busy, setBusy] = useState(false);
   const [warning, setWarning] = useState<Word | null>(null);
@@ -39,6 +40,7 @@ export function Worklist() {
   return (
     <section>
       <h1>{t("images")}</h1>
+      {(session?.assurance ?? 0) < 2 && <SecondFactor onProved={() => setFound(null)} />}
       <Form className="row" onSubmit={(event) => void submit(event)}>
         {FIELDS.map(([name, label, hint]) => (
           <TextField key={name} name={name} autoComplete="off" maxLength={128}>
