@@ -12,13 +12,18 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pyotp
 import pytest
+from openjpeg.utils import encode_buffer
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, sync_playwright
+from pydicom import dcmread
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from helpers.archive import Archive, Browser, new_archive
 from ribcage.console.routes import STATIC
@@ -92,6 +97,27 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def compressed(archive: Archive) -> dict[UID, Study]:
+    """The same film in other transfer syntaxes, stored."""
+    films = {}
+    for number, syntax in enumerate((JPEG2000Lossless, JPEGLSLossless, RLELossless), 2):
+        film = make_study(47, number, rows=512, columns=448)
+        data = dcmread(BytesIO(film.file))
+        if syntax == JPEG2000Lossless:  # pydicom would want one more package for it
+            data.PixelData = encapsulate([encode_buffer(data.PixelData, 448, 512, 1, 12, False)])
+            data["PixelData"].VR, data.file_meta.TransferSyntaxUID = "OB", syntax
+        else:
+            data.compress(syntax, generate_instance_uid=False)
+        packed = BytesIO()
+        data.save_as(packed)
+        films[syntax] = replace(film, file=packed.getvalue())
+    station = archive.device("cr2", "CR2", "store")
+    stored = [send(archive, station, instance_of(film.file)) for film in films.values()]
+    assert stored == [SUCCESS] * len(films)
+    return films
+
+
 @pytest.fixture
 def ward(archive: Archive) -> Ward:
     """A doctor of this test's own: no code is used twice."""
@@ -101,6 +127,8 @@ def ward(archive: Archive) -> Ward:
     doctor = Browser(archive, pyotp.parse_uri(added.totp_uri))
     assert doctor.log_in(name, added.password).status == 200
     grant = archive.grant(f"person:{name}", f"study:{FILM.study_uid}", "full")
+    for number in (2, 3, 4):
+        archive.grant(f"person:{name}", f"study:{make_study(47, number).study_uid}", "full")
     return Ward(archive, FILM, doctor, name, added.password, grant)
 
 
@@ -296,6 +324,21 @@ def test_from_log_in_by_search_to_the_picture(ward: Ward, chromium: BrowserConte
     print(f"click to picture, warm front, cold browser: {time.perf_counter() - started:.2f} s")
     page.get_by_text("完整信息").first.wait_for()
     assert traces(ward.film, kept(page)) == []
+    assert seen.refused == []
+
+
+@pytest.mark.parametrize(
+    "syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless], ids=lambda each: each.name
+)
+def test_a_compressed_film_is_decoded_in_the_worker_that_may(
+    ward: Ward, compressed: dict[UID, Study], chromium: BrowserContext, syntax: UID
+) -> None:
+    seen = Seen()
+    page = enter(chromium, ward.doctor)
+    seen.watch(page)
+    page.goto(f"{ward.doctor.base}/viewer/viewer?StudyInstanceUIDs={compressed[syntax].study_uid}")
+    wait_for_picture(page)
+    shoot(page, f"compressed-{syntax}")
     assert seen.refused == []
 
 
