@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from crash.ground import Ground, prepare, scratch
-from crash.recorder import NoCompiler, compile_recorder
+from crash.recorder import SOURCE
+from helpers.c_library import library_or_skip
 
 
 @pytest.fixture(scope="session")
@@ -27,9 +27,4 @@ def ground(place: Path) -> Ground:
 
 @pytest.fixture(scope="session")
 def library(place: Path) -> Path:
-    try:
-        return compile_recorder(place)
-    except NoCompiler as failure:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(failure))
+    return library_or_skip(SOURCE, place)

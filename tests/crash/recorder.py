@@ -1,12 +1,10 @@
-"""Compile and use `recorder.c`: every file operation of a group of processes below one folder, in one order."""
+"""Use `recorder.c`: every file operation of a group of processes below one folder, in one order."""
 
 from __future__ import annotations
 
 import mmap
 import os
-import shutil
 import struct
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +14,6 @@ _HEAD = struct.Struct("<IIIIQQQII")  # struct record, padded to eight bytes at i
 _HEAD_BYTES = 48
 _MAGIC = 0x52434F52
 _COUNT_OFFSET = 8
-
-
-class NoCompiler(Exception):
-    """There is no C compiler here."""
 
 
 class TraceDamaged(Exception):
@@ -37,17 +31,6 @@ class Record:
     names: tuple[str, ...]
     data: bytes
     process: int
-
-
-def compile_recorder(folder: Path) -> Path:
-    """The shared library, built in `folder`. Raises NoCompiler; a compiler's complaint is an error."""
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
-        raise NoCompiler("no C compiler: install gcc and libc6-dev")
-    library = folder / "recorder.so"
-    flags = ["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"]
-    subprocess.run([compiler, *flags, "-o", str(library), str(SOURCE), "-ldl", "-lpthread"], check=True)
-    return library
 
 
 class Recorder:

@@ -19,7 +19,8 @@ from crash.ground import Ground, prepare, scratch
 from crash.judge import Verdict
 from crash.kills import kill_rounds
 from crash.power import check_recorder, power_losses, record, whole_archive
-from crash.recorder import NoCompiler, compile_recorder
+from crash.recorder import SOURCE
+from helpers.c_library import NoCompiler, compile_library
 
 ROUNDS_PER_RECORDING = 20
 Say = Callable[[str], None]
@@ -61,7 +62,7 @@ def power_soak(ground: Ground, folder: Path, rounds: int, seed: int, say: Say) -
     One disk of each is opened by all processes.
     """
     tally, began = Tally(), time.monotonic()
-    library = compile_recorder(folder)
+    library = compile_library(SOURCE, folder)
     for first in range(0, rounds, ROUNDS_PER_RECORDING):
         dice = random.Random(seed + first)
         kill = first // ROUNDS_PER_RECORDING % 2 == 1
