@@ -78,7 +78,9 @@ def plant(engine: sa.Engine, statement: str) -> Callable[[], None]:
 
     def fail(_connection: object, _cursor: object, text: str, *_: object) -> None:
         if text.startswith(statement):
-            raise sa.exc.OperationalError(text, None, sqlite3.OperationalError("database or disk is full"))
+            full = sqlite3.OperationalError("database or disk is full")
+            full.sqlite_errorname = "SQLITE_FULL"
+            raise sa.exc.OperationalError(text, None, full)
 
     sa.event.listen(engine, "before_cursor_execute", fail)
     return lambda: sa.event.remove(engine, "before_cursor_execute", fail)

@@ -1,9 +1,14 @@
-"""The test archive's supervisor: the production plan, with test patches applied in the child processes."""
+"""The test archive's supervisor: the production plan, with test patches applied in the child processes.
+
+`RIBCAGE_TEST_LISTEN_LIMITS` (JSON) changes the supervisor's limits: shorter pauses between restarts, for one.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from helpers.patched_serve import patched_plan
@@ -17,5 +22,7 @@ def main() -> int:
     with os.fdopen(descriptor, "rb") as source:
         passphrase = source.read()
     plan = patched_plan(home, settings.load(home))
+    limits = json.loads(os.environ.get("RIBCAGE_TEST_LISTEN_LIMITS", "{}"))
+    plan = replace(plan, limits=replace(plan.limits, **limits))
     run_supervisor(plan, passphrase, lambda line: print(line, flush=True))
     return 0

@@ -101,7 +101,7 @@ async def _admit(
             outcome = answer
         else:
             raise NotStored("the guard answered something else than was asked")
-    except (GuardError, StorageError) as failure:
+    except (GuardError, StorageError, MemoryError) as failure:
         raise admission_error(failure, attributes.sop_class_uid, attributes.sop_instance_uid) from failure
     return Admission(
         attributes.sop_class_uid,

@@ -113,7 +113,9 @@ _BY_REASON: dict[str, type[AdmissionError]] = {
 
 
 def admission_error(
-    failure: GuardError | DicomError | StorageError, sop_class_uid: str = "", sop_instance_uid: str = ""
+    failure: GuardError | DicomError | StorageError | MemoryError,
+    sop_class_uid: str = "",
+    sop_instance_uid: str = "",
 ) -> AdmissionError:
     """The error of this tree for a failure of a lower room."""
     kind: type[AdmissionError] = NotStored
@@ -125,6 +127,6 @@ def admission_error(
         kind = Unsupported
     elif isinstance(failure, DicomError):
         kind = NotUnderstood
-    elif isinstance(failure, StorageFull):
+    elif isinstance(failure, StorageFull | MemoryError):
         kind = OutOfResources
-    return kind(str(failure), sop_class_uid, sop_instance_uid)
+    return kind(str(failure) or type(failure).__name__, sop_class_uid, sop_instance_uid)

@@ -17,8 +17,9 @@ from ribcage.cli.operator import socket_path
 from ribcage.console.routes import console_routes
 from ribcage.crypto.errors import CryptoError
 from ribcage.crypto.memory import forbid_core_dumps, lock_memory
-from ribcage.database.errors import DatabaseError
-from ribcage.guard.errors import GuardError
+from ribcage.database.errors import DatabaseError, DatabaseFailing
+from ribcage.guard.doubt import disk_failed
+from ribcage.guard.errors import GuardError, GuardUnavailable
 from ribcage.guard.home import open_core
 from ribcage.guard.server import GuardServer
 from ribcage.ledger.errors import LedgerError
@@ -56,7 +57,7 @@ def _guard(options: argparse.Namespace) -> int:
         core, provider = open_core(options.home, passphrase, settings.load(options.home).guard_limits())
     except (GuardError, CryptoError, DatabaseError, LedgerError) as failure:
         print(f"ribcage: {failure}", file=sys.stderr)
-        return _REFUSED
+        return os.EX_IOERR if isinstance(failure, DatabaseFailing) or disk_failed(failure) else _REFUSED
     server = GuardServer(core, provider)
 
     def ready() -> None:
@@ -68,7 +69,11 @@ def _guard(options: argparse.Namespace) -> int:
         server.stop_on_signals()
         await server.serve(socket_path(options.home), ready)
 
-    uvloop.run(serve())
+    try:
+        uvloop.run(serve())
+    except GuardUnavailable as failure:  # the entry of this very start did not become durable
+        print(f"ribcage: {failure}", file=sys.stderr)
+        return os.EX_IOERR
     return 0
 
 

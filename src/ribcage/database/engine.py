@@ -4,7 +4,9 @@ Rules, in order:
 1. The raw key is the first statement on a new connection.
 2. `synchronous=FULL`: COMMIT returns after fsync (DESIGN rule 2).
 3. `secure_delete`: deleted cells are overwritten.
-4. One writer (the guard's committer); readers use connections of their own.
+4. What a write-ahead log holds when the file is opened is written into the file and synced before anything else: a
+   sync that failed before may have left it in memory only (docs/adr/0009).
+5. One writer (the guard's committer); readers use connections of their own.
 """
 
 from __future__ import annotations
@@ -17,15 +19,24 @@ import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from ribcage.database.errors import DatabaseLocked
+from ribcage.database.errors import DatabaseFailing, DatabaseLocked
 
 KEY_BYTES = 32
 _BUSY_MILLISECONDS = 10_000
 _READERS = 4
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "secure_delete = ON",
+    "foreign_keys = ON",
+    f"busy_timeout = {_BUSY_MILLISECONDS}",
+    "cache_size = -65536",
+)
+_DISK_FAILED = ("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_FULL")
 
 
 def open_engine(path: Path, key: bytes) -> sa.Engine:
-    """An engine on `path`. Raises DatabaseLocked when `key` (32 bytes) does not open it."""
+    """An engine on `path`. Raises DatabaseLocked when `key` (32 bytes) does not open it, DatabaseFailing."""
     if not path.exists():  # SQLite gives its other files the mode of this one
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     engine = sa.create_engine(
@@ -40,6 +51,12 @@ def open_engine(path: Path, key: bytes) -> sa.Engine:
     )
     with engine.connect() as connection:
         connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+        try:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sa.exc.DBAPIError as failure:
+            raise DatabaseFailing(
+                "the disk does not take what the database's write-ahead log holds: mend it and start again"
+            ) from failure
     return engine
 
 
@@ -52,18 +69,13 @@ def _connect(path: Path, key: bytes) -> Any:
         connection.execute("PRAGMA cipher_memory_security = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlcipher.DatabaseError:
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlcipher.DatabaseError as failure:
         connection.close()
+        if failure.sqlite_errorname.startswith(_DISK_FAILED):
+            raise DatabaseFailing("the disk does not give the database: mend it and start again") from None
         raise DatabaseLocked(
             "the key does not open the database: is this the key store of this home?"
         ) from None
-    for pragma in (
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "secure_delete = ON",
-        "foreign_keys = ON",
-        f"busy_timeout = {_BUSY_MILLISECONDS}",
-        "cache_size = -65536",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
     return connection

@@ -4,7 +4,8 @@ DatabaseError
 ├── DatabaseNewer      the home was written by a newer Ribcage
 ├── MigrationFailed    a step to a newer schema did not work; the database is unchanged
 ├── DatabaseLocked     the key does not open the file
-└── DatabaseBroken     the file is not what it should be
+├── DatabaseBroken     the file is not what it should be
+└── DatabaseFailing    the disk does not take what the write-ahead log holds
 """
 
 
@@ -26,3 +27,7 @@ class DatabaseLocked(DatabaseError):
 
 class DatabaseBroken(DatabaseError):
     """The file cannot be read as a Ribcage database."""
+
+
+class DatabaseFailing(DatabaseError):
+    """The disk does not take what is to be written; mend it and start again."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ribcage.crypto.errors import KeyStoreFailure, KeyStoreNewer, KeyUnknown
+from ribcage.guard.doubt import committing
 from ribcage.guard.durable import sync_folder
 
 FORMAT = 2
@@ -84,6 +85,7 @@ def open_file(path: Path, hospital: bytes) -> sqlite3.Connection:
     with sqlite_failures():
         link = connect(path)
         try:
+            link.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # docs/adr/0009: write and sync again
             _check(link, path.name, hospital)
         except BaseException:
             link.close()
@@ -117,7 +119,8 @@ def transaction(link: sqlite3.Connection) -> Iterator[None]:
     link.execute("BEGIN IMMEDIATE")
     try:
         yield
-        link.execute("COMMIT")
+        with committing():
+            link.execute("COMMIT")
     except BaseException:
         if link.in_transaction:
             link.execute("ROLLBACK")

@@ -269,12 +269,12 @@ class Administration:
 
 
 async def sign_checkpoint(core: Core) -> None:
-    """Make a checkpoint of the present tree durable, if entries came since the last.
+    """Make a checkpoint of the present tree durable, if entries came since the last, or to try a failing disk again.
 
     The key store remembers it before anybody sees it. A log that is an older copy is not signed: its key would
     sign two histories.
     """
-    if not core.log.unsigned or core.ledger_behind:
+    if not (core.log.unsigned or core.disk.failing) or core.ledger_behind:
         return
 
     def write(tx: Transaction) -> tuple[int, bytes]:

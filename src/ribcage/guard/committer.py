@@ -4,7 +4,9 @@ Rules, in order:
 1. A unit of work runs inside a savepoint; a unit that raises leaves nothing behind.
 2. New key wraps are durable before the database refers to them.
 3. Answers are given only after COMMIT has returned (DESIGN rule 2).
-4. When COMMIT fails, every unit of the batch fails with GuardUnavailable; the tree does not advance.
+4. When COMMIT fails, every unit of the batch fails with GuardUnavailable; the tree does not advance. A COMMIT in
+   doubt is answered to nobody: the process ends (`guard.doubt`).
+5. The thread never dies alone: without it everybody would wait for ever. Its end is the process's end.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from ribcage.database.schema import log_leaf
+from ribcage.guard.doubt import committing, end_process
 from ribcage.guard.errors import GuardUnavailable
 from ribcage.guard.log import AuditLog, Draft
 from ribcage.guard.tally import Spread
@@ -81,12 +84,17 @@ class Committer:
         log: AuditLog,
         flush_keys: Callable[[], object],
         on_full: Callable[[], bool] = lambda: False,
+        on_end: Callable[[bool], None] = lambda _taken: None,
     ) -> None:
-        """`on_full` is called when a commit found no room; True: room was made, the batch is tried once more."""
+        """`on_full` is called when a commit found no room; True: room was made, the batch is tried once more.
+
+        `on_end` is told of each commit whether the disk took it. Both are called on the committer's thread.
+        """
         self._engine = engine
         self._log = log
         self._flush_keys = flush_keys
         self._on_full = on_full
+        self._on_end = on_end
         self._queue: queue.Queue[_Unit[Any] | None] = queue.Queue()
         self._stopped = False
         self.entries, self.seconds = (
@@ -116,12 +124,15 @@ class Committer:
         self._thread.join()
 
     def _work(self) -> None:
-        with self._engine.connect() as connection:
-            while batch := self._gather():
-                self._commit(connection, batch)
-                for unit in batch:
-                    with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody waits
-                        unit.loop.call_soon_threadsafe(unit.settle)
+        try:
+            with self._engine.connect() as connection:
+                while batch := self._gather():
+                    self._commit(connection, batch)
+                    for unit in batch:
+                        with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody waits
+                            unit.loop.call_soon_threadsafe(unit.settle)
+        except BaseException as failure:  # noqa: BLE001 - the thread's edge (rule 5)
+            end_process(f"the committer failed ({type(failure).__name__})")
 
     def _gather(self) -> list[_Unit[Any]]:
         first = self._queue.get()
@@ -150,9 +161,10 @@ class Committer:
             self._log.write_tiles(connection)
             self._flush_keys()
             begun = time.monotonic()
-            connection.exec_driver_sql("COMMIT")
+            with committing():
+                connection.exec_driver_sql("COMMIT")
+                connection.commit()
             self.seconds.add(time.monotonic() - begun)
-            connection.commit()
         except Exception as failure:  # noqa: BLE001 - the thread's edge: whatever failed, nobody is told yes
             _roll_back(connection)
             if again and _is_full(failure) and self._on_full():
@@ -162,10 +174,12 @@ class Committer:
                 return
             for unit in batch:
                 unit.error = unit.error or GuardUnavailable(f"not durable: {type(failure).__name__}")
+            self._on_end(False)
             return
         self._log.advance(draft.leaf_data for draft in transaction.drafts)
         if transaction.drafts:
             self.entries.add(len(transaction.drafts))
+        self._on_end(True)
 
     def _run_unit(self, transaction: Transaction, unit: _Unit[Any]) -> None:
         mark = len(transaction.drafts)

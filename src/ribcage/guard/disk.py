@@ -5,6 +5,8 @@ Rules, in order:
 2. A preallocated file is the log's reserve. It is given up only when a commit fails for lack of room; from then on
    nothing is stored or disclosed, but refusals, endings, revocations and operators' calls still become durable.
 3. The reserve is made again by itself when there is room above the watermark.
+4. A file system that turned read-only has no room. While commits fail for another reason than room the disk counts as
+   closed; the guard's ticker writes until one succeeds.
 """
 
 from __future__ import annotations
@@ -53,6 +55,15 @@ class DiskWatch:
             self._looked_at = self._now()
             self._free_bytes = min(self._free(folder) for folder in self._folders)
         return self._free_bytes
+
+    def committed(self, taken: bool) -> None:
+        """What came of the last commit (rule 4)."""
+        self.failing = not taken and not self.exhausted
+
+    @property
+    def closed(self) -> bool:
+        """For readiness: nothing more is stored, or nothing becomes durable."""
+        return self.storing_stopped or self.failing
 
     @property
     def storing_stopped(self) -> bool:
@@ -114,6 +125,11 @@ class DiskWatch:
     def findings(self) -> list[str]:
         """For `status`."""
         mib = self.free_bytes >> 20
+        locked = [folder.name for folder in self._folders if _read_only(folder)]
+        if locked:
+            return [f"{', '.join(locked)}: the file system is read-only; nothing is stored until it is not"]
+        if self.failing:
+            return ["the disk does not take what is to be written: nothing is stored or disclosed; mend it"]
         if self.exhausted:
             return [
                 f"the disk is full ({mib} MiB left): the log lives on its reserve; nothing is stored or disclosed. "
@@ -128,9 +144,16 @@ class DiskWatch:
 
 
 def free_bytes(folder: Path) -> int:
-    """What this process may still write on the folder's file system; 0 where it cannot be asked."""
+    """What may still be written on the folder's file system; 0 where it is read-only or cannot be asked."""
     try:
         facts = os.statvfs(folder)
     except OSError:
         return 0
-    return facts.f_bavail * facts.f_frsize
+    return 0 if facts.f_flag & os.ST_RDONLY else facts.f_bavail * facts.f_frsize
+
+
+def _read_only(folder: Path) -> bool:
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False

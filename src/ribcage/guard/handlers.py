@@ -99,7 +99,7 @@ def _doors(rooms: Rooms) -> Table:
         states: tuple[tuple[Literal["ledger", "clock", "disk", "witness"], bool], ...] = (
             ("ledger", core.ledger_behind),
             ("clock", bool(core.clock_watch.stepped)),
-            ("disk", core.disk.storing_stopped),
+            ("disk", core.disk.closed),
             ("witness", core.witness.closed),
         )
         closed = [name for name, is_closed in states if is_closed]

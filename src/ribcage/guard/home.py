@@ -235,7 +235,7 @@ def _core(
         engine=engine,
         rows=rows,
         log=log,
-        committer=Committer(engine, log, keyring.flush, disk.give_up_reserve),
+        committer=Committer(engine, log, keyring.flush, disk.give_up_reserve, disk.committed),
         people=People(engine, rows, keyring.service("session"), limits),
         devices=Devices(engine, rows),
         closed=ClosedStudies(engine, rows),

@@ -4,6 +4,7 @@ TransferError
 ├── SettingsRefused     an address or a combination that would leave a door open: nothing is started
 ├── IdentityUnusable    the TLS certificate, key or authorities from the guard do not load
 └── ProcessFailed       guard or front did not start, or keeps dying
+    └── Hindered        its disk fails or descriptors are lacking: trying again later may help
 """
 
 from __future__ import annotations
@@ -23,3 +24,7 @@ class IdentityUnusable(TransferError):
 
 class ProcessFailed(TransferError):
     """A process did not become ready in time, or dies again and again."""
+
+
+class Hindered(ProcessFailed):
+    """The machine is at fault, not the process: the guard's exit status is EX_IOERR, or nothing can be started."""

@@ -161,9 +161,10 @@ class Front:
 
     def _take(self, handed: Handed, descriptor: int) -> None:
         """One accepted connection (rules 1 and 4)."""
-        if descriptor < 0:
-            return
         self._taken += 1
+        if descriptor < 0:  # we had none left for it, and the connection is gone
+            self._refusals.note("limit", handed.listener, handed.address)
+            return
         sock = socket.socket(fileno=descriptor)
         full = (
             self._contexts is None

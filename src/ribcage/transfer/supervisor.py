@@ -5,19 +5,23 @@ Rules, in order:
 2. The guard comes first, then the fronts, then the first connection is accepted. Without a ready front nothing
    is accepted: peers wait in the backlog.
 3. The supervisor reads no byte of a connection.
-4. A front that dies is replaced, and so is the guard, with growing pauses; a process that dies again and again
-   stops everything.
-5. The guard gets its passphrase by a pipe each time it starts; it is kept in memory without core dumps and, where
+4. Out of descriptors the supervisor stops accepting for a moment: it neither spins nor gives up a child.
+5. A front that dies is replaced, and so is the guard, with growing pauses; a process that dies again and again
+   stops everything. Where the disk fails (the guard's exit status EX_IOERR) or nothing can be started for lack of
+   descriptors, it is tried again until that has passed.
+6. The guard gets its passphrase by a pipe each time it starts; it is kept in memory without core dumps and, where
    the system allows it, without swap.
-6. SIGTERM or SIGINT: stop accepting, let the fronts finish, then the guard.
+7. SIGTERM or SIGINT: stop accepting, let the fronts finish, then the guard.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine
@@ -26,11 +30,13 @@ from dataclasses import dataclass, field
 from ribcage.crypto.memory import forbid_core_dumps, lock_memory
 from ribcage.transfer import control as wire
 from ribcage.transfer.control import Handed, StopFront
-from ribcage.transfer.errors import ProcessFailed, SettingsRefused
+from ribcage.transfer.errors import Hindered, ProcessFailed, SettingsRefused
 from ribcage.transfer.limits import ListenAddress, Listener, ListenLimits, check_addresses
 from ribcage.transfer.supervisor_children import Child, GuardChild, start_front, start_guard
 
 _ACCEPTS_PER_TURN = 32
+_SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_ACCEPT_PAUSE_SECONDS = 0.5
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger(__name__)
 
@@ -132,7 +138,7 @@ class Supervisor:
                 raise failure
 
     async def _wind_up(self, keepers: list[asyncio.Task[None]]) -> None:
-        """Fronts first, then the guard (rule 6). `keepers[0]` keeps the guard."""
+        """Fronts first, then the guard (rule 7). `keepers[0]` keeps the guard."""
         for front in self._fronts.values():
             with contextlib.suppress(OSError):
                 wire.send(front.control, StopFront())
@@ -169,6 +175,10 @@ class Supervisor:
         for kind, sock in self._sockets:
             asyncio.get_running_loop().add_reader(sock.fileno(), self._accept, kind, sock)
 
+    def _resume_if_ready(self) -> None:
+        if any(each.ready.is_set() for each in self._fronts.values()):
+            self._resume()
+
     def _pause(self) -> None:
         if not self._accepting:
             return
@@ -182,8 +192,12 @@ class Supervisor:
                 connection, peer = sock.accept()
             except BlockingIOError:
                 return
-            except OSError as failure:  # out of descriptors, or the peer left again
-                _log.warning("%s: accept failed: %s", kind, failure.strerror)
+            except OSError as failure:
+                if failure.errno not in _SHORT_OF:  # the peer left again
+                    continue
+                _log.warning("%s: accepting pauses: %s", kind, failure.strerror)
+                self._pause()
+                asyncio.get_running_loop().call_later(_ACCEPT_PAUSE_SECONDS, self._resume_if_ready)
                 return
             with connection:
                 self._hand(kind, connection, str(peer[0]))
@@ -212,15 +226,18 @@ class Supervisor:
                     guard = await start_guard(
                         self._plan.guard_command, self._passphrase, limits.ready_seconds
                     )
-                except ProcessFailed:
+                except ProcessFailed as failure:
                     if not ready.is_set():
                         raise
+                    hindered = isinstance(failure, Hindered)
+                    _log.error("%s", failure)
                 else:
                     ready.set()
                     code = await guard.child.wait()
                     guard.close()
+                    hindered = code == os.EX_IOERR
                     _log.error("the guard ended with %d and is started again", code)
-                await pauses.wait()
+                await pauses.wait(for_ever=hindered)
         finally:
             if guard is not None:
                 await guard.child.end(limits.drain_seconds)
@@ -229,8 +246,17 @@ class Supervisor:
     async def _keep_front(self, number: int, ready: asyncio.Event) -> None:
         """Run one front, again when it dies, until the stop."""
         pauses = _Pauses(f"front {number}", self._plan.limits)
+        first = True
         while not self._stopping.is_set():
-            child, control = start_front(self._plan.front_command, number)
+            try:
+                child, control = start_front(self._plan.front_command, number)
+            except ProcessFailed as failure:
+                if first:
+                    raise
+                _log.error("%s", failure)
+                await pauses.wait(for_ever=isinstance(failure, Hindered))
+                continue
+            first = False
             front = _Front(number, child, control, ready)
             self._fronts[number] = front
             loop = asyncio.get_running_loop()
@@ -268,7 +294,7 @@ class Supervisor:
 
 
 class _Pauses:
-    """Growing pauses between restarts; gives up after too many in a row (rule 4)."""
+    """Growing pauses between restarts; gives up after too many in a row (rule 5)."""
 
     def __init__(self, name: str, limits: ListenLimits) -> None:
         self._name = name
@@ -276,11 +302,13 @@ class _Pauses:
         self._in_a_row = 0
         self._last = -limits.settled_seconds
 
-    async def wait(self) -> None:
-        """Wait before the next start. Raises ProcessFailed after too many."""
+    async def wait(self, *, for_ever: bool = False) -> None:
+        """Wait before the next start. Raises ProcessFailed after too many, but never with `for_ever`."""
         now = asyncio.get_running_loop().time()
         self._in_a_row = self._in_a_row + 1 if now - self._last < self._limits.settled_seconds else 1
         self._last = now
+        if for_ever:
+            self._in_a_row = min(self._in_a_row, self._limits.max_restarts_in_a_row)
         if self._in_a_row > self._limits.max_restarts_in_a_row:
             raise ProcessFailed(f"{self._name} died {self._in_a_row} times in a row; its messages say why")
         grown = self._limits.restart_first_seconds * 2 ** (self._in_a_row - 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ribcage.transfer.control import control_pair
-from ribcage.transfer.errors import ProcessFailed
+from ribcage.transfer.errors import Hindered, ProcessFailed
 
 
 class Child:
@@ -33,7 +34,13 @@ class Child:
                 start_new_session=True,
             )
         except OSError as failure:
-            raise ProcessFailed(f"{name} did not start: {failure.strerror}") from failure
+            raise Hindered(f"{name} did not start: {failure.strerror}") from failure
+        try:
+            self._watched = os.pidfd_open(self._process.pid)  # now: later there may be no descriptor left
+        except OSError as failure:
+            self._process.kill()
+            self._process.wait()
+            raise Hindered(f"{name} cannot be watched: {failure.strerror}") from failure
         self.name = name
 
     @property
@@ -48,12 +55,16 @@ class Child:
 
     async def wait(self) -> int:
         """Wait for its end; the exit code, negative for a signal. Cancelling leaves it running."""
-        descriptor = os.pidfd_open(self._process.pid)
-        try:
-            await _readable(descriptor)
-        finally:
+        if self._watched >= 0:
+            await _readable(self._watched)
+        code = self._process.wait()
+        self._unwatch()
+        return code
+
+    def _unwatch(self) -> None:
+        descriptor, self._watched = self._watched, -1
+        if descriptor >= 0:
             os.close(descriptor)
-        return self._process.wait()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; nothing happens when it has ended."""
@@ -62,6 +73,7 @@ class Child:
     async def end(self, within_seconds: float) -> None:
         """SIGTERM, wait, then SIGKILL."""
         if self.exit_code is not None:
+            self._unwatch()
             return
         self.signal(signal.SIGTERM)
         try:
@@ -96,10 +108,11 @@ class GuardChild:
 async def start_guard(
     command: Sequence[str], passphrase: bytes | bytearray, within_seconds: float
 ) -> GuardChild:
-    """Start the guard, hand it the passphrase by a pipe, and wait until it is ready. Raises ProcessFailed."""
-    secret_read, secret_write = os.pipe()
-    ready_read, ready_write = os.pipe()
-    life_read, life_write = os.pipe()
+    """Start the guard, hand it the passphrase by a pipe, and wait until it is ready.
+
+    Raises ProcessFailed, Hindered.
+    """
+    (secret_read, secret_write), (ready_read, ready_write), (life_read, life_write) = _pipes(3)
     theirs = {"passphrase": secret_read, "ready": ready_write, "lifeline": life_read}
     try:
         try:
@@ -119,6 +132,8 @@ async def start_guard(
         except (TimeoutError, ProcessFailed) as failure:
             guard.close()
             await child.end(1.0)
+            if child.exit_code == os.EX_IOERR:
+                raise Hindered("the guard cannot use its disk; its own message says why") from None
             if isinstance(failure, TimeoutError):
                 raise ProcessFailed(f"the guard was not ready within {within_seconds:g} s") from None
             raise
@@ -129,13 +144,29 @@ async def start_guard(
 
 def start_front(command: Sequence[str], number: int) -> tuple[Child, socket.socket]:
     """Start one front; its process and the supervisor's end of its control socket. Raises ProcessFailed."""
-    ours, theirs = control_pair()
+    try:
+        ours, theirs = control_pair()
+    except OSError as failure:
+        raise Hindered(f"front {number} did not start: {failure.strerror}") from failure
     try:
         with theirs:
             return Child(f"front {number}", command, {"control": theirs.fileno()}), ours
     except ProcessFailed:
         ours.close()
         raise
+
+
+def _pipes(count: int) -> list[tuple[int, int]]:
+    """All of them or none. Raises ProcessFailed."""
+    made: list[tuple[int, int]] = []
+    try:
+        while len(made) < count:
+            made.append(os.pipe())
+    except OSError as failure:
+        for descriptor in itertools.chain(*made):
+            os.close(descriptor)
+        raise Hindered(f"no process can be started: {failure.strerror}") from failure
+    return made
 
 
 async def _readable(descriptor: int) -> None:
