@@ -109,5 +109,8 @@ class FakeGuard:
             transfer_syntax_uid=admit.transfer_syntax_uid,
         )
 
+    def _CheckDisclosure(self, request: p.CheckDisclosure) -> p.Response:
+        return p.DisclosureChecked(True)
+
     def _DisclosureClosed(self, request: p.DisclosureClosed) -> p.Response:
         return p.Noted()

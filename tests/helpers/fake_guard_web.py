@@ -11,11 +11,13 @@ from ribcage.guard.protocol import (
     Admit,
     Admitted,
     AlreadyHeld,
+    CheckDisclosure,
     Commit,
     Committed,
     Device,
     Disclose,
     Disclosed,
+    DisclosureChecked,
     DisclosureClosed,
     IngestClosed,
     IngestNoted,
@@ -67,6 +69,7 @@ class FakeGuard:
         self.held: dict[bytes, _Held] = {}
         self.sessions: dict[bytes, int] = {}
         self.disclosures: dict[bytes, list[_Held]] = {}
+        self.disclosed: dict[bytes, tuple[str, str]] = {}  # view and study
 
     # --- for tests ---------------------------------------------------------------------------------------
 
@@ -158,6 +161,7 @@ class FakeGuard:
             raise GuardRefused("not_found", len(self.asked))
         receipt = os.urandom(32)
         self.disclosures[receipt] = found
+        self.disclosed[receipt] = (self.view, request.study_instance_uid)
         return Disclosed(
             disclosure=os.urandom(16), receipt=receipt, view=self.view, purpose=request.purpose,
             expires_at=time.time() + self.expires_in, log_index=len(self.asked), decided_microseconds=10.0,
@@ -168,6 +172,14 @@ class FakeGuard:
         self._check(request.principal)
         by_id = {held.admitted.object_id: held for held in self.disclosures[request.receipt]}
         return Opened(objects=[_opened(by_id[object_id]) for object_id in request.object_ids])
+
+    def _on_checkdisclosure(self, request: CheckDisclosure) -> Response:
+        self._check(request.principal)
+        if request.receipt not in self.disclosures:
+            raise GuardRefused("not_permitted", len(self.asked))
+        view, found = self.disclosed[request.receipt]
+        now = [held for held in self.committed() if held.admit.attributes.study_instance_uid == found]
+        return DisclosureChecked(view == self.view and len(now) == len(self.disclosures[request.receipt]))
 
     def _on_disclosureclosed(self, request: DisclosureClosed) -> Response:
         return Noted()

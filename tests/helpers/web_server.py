@@ -109,6 +109,10 @@ class WebServer:
     def in_loop(self, work) -> None:
         self._loop.call_soon_threadsafe(work)
 
+    def end_viewings(self) -> None:
+        """As when they were idle: their closing entries are written."""
+        asyncio.run_coroutine_threadsafe(self.context.viewings.close(), self._loop).result(10)
+
     def _guard(self) -> FakeGuard:
         if self.guard.gone:
             raise GuardUnavailable("gone")
@@ -133,6 +137,7 @@ class WebServer:
         await self._stopping.wait()
         accepting.cancel()
         await self.factory.drain(2)
+        await self.factory.close()
         await asyncio.gather(accepting, return_exceptions=True)
 
     async def _accept(self, context: ssl.SSLContext) -> None:

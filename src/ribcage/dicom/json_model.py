@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from ribcage.dicom.rewrite import swap_words
-from ribcage.dicom.scan import BULK_TAGS, UNDEFINED, Element, Scan
+from ribcage.dicom.scan import BULK_TAGS, PIXEL_DATA, UNDEFINED, Element, Scan
 from ribcage.dicom.values import (
     DEFAULT_CHARSET,
     NUMBER_FORMATS,
@@ -43,6 +43,8 @@ _CHARSET: Final = 0x00080005
 _PIXEL_REPRESENTATION: Final = 0x00280103
 _LUT_DESCRIPTOR: Final = 0x00283002
 _BINARY: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_MAX_STEPS: Final = 33  # one more than the scanner's depth
+_ITEM_DIGITS: Final = 7
 _GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 
 
@@ -61,16 +63,44 @@ def to_json_model(
     bulk_locator: BulkLocator | None = None,
     inline_bytes: int = INLINE_BYTES,
     pixel_vr: str = "",
+    pixel_tag: int = PIXEL_DATA,
 ) -> dict[str, Json]:
     """The data set as a JSON object of plain Python values.
 
-    `pixel_vr` adds Pixel Data when the scan is of a header stream alone, whose pixels lie in the bulk stream.
+    `pixel_vr` adds the pixel element when the scan is of a header stream alone, whose pixels lie in the bulk stream.
     """
     model = _Model(scan, bulk_locator, inline_bytes)
     result = model.container(scan.elements, _Context(), ())
-    if pixel_vr and "7FE00010" not in result:
-        result["7FE00010"] = model.bulk(pixel_vr, ("7FE00010",))
+    name = f"{pixel_tag:08X}"
+    if pixel_vr and name not in result:
+        result[name] = model.bulk(pixel_vr, (name,))
     return result
+
+
+def bulk_value(scan: Scan, path: str) -> tuple[str, Element] | None:
+    """VR and element that a locator's path names, joined by `/`; None where it names no binary value."""
+    elements, steps = scan.elements, path.split("/")
+    if len(steps) % 2 == 0 or len(steps) > 2 * _MAX_STEPS:
+        return None
+    for tag, number in zip(steps[0:-1:2], steps[1::2], strict=True):
+        above = _named(elements, tag)
+        items = () if above is None else scan.items(above)
+        if not (number.isascii() and number.isdigit() and len(number) <= _ITEM_DIGITS) or int(number) >= len(
+            items
+        ):
+            return None
+        elements = items[int(number)].elements
+    element = _named(elements, steps[-1])
+    if element is None or element.vr == "SQ" or scan.items(element):
+        return None
+    vr = concrete_vr(known_vr(element.tag, element.vr), element.tag, signed=False)
+    return (vr, element) if vr in _BINARY else None
+
+
+def _named(elements: tuple[Element, ...], tag: str) -> Element | None:
+    if len(tag) != 8:
+        return None
+    return next((element for element in elements if f"{element.tag:08X}" == tag), None)
 
 
 class _Model:

@@ -3,7 +3,7 @@
 Rules, in order:
 1. The entry of a decision is durable before its answer, a refusal's too (DESIGN rule 1).
 2. A receipt opens nothing by itself: it must be ours, alive, of this principal, and the disclosure must be live.
-3. Every `Open` asks the contract again; a lower verdict ends the disclosure.
+3. Every `Open` and `CheckDisclosure` asks the contract again; a lower verdict ends the disclosure.
 4. After each change of rights every live disclosure is asked again, and what fell is pushed to all fronts.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -29,8 +30,10 @@ from ribcage.guard.core import Actor, Core
 from ribcage.guard.decision import Decision, Denied, ask_about_nothing, decide
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.protocol import (
+    CheckDisclosure,
     Disclose,
     Disclosed,
+    DisclosureChecked,
     InstanceRef,
     Noted,
     Open,
@@ -170,18 +173,19 @@ class Disclosures:
         return min(now + self._core.limits.disclosure_seconds, float(granted_until))
 
     def _rows(self, connection: sa.Connection, study: HeldStudy, request: Disclose) -> list[sa.RowMapping]:
-        query = (
-            sa.select(instance, series.c.uid.label("series_uid"))
-            .join(series, series.c.pk == instance.c.series_pk)
-            .where(instance.c.study_pk == study.pk)
-            .order_by(instance.c.pk)
-            .limit(self._core.limits.disclosure_instances)
+        wanted = sa.select(instance, series.c.uid.label("series_uid"))
+        query = self._asked(wanted, study, request).order_by(instance.c.pk)
+        return list(connection.execute(query).mappings())
+
+    def _asked(self, wanted: sa.Select[Any], study: HeldStudy, request: Disclose) -> sa.Select[Any]:
+        query = wanted.join(series, series.c.pk == instance.c.series_pk).where(
+            instance.c.study_pk == study.pk
         )
         if request.series_instance_uid:
             query = query.where(series.c.uid == request.series_instance_uid)
         if request.sop_instance_uid:
             query = query.where(instance.c.uid == request.sop_instance_uid)
-        return list(connection.execute(query).mappings())
+        return query.limit(self._core.limits.disclosure_instances)
 
     # --- keys under a receipt ---------------------------------------------------------------------------
 
@@ -198,6 +202,18 @@ class Disclosures:
         if len(rows) != len(set(request.object_ids)):
             raise GuardRefused("unavailable")
         return Opened(objects=[self._opened(live, rows[identifier]) for identifier in request.object_ids])
+
+    def check(self, actor: Actor, request: CheckDisclosure) -> DisclosureChecked:
+        """Whether a request may join a live disclosure, and whether a new one would equal it. Raises GuardRefused."""
+        core, live = self._core, self._check(actor, request.receipt)
+        try:
+            view = decide(core, actor, live.study, live.request.want, live.request.purpose, "retrieve").view
+        except Denied as denied:
+            raise GuardRefused(denied.reason) from denied
+        with core.engine.connect() as connection:
+            rows = self._asked(sa.select(instance.c.pk), live.study, live.request).subquery()
+            count = connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
+        return DisclosureChecked(current=view == live.decision.view and count == len(live.objects))
 
     def _check(self, actor: Actor, receipt: bytes) -> _Live:
         core = self._core

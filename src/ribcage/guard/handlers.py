@@ -140,6 +140,9 @@ def _images(rooms: Rooms) -> Table:
     async def open_(connection: Connection, request: p.Open) -> p.Response:
         return rooms.disclosures.open(rooms.actor(connection, request.principal), request)
 
+    async def check(connection: Connection, request: p.CheckDisclosure) -> p.Response:
+        return rooms.disclosures.check(rooms.actor(connection, request.principal), request)
+
     return {
         p.Admit: by_principal(rooms, rooms.ingest.admit),
         p.Commit: by_anyone(rooms.ingest.commit),
@@ -147,6 +150,7 @@ def _images(rooms: Rooms) -> Table:
         p.Query: by_principal(rooms, rooms.queries.answer),
         p.Disclose: by_principal(rooms, rooms.disclosures.disclose),
         p.Open: open_,
+        p.CheckDisclosure: check,
         p.DisclosureClosed: by_anyone(rooms.disclosures.closed),
     }
 

@@ -266,6 +266,19 @@ class Opened(_Body, frozen=True):
     objects: list[OpenedObject]
 
 
+class CheckDisclosure(_Body, frozen=True):
+    """A request joins a live disclosure: may it still, as of now? The contract is asked again; no key leaves."""
+
+    receipt: bytes
+    principal: Principal
+
+
+class DisclosureChecked(_Body, frozen=True):
+    """It may. `current` False: a disclosure asked for now would have another view or other instances."""
+
+    current: bool
+
+
 class DisclosureClosed(_Body, frozen=True):
     """The closing entry: what really left."""
 
@@ -963,6 +976,7 @@ FrontRequest = (
     | Query
     | Disclose
     | Open
+    | CheckDisclosure
     | DisclosureClosed
     | LogIn
     | StepUp
@@ -1018,6 +1032,7 @@ Response = (
     | QueryAnswer
     | Disclosed
     | Opened
+    | DisclosureChecked
     | Revoked
     | LoggedIn
     | Person

@@ -98,14 +98,13 @@ async def read_header(objects: ObjectStore, opened: OpenedObject) -> bytes:
 
 
 async def iter_bulk(
-    reader: ObjectReader, cut: Callable[[], None], length: int | None = None
+    reader: ObjectReader, cut: Callable[[], None], length: int | None = None, offset: int = 0
 ) -> AsyncIterator[bytes]:
-    """The first `length` bytes of the bulk stream (all without it), opened in threads.
+    """`length` bytes of the bulk stream from `offset` on (all without it), opened in threads.
 
     `cut` raises when the disclosure has ended; it is asked before every segment. Raises StorageError.
     """
-    end = reader.bulk_bytes if length is None else min(length, reader.bulk_bytes)
-    offset = 0
+    end = reader.bulk_bytes if length is None else min(offset + length, reader.bulk_bytes)
     while offset < end:
         cut()
         want = min(_to_boundary(offset), end - offset)

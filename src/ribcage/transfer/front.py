@@ -66,6 +66,9 @@ class HttpFactory(Protocol):
     def shutdown(self) -> None:
         """Close idle connections; busy ones close after their answer."""
 
+    async def close(self) -> None:
+        """End what outlives connections; the last call."""
+
 
 MakeHttp = Callable[[FrontRooms], HttpFactory]
 
@@ -240,6 +243,10 @@ class Front:
             task.cancel()
         for association in list(self._site.associations):
             association.kill()
+        if self._http is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.guard_answer_seconds):
+                    await self._http.close()
         await asyncio.sleep(_DRAIN_STEP_SECONDS)
 
 

@@ -9,7 +9,7 @@ Rules, in order (DESIGN rules 1, 5, 6, 7):
    class without a rule is refused with the offer of a step-up.
 5. In the other views what came as a file goes out bit for bit; what came as a data set gets a file prefix made
    here, and its data set is bit for bit.
-6. One closing entry says what really left, however it ended.
+6. One closing entry says what really left, however it ended. An instance counts from its first byte.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal
@@ -126,8 +126,9 @@ class InstanceStream:
     header: bytes
     bulk_bytes: int | None
     pixels_checked: bool
-    _disclosure: Disclosure = field(repr=False)
-    _opened: OpenedObject = field(repr=False)
+    stored: bytes = field(repr=False)  # the data set's part of the header stream as it came: it never leaves
+    disclosure: Disclosure = field(repr=False)
+    opened: OpenedObject = field(repr=False)
 
     @property
     def content_length(self) -> int | None:
@@ -143,12 +144,12 @@ class InstanceStream:
 
     async def parts(self) -> AsyncIterator[bytes]:
         """The file: prefix, header, then the bulk stream by segment. Raises DisclosureError."""
-        async for part in self._disclosure.send(self._opened, [self.prefix, self.header]):
+        async for part in self.disclosure.send(self.opened, [self.prefix, self.header]):
             yield part
 
     async def data_set(self) -> AsyncIterator[bytes]:
         """The data set alone, for DIMSE. Raises DisclosureError."""
-        async for part in self._disclosure.send(self._opened, [self.header]):
+        async for part in self.disclosure.send(self.opened, [self.header]):
             yield part
 
 
@@ -168,6 +169,7 @@ class Disclosure:
         self._unfinished = 0
         self._sent: set[bytes] = set()
         self._octets = 0
+        self.ended: Callable[[], None] = _nothing  # called once, when it is cut
 
     @property
     def view(self) -> View:
@@ -203,7 +205,14 @@ class Disclosure:
 
     def cut(self, why: str) -> None:
         """End it: nothing more leaves after the segment in hand."""
-        self._cut_because = self._cut_because or why
+        if not self._cut_because:
+            self._cut_because = why
+            self.ended()
+
+    @property
+    def alive(self) -> bool:
+        """Whether anything may still leave: entered, neither cut nor expired."""
+        return not self._cut_because and self._way.clock() < self.answer.expires_at
 
     def check_alive(self) -> None:
         """Raises DisclosureCut when it was revoked, has expired or the guard is gone."""
@@ -221,33 +230,41 @@ class Disclosure:
         except StorageError as failure:
             raise disclosure_error(failure) from failure
         self.check_alive()
-        stream = await self._shape(ref, opened, stored)
-        self._sent.add(ref.object_id)
-        return stream
+        return await self._shape(ref, opened, stored)
 
-    def count(self, octets: int) -> None:
-        """Count bytes of an answer made from a header, such as metadata. Raises DisclosureError when cut."""
+    def count(self, object_id: bytes, octets: int) -> None:
+        """Count bytes of this object that leave now. Raises DisclosureError when cut."""
         self.check_alive()
+        self._sent.add(object_id)
         self._octets += octets
+
+    @contextlib.contextmanager
+    def sending(self) -> Iterator[None]:
+        """Around bytes on their way: what does not get to its end is noted, failures get their class here."""
+        self._unfinished += 1
+        try:
+            yield
+        except StorageError as failure:
+            raise disclosure_error(failure) from failure
+        except DicomError as failure:
+            raise damaged() from failure
+        self._unfinished -= 1
+
+    def reader(self, opened: OpenedObject) -> ObjectReader:
+        """The opened object's streams, to be closed by the caller. Raises StorageError."""
+        return ObjectReader(self._way.objects, opened)
 
     async def send(self, opened: OpenedObject, front: list[bytes]) -> AsyncIterator[bytes]:
         """Yield `front`, then the bulk stream as far as the view goes, counting. Raises DisclosureError."""
-        self._unfinished += 1
-        for part in front:
-            self.check_alive()
-            self._octets += len(part)
-            yield part
-        if opened.bulk_plain_bytes:
-            try:
-                with ObjectReader(self._way.objects, opened) as reader:
+        with self.sending():
+            for part in front:
+                self.count(opened.object_id, len(part))
+                yield part
+            if opened.bulk_plain_bytes:
+                with self.reader(opened) as reader:
                     async for part in self._bulk(opened, reader):
-                        self._octets += len(part)
+                        self.count(opened.object_id, len(part))
                         yield part
-            except StorageError as failure:
-                raise disclosure_error(failure) from failure
-            except DicomError as failure:
-                raise _damaged() from failure
-        self._unfinished -= 1
 
     async def _bulk(self, opened: OpenedObject, reader: ObjectReader) -> AsyncIterator[bytes]:
         """The bulk stream in the granted view (rule 4)."""
@@ -267,19 +284,20 @@ class Disclosure:
 
     async def _shape(self, ref: InstanceRef, opened: OpenedObject, stored: bytes) -> InstanceStream:
         """The stream in the granted view (rules 4 and 5)."""
-        prefix, header = stored[: opened.prefix_bytes], stored[opened.prefix_bytes :]
+        prefix, data_set = stored[: opened.prefix_bytes], stored[opened.prefix_bytes :]
+        header = data_set
         bulk_bytes: int | None = opened.bulk_plain_bytes
         checked = True
         try:
             if not self._unmasked:
-                masked = await masked_header(header, ref, self.view, self._study)
+                masked = await masked_header(data_set, ref, self.view, self._study)
                 prefix, header, checked = b"", bytes(masked), masked.pixels_checked
                 bulk_bytes = None if opened.bulk_plain_bytes else 0
             if not prefix:
                 prefix = file_prefix(ref.sop_class_uid, ref.sop_instance_uid, ref.transfer_syntax_uid)
         except DicomError as failure:
-            raise _damaged() from failure
-        return InstanceStream(ref, self.view, prefix, header, bulk_bytes, checked, self, opened)
+            raise damaged() from failure
+        return InstanceStream(ref, self.view, prefix, header, bulk_bytes, checked, data_set, self, opened)
 
     async def _keys_of(self, ref: InstanceRef) -> OpenedObject:
         """The keys of one instance; fetches the batch that begins with it when it is not in hand (rule 2)."""
@@ -312,8 +330,13 @@ class Disclosure:
         return {one.object_id: one for one in answer.objects}
 
 
-def _damaged() -> ObjectDamaged:
+def damaged() -> ObjectDamaged:
+    """What a stored instance that cannot be read is answered with."""
     return ObjectDamaged("a stored instance cannot be read; run `ribcage verify`")
+
+
+def _nothing() -> None:
+    return None
 
 
 __all__ = [

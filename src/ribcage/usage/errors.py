@@ -7,6 +7,7 @@ DisclosureError
 │   └── MaskedViewRefused this SOP class has no masked view; the full view needs the step-up
 ├── NothingFound          also where existence must not be revealed: 404
 ├── RequestInvalid        400
+├── FrameUnreadable       the stored pixels do not say where the frame is, or it is beyond a limit: 422
 ├── Throttled             429
 ├── CannotDecide          guard or disk cannot answer, so the answer is no: 503
 ├── DisclosureCut         ended while it ran: revoked, expired, or the guard is gone: 403
@@ -70,6 +71,13 @@ class RequestInvalid(DisclosureError):
 
     dimse_status: ClassVar[int] = 0x0115
     http_status: ClassVar[int] = 400
+
+
+class FrameUnreadable(DisclosureError):
+    """Offset table, fragments or sizes of the stored pixels contradict each other, or the frame is beyond a limit."""
+
+    dimse_status: ClassVar[int] = 0xC000
+    http_status: ClassVar[int] = 422
 
 
 class Throttled(DisclosureError):

@@ -11,6 +11,7 @@ from ribcage.storage.ports import Guard
 from ribcage.transfer.dicomweb.errors import Unavailable
 from ribcage.transfer.dicomweb.limits import WebLimits
 from ribcage.usage.disclose import WayOut
+from ribcage.usage.viewing import Viewings
 
 
 class ByteBudget:
@@ -70,10 +71,17 @@ class WebContext:
     way_out: Callable[[], WayOut]
     limits: WebLimits = field(default_factory=WebLimits)
     budget: ByteBudget = field(init=False)
+    viewings: Viewings = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "budget", ByteBudget(self.limits.max_held_bytes))
+        viewings = Viewings(self.way_out, self.limits.viewing_idle_seconds, self.limits.max_viewings)
+        object.__setattr__(self, "viewings", viewings)
 
     def guard(self) -> Guard:
         """The live connection to the guard. Raises GuardUnavailable."""
         return self.way_out().guard
+
+    async def close(self) -> None:
+        """End what outlives requests: the viewings, with their closing entries."""
+        await self.viewings.close()

@@ -14,6 +14,8 @@
     ├── Conflicting           409 conflict
     ├── TooLarge              413 too_large
     ├── UnsupportedMedia      415 unsupported_media_type
+    ├── RangeUnsatisfiable    416 range_not_satisfiable
+    ├── Unreadable            422 unreadable_pixels
     ├── Throttled             429 throttled
     ├── Unavailable           503 unavailable
     └── StorageExhausted      507 storage_full
@@ -145,6 +147,22 @@ class UnsupportedMedia(WebError):
     hint = 'Send multipart/related; type="application/dicom". 请使用 multipart/related 发送 DICOM 文件。'
 
 
+class RangeUnsatisfiable(WebError):
+    """A Range that lies outside of what is there (RFC 9110 14.4)."""
+
+    status = 416
+    code = "range_not_satisfiable"
+    hint = "The range lies outside of the content. 请求的范围超出内容。"
+
+
+class Unreadable(WebError):
+    """The stored pixels cannot be read or made into a picture; the instance itself is as it came."""
+
+    status = 422
+    code = "unreadable_pixels"
+    hint = "These pixels cannot be shown; retrieve the instance instead. 无法显示此图像，请下载原始实例。"
+
+
 class Throttled(WebError):
     """Too many attempts."""
 
@@ -190,7 +208,8 @@ _BY_STATUS: Final[Mapping[int, type[WebError]]] = {
     error.status: error
     for error in (
         BadRequest, Unauthenticated, NotPermitted, NotFound, MethodRefused, NotAcceptable, TooSlow,
-        Conflicting, TooLarge, UnsupportedMedia, Throttled, Unavailable, StorageExhausted,
+        Conflicting, TooLarge, UnsupportedMedia, RangeUnsatisfiable, Unreadable, Throttled, Unavailable,
+        StorageExhausted,
     )
 }  # fmt: skip
 

@@ -31,6 +31,10 @@ class WebLimits:
     max_results: int = 1000
     default_results: int = 100
     max_metadata_instances: int = 5000
+    max_frames: int = 1000  # named in one request
+    max_frame_bytes: int = 512 * _MIB  # of a frame that must be held whole
+    max_viewings: int = 1024  # live at once in one front
+    viewing_idle_seconds: float = 30.0  # without a request; then it is closed
     head_seconds: float = 15.0  # from connection or first byte until the head is complete
     body_idle_seconds: float = 30.0  # between two pieces of a body
     send_stall_seconds: float = 60.0  # a reader that takes nothing

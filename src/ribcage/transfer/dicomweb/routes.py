@@ -20,9 +20,11 @@ from ribcage.guard.protocol import GetReadiness, Readiness
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.forms import FormResources
 from ribcage.transfer.dicomweb.observe import metrics
+from ribcage.transfer.dicomweb.frames import FrameResources
 from ribcage.transfer.dicomweb.people import PeopleResources
+from ribcage.transfer.dicomweb.places import SERVICE
 from ribcage.transfer.dicomweb.retrieve import RetrieveResources
-from ribcage.transfer.dicomweb.search import SERVICE, SearchResources
+from ribcage.transfer.dicomweb.search import SearchResources
 from ribcage.transfer.dicomweb.store import StoreResources
 
 Gives = Literal["receipt", "person", "nothing"]
@@ -49,6 +51,7 @@ def routes(context: WebContext) -> list[Entry]:
 
 def _dicom(context: WebContext) -> list[Entry]:
     search, store, retrieve = SearchResources(context), StoreResources(context), RetrieveResources(context)
+    frames = FrameResources(context)
     return [
         entry("POST", f"{SERVICE}/studies", store.store, "receipt", "capture.admit"),
         entry("POST", _STUDY, store.store, "receipt", "capture.admit"),
@@ -63,6 +66,7 @@ def _dicom(context: WebContext) -> list[Entry]:
             for path in (_STUDY, _SERIES, _INSTANCE)
             for suffix, handler in (("", retrieve.instances), ("/metadata", retrieve.metadata))
         ),
+        entry("GET", f"{_INSTANCE}/frames/{{frames}}", frames.frames, "receipt", "usage.disclose"),
         entry("GET", "/studies/{study}/download", retrieve.download, "receipt", "usage.disclose"),
     ]
 

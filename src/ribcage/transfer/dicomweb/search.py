@@ -13,10 +13,10 @@ from ribcage.guard.protocol import Principal, Purpose, Query, QueryAnswer
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.headers import origin_of, promise_header
 from ribcage.transfer.dicomweb.negotiation import parse_accept, require_json
+from ribcage.transfer.dicomweb.places import SERVICE
 from ribcage.transfer.dicomweb.principal import identify, purpose_of
 from ribcage.transfer.dicomweb.qido import Level, Search, encode_record, parse_search
 
-SERVICE: Final = "/dicom-web"
 _FUZZY_WARNING: Final = (
     '299 ribcage "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
 )

@@ -14,7 +14,7 @@ import asyncio
 import hashlib
 import logging
 import ssl
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
 from starlette.types import ASGIApp
@@ -69,6 +69,10 @@ class HttpProtocolFactory(Protocol):
 
     async def drain(self, seconds: float) -> None:
         """Shut down, wait up to `seconds` for the answers in hand, then cut what is left."""
+        ...
+
+    async def close(self) -> None:
+        """End what outlives connections; the last call."""
         ...
 
 
@@ -184,8 +188,9 @@ class RibcageHttpProtocol(HttpToolsProtocol):
 class _Factory:
     """Builds protocols that share one uvicorn configuration and state."""
 
-    def __init__(self, app: ASGIApp, limits: WebLimits) -> None:
+    def __init__(self, app: ASGIApp, limits: WebLimits, close: Callable[[], Awaitable[None]]) -> None:
         self._limits = limits
+        self._ending = close
         self._state = ServerState()
         self._config = Config(
             app, http=HttpToolsProtocol, ws="none", lifespan="off", interface="asgi3", log_config=None,
@@ -222,18 +227,26 @@ class _Factory:
         if left:  # their disclosures get a closing entry
             await asyncio.wait(left, timeout=_CUT_SECONDS)
 
+    async def close(self) -> None:
+        """End what outlives connections."""
+        await self._ending()
+
 
 def make_http_protocol(context: WebContext, more: Sequence[Entry] = ()) -> HttpProtocolFactory:
     """A factory for `loop.connect_accepted_socket(factory, sock, ssl=…)`; call it inside the running loop.
 
     `more`: reviewed routes of rooms above this one.
     """
-    return _Factory(make_app(context, more), context.limits)
+    return _Factory(make_app(context, more), context.limits, context.close)
 
 
 def http_protocol(app: ASGIApp, limits: WebLimits) -> HttpProtocolFactory:
     """The same protocol for another application, for `loop.create_server(factory, ssl=…)`."""
-    return _Factory(app, limits)
+    return _Factory(app, limits, _nothing)
+
+
+async def _nothing() -> None:
+    return None
 
 
 def _fingerprint(session: ssl.SSLObject) -> bytes:

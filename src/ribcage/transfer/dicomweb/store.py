@@ -43,9 +43,9 @@ from ribcage.transfer.dicomweb.negotiation import (
     parse_accept,
     parse_media_type,
 )
+from ribcage.transfer.dicomweb.places import SERVICE
 from ribcage.transfer.dicomweb.principal import identify
 from ribcage.transfer.dicomweb.qido import check_uid
-from ribcage.transfer.dicomweb.search import SERVICE
 from ribcage.transfer.dicomweb.store_response import Named, StoreReport
 
 _ENDING: Final = frozenset({401, 403, 429, 503, 507})  # rule 3
