@@ -19,6 +19,7 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from helpers.fake_guard_web import FakeGuard
+from ribcage.cage import Cage
 from ribcage.capture.admit import WayIn
 from ribcage.crypto import authority
 from ribcage.guard.errors import GuardUnavailable
@@ -68,7 +69,9 @@ def make_papers(folder: Path) -> Papers:
 class WebServer:
     """Accepts on loopback and hands each socket to `connect_accepted_socket`, as the front does."""
 
-    def __init__(self, papers: Papers, folder: Path, limits: WebLimits | None = None) -> None:
+    def __init__(
+        self, papers: Papers, folder: Path, limits: WebLimits | None = None, cage: Cage | None = None
+    ) -> None:
         self.papers = papers
         self.guard = FakeGuard(devices={papers.device_fingerprint})
         self.objects = ObjectStore(folder)
@@ -78,6 +81,7 @@ class WebServer:
             way_in=lambda: WayIn(self._guard(), self.objects),
             way_out=self._way_out,
             limits=limits or WebLimits(),
+            cage=cage,
         )
         self.more: Callable[[WebContext], Sequence[Entry]] = lambda _context: ()  # routes of rooms above
         self._listener = socket.create_server(("127.0.0.1", 0))

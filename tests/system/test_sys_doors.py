@@ -270,7 +270,10 @@ HTTP_WITH_RECEIPT = {
     *(("GET", f"/dicom-web/{level}") for level in ("studies", "series", "instances")),
     *(("GET", _STUDY + each) for each in ("", "/metadata", "/series", "/instances")),
     *(("GET", _SERIES + each) for each in ("", "/metadata", "/instances")),
-    *(("GET", _INSTANCE + each) for each in ("", "/metadata", "/frames/{frames}")),
+    *(("GET", _INSTANCE + each) for each in ("", "/metadata", "/rendered", "/frames/{frames}")),
+    ("GET", _INSTANCE + "/frames/{frames}/rendered"),
+    ("GET", _INSTANCE + "/bulkdata/{path:path}"),
+    *(("GET", each + "/thumbnail") for each in (_STUDY, _SERIES, _INSTANCE, _INSTANCE + "/frames/{frames}")),
     ("GET", "/studies/{study}/download"),
 }
 # Reviewed: pages without data, and what a session may know of itself.
@@ -332,7 +335,9 @@ def test_routes_with_data_answer_after_an_entry_and_nobody_else(tmp_path: Path) 
         for method, template in sorted(HTTP_WITH_RECEIPT):
             if method != "GET":
                 continue
-            path = template.format(study=one.study, series=one.series, instance=one.uid, frames=1)
+            path = template.replace("{path:path}", "7FE00010").format(
+                study=one.study, series=one.series, instance=one.uid, frames=1
+            )
             answer = doctor.request(path)
             assert answer.status == 200, path
             page = p.AuditPage(start=int(answer.headers["x-ribcage-receipt"]), count=1)

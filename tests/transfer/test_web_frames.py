@@ -182,7 +182,7 @@ def test_single_part_frames_need_one_frame(shared: WebServer) -> None:
 
 
 def test_an_instance_without_pixels_has_no_frames(shared: WebServer) -> None:
-    file, data_set = make_ct()
+    _, data_set = make_ct()
     del data_set.PixelData
     data_set.SOPInstanceUID = data_set.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.5"
     buffer = BytesIO()

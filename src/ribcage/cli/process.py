@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvloop
 
+from ribcage.cage import Cage
 from ribcage.cli import settings
 from ribcage.cli.errors import UsageError
 from ribcage.cli.operator import socket_path
@@ -86,7 +87,7 @@ def _front(options: argparse.Namespace) -> None:
     )
 
     def make_http(rooms: FrontRooms) -> HttpFactory:
-        context = WebContext(way_in=lambda: rooms.way_in, way_out=lambda: rooms.way_out)
+        context = WebContext(way_in=lambda: rooms.way_in, way_out=lambda: rooms.way_out, cage=Cage())
         return make_http_protocol(context, console_routes(context))
 
     run_front(options.control, front, make_http)

@@ -5,8 +5,8 @@ Rules, in order (DESIGN rules 1, 5, 6, 7):
 2. Keys are fetched in small batches as the stream goes; the guard checks revocation at each.
 3. Before each segment the disclosure must be alive: not revoked, not expired, the guard reachable. What is cut
    stops there (`DisclosureCut`).
-4. In the masked view the header passes `usage.masking` and the bulk stream ends with the pixel element. A SOP
-   class without a rule is refused with the offer of a step-up.
+4. In the masked view the header passes `usage.masking`, compressed frames `masking.codestreams`, and the bulk stream
+   ends with the pixel element. What has no rule is refused with the offer of a step-up.
 5. In the other views what came as a file goes out bit for bit; what came as a data set gets a file prefix made
    here, and its data set is bit for bit.
 6. One closing entry says what really left, however it ended. An instance counts from its first byte.
@@ -46,6 +46,7 @@ from ribcage.storage.objects import ObjectStore
 from ribcage.storage.ports import Guard
 from ribcage.storage.retrieve import ObjectReader, iter_bulk, read_header
 from ribcage.usage._masked import masked_header
+from ribcage.usage._masked_bulk import masked_bulk
 from ribcage.usage.errors import (
     DisclosureCut,
     DisclosureError,
@@ -53,7 +54,6 @@ from ribcage.usage.errors import (
     RequestInvalid,
     disclosure_error,
 )
-from ribcage.usage.masking import PixelElementFilter
 
 _BATCH = 16  # instances per `Open`
 _NOT_ENTERED = "it was not entered with `async with`"
@@ -144,12 +144,12 @@ class InstanceStream:
 
     async def parts(self) -> AsyncIterator[bytes]:
         """The file: prefix, header, then the bulk stream by segment. Raises DisclosureError."""
-        async for part in self.disclosure.send(self.opened, [self.prefix, self.header]):
+        async for part in self.disclosure.send(self, [self.prefix, self.header]):
             yield part
 
     async def data_set(self) -> AsyncIterator[bytes]:
         """The data set alone, for DIMSE. Raises DisclosureError."""
-        async for part in self.disclosure.send(self.opened, [self.header]):
+        async for part in self.disclosure.send(self, [self.header]):
             yield part
 
 
@@ -254,29 +254,24 @@ class Disclosure:
         """The opened object's streams, to be closed by the caller. Raises StorageError."""
         return ObjectReader(self._way.objects, opened)
 
-    async def send(self, opened: OpenedObject, front: list[bytes]) -> AsyncIterator[bytes]:
+    async def send(self, stream: InstanceStream, front: list[bytes]) -> AsyncIterator[bytes]:
         """Yield `front`, then the bulk stream as far as the view goes, counting. Raises DisclosureError."""
+        opened = stream.opened
         with self.sending():
             for part in front:
                 self.count(opened.object_id, len(part))
                 yield part
             if opened.bulk_plain_bytes:
                 with self.reader(opened) as reader:
-                    async for part in self._bulk(opened, reader):
+                    async for part in self._bulk(stream, reader):
                         self.count(opened.object_id, len(part))
                         yield part
 
-    async def _bulk(self, opened: OpenedObject, reader: ObjectReader) -> AsyncIterator[bytes]:
+    def _bulk(self, stream: InstanceStream, reader: ObjectReader) -> AsyncIterator[bytes]:
         """The bulk stream in the granted view (rule 4)."""
         if self._unmasked:
-            async for part in iter_bulk(reader, self.check_alive):
-                yield part
-            return
-        gate = PixelElementFilter(opened.transfer_syntax_uid)
-        async for part in iter_bulk(reader, self.check_alive):
-            for piece in gate.feed(part):
-                yield bytes(piece)
-        gate.finish()
+            return iter_bulk(reader, self.check_alive)
+        return masked_bulk(reader, stream.stored, stream.transfer_syntax_uid, self.check_alive)
 
     @property
     def _unmasked(self) -> bool:

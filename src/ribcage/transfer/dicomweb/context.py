@@ -1,4 +1,4 @@
-"""What the composition root gives the HTTP room: both doors and the limits; and a budget of bytes."""
+"""What the composition root gives the HTTP room: both doors, a cage and the limits; and a budget of bytes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from ribcage.cage import Cage
 from ribcage.capture.admit import WayIn
 from ribcage.storage.ports import Guard
 from ribcage.transfer.dicomweb.errors import Unavailable
@@ -70,6 +71,7 @@ class WebContext:
     way_in: Callable[[], WayIn]
     way_out: Callable[[], WayOut]
     limits: WebLimits = field(default_factory=WebLimits)
+    cage: Cage | None = None
     budget: ByteBudget = field(init=False)
     viewings: Viewings = field(init=False)
 
@@ -82,6 +84,14 @@ class WebContext:
         """The live connection to the guard. Raises GuardUnavailable."""
         return self.way_out().guard
 
+    def pictures(self) -> Cage:
+        """The cage of this front. Raises Unavailable where there is none."""
+        if self.cage is None:
+            raise Unavailable("expected a cage: none was given to this front")
+        return self.cage
+
     async def close(self) -> None:
-        """End what outlives requests: the viewings, with their closing entries."""
+        """End what outlives requests: the cage, and the viewings with their closing entries."""
+        if self.cage is not None:
+            await self.cage.close()
         await self.viewings.close()

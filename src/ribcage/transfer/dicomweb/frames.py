@@ -3,22 +3,23 @@
 Rules, in order:
 1. The frame list is numbers from 1, separated by commas; what is asked twice is sent twice.
 2. All frames are located, and the first is in hand, before the status is sent.
-3. A frame that must be decoded goes through the cage; what the cage cannot read is 422.
+3. A frame that must be decoded goes through the cage; what it cannot read is refused by its error's class.
 4. Each frame counts in the viewing's closing entry with the bytes that left.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ribcage.cage import FrameSource
 from ribcage.dicom.pixel_frames import Frame
 from ribcage.transfer.dicomweb.context import WebContext
-from ribcage.transfer.dicomweb.errors import BadRequest, NotAcceptable
+from ribcage.transfer.dicomweb.errors import BadRequest
 from ribcage.transfer.dicomweb.frame_types import FrameForm, frame_form
 from ribcage.transfer.dicomweb.leaving import Leaving, accept_of, closing_on_failure, join_viewing, viewing_of
 from ribcage.transfer.dicomweb.streaming import StreamedResponse, closing, new_boundary
@@ -35,27 +36,46 @@ class FrameResources:
 
     async def frames(self, request: Request) -> Response:
         """GET frames of one instance."""
-        numbers = parse_frames(request.path_params["frames"], self._context.limits.max_frames)
-        accepted = accept_of(request)
+        limits = self._context.limits
+        numbers = parse_frames(request.path_params["frames"], limits.max_frames)
+        accept_of(request)
         leaving = await join_viewing(self._context, request)
         async with closing_on_failure(leaving.stack):
-            ref = leaving.refs[0]
-            form = frame_form(accepted, ref.transfer_syntax_uid, single=len(numbers) == 1)
-            pixels = await viewing_of(leaving).pixels(ref, self._context.limits.max_frame_bytes)
-            pixels.require_masked_view()
-            if form.decoded:
-                raise NotAcceptable("expected transfer-syntax=*")
-            located = {number: await pixels.locate(number) for number in dict.fromkeys(numbers)}
-        frames = [located[number] for number in numbers]
-        if form.multipart:
-            boundary = new_boundary()
-            body = _multipart(leaving, pixels, frames, form, boundary)
-            kind = f'multipart/related; type="{form.essence}"; transfer-syntax={form.transfer_syntax_uid}'
-            headers = {"Content-Type": f"{kind}; boundary={boundary}"}
-        else:
-            body = _single(leaving, pixels, frames[0])
-            headers = {"Content-Type": form.media_type, "Content-Length": str(pixels.size(frames[0]))}
-        return StreamedResponse(body, leaving.headers(headers), self._context.limits.send_stall_seconds)
+            pixels = await viewing_of(leaving).pixels(leaving.refs[0], limits.max_frame_bytes)
+            return await answer_frames(self._context, request, leaving, pixels, numbers)
+
+
+async def answer_frames(
+    context: WebContext, request: Request, leaving: Leaving, pixels: Pixels, numbers: list[int]
+) -> Response:
+    """The answer for these frames. Raises NotAcceptable, NotFound, DisclosureError, CageError."""
+    form = frame_form(accept_of(request), pixels.transfer_syntax_uid, single=len(numbers) == 1)
+    if not form.decoded:
+        pixels.require_masked_view()
+    located = {number: await pixels.locate(number) for number in dict.fromkeys(numbers)}
+
+    def send(number: int) -> AsyncIterator[bytes]:
+        if form.decoded:
+            return _decoded(context, pixels, located[number], number)
+        return pixels.send(located[number])
+
+    headers = {"Content-Type": form.media_type}
+    if form.multipart:
+        boundary = new_boundary()
+        body = _multipart(leaving, send, numbers, form, boundary)
+        kind = f'multipart/related; type="{form.essence}"; transfer-syntax={form.transfer_syntax_uid}'
+        headers = {"Content-Type": f"{kind}; boundary={boundary}"}
+    else:
+        body = _single(leaving, send(numbers[0]))
+        if not form.decoded:
+            headers["Content-Length"] = str(pixels.size(located[numbers[0]]))
+    return StreamedResponse(body, leaving.headers(headers), context.limits.send_stall_seconds)
+
+
+async def frame_source(pixels: Pixels, frame: Frame, number: int) -> FrameSource:
+    """What the cage needs of one frame; the header is the one that the view shows."""
+    stream = pixels.stream
+    return FrameSource(stream.header, stream.transfer_syntax_uid, await pixels.raw(frame), number - 1)
 
 
 def parse_frames(text: str, most: int) -> list[int]:
@@ -68,19 +88,32 @@ def parse_frames(text: str, most: int) -> list[int]:
     return numbers
 
 
-async def _single(leaving: Leaving, pixels: Pixels, frame: Frame) -> AsyncGenerator[bytes, None]:
+async def _decoded(context: WebContext, pixels: Pixels, frame: Frame, number: int) -> AsyncIterator[bytes]:
+    """One frame, uncompressed by the cage (rule 3), counted."""
+    disclosure = pixels.stream.disclosure
+    with disclosure.sending():
+        native = await context.pictures().decode(await frame_source(pixels, frame, number))
+        disclosure.count(pixels.stream.ref.object_id, len(native.data))
+        yield native.data
+
+
+async def _single(leaving: Leaving, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     async with leaving.stack:
-        async for piece in pixels.send(frame):
+        async for piece in pieces:
             yield piece
 
 
 async def _multipart(
-    leaving: Leaving, pixels: Pixels, frames: list[Frame], form: FrameForm, boundary: str
+    leaving: Leaving,
+    send: Callable[[int], AsyncIterator[bytes]],
+    numbers: list[int],
+    form: FrameForm,
+    boundary: str,
 ) -> AsyncGenerator[bytes, None]:
     head = f"\r\n--{boundary}\r\nContent-Type: {form.media_type}\r\n\r\n".encode("ascii")
     async with leaving.stack:
-        for frame in frames:
-            async for piece in _with_head(head, pixels.send(frame)):
+        for number in numbers:
+            async for piece in _with_head(head, send(number)):
                 yield piece
         yield closing(boundary)
 

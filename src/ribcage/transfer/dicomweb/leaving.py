@@ -4,8 +4,8 @@ Rules, in order:
 1. A whole study or series in files, and a download, are a disclosure of their own; everything a viewer asks for in
    pieces joins a viewing (`usage.viewing`).
 2. The view, the receipt's log index and the entry promise stand in the answer's head.
-3. In the masked view instances of a class without a masking rule are withheld and counted in a Warning, with 206;
-   when nothing is left, the answer is 403 with the offer of a step-up (DESIGN rule 7).
+3. In the masked view instances of a class without a masking rule, and files of such a compression, are withheld and
+   counted in a Warning, with 206; when nothing is left, the answer is 403 with the offer of a step-up (DESIGN rule 7).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ribcage.transfer.dicomweb.principal import identify, purpose_of
 from ribcage.transfer.dicomweb.qido import check_uid
 from ribcage.usage.disclose import Disclosure, Want, open_disclosure
 from ribcage.usage.masking import NoMaskingRule, require_rule
+from ribcage.usage.masking.codestreams import has_rule
 from ribcage.usage.viewing import Viewing
 
 _WANTS: Final = frozenset({"best", "masked", "full", "original"})
@@ -76,10 +77,10 @@ async def open_own(context: WebContext, request: Request) -> Leaving:
     stack = AsyncExitStack()
     await stack.enter_async_context(disclosure)
     async with closing_on_failure(stack):
-        return _leaving(stack, disclosure, disclosure.instances)
+        return _leaving(stack, disclosure, disclosure.instances, files=True)
 
 
-async def join_viewing(context: WebContext, request: Request) -> Leaving:
+async def join_viewing(context: WebContext, request: Request, *, files: bool = False) -> Leaving:
     """The viewing of the study, and what of it the path names. Raises DisclosureError, StepUpNeeded, NotFound."""
     principal, want, uids = identify(request), want_of(request), uids_of(request)
     stack = AsyncExitStack()
@@ -90,7 +91,7 @@ async def join_viewing(context: WebContext, request: Request) -> Leaving:
         refs = [ref for ref in viewing.disclosure.instances if _named(ref, uids)]
         if not refs:
             raise NotFound("expected an instance of the study")
-        return _leaving(stack, viewing.disclosure, refs, viewing)
+        return _leaving(stack, viewing.disclosure, refs, viewing, files=files)
 
 
 def viewing_of(leaving: Leaving) -> Viewing:
@@ -128,11 +129,16 @@ async def closing_on_failure(stack: AsyncExitStack) -> AsyncIterator[None]:
 
 
 def _leaving(
-    stack: AsyncExitStack, disclosure: Disclosure, named: list[InstanceRef], viewing: Viewing | None = None
+    stack: AsyncExitStack,
+    disclosure: Disclosure,
+    named: list[InstanceRef],
+    viewing: Viewing | None = None,
+    *,
+    files: bool,
 ) -> Leaving:
     refs = named
     if disclosure.view == "masked":
-        refs = [ref for ref in named if _has_masked_view(ref)]
+        refs = [ref for ref in named if _has_masked_view(ref, files=files)]
     if not refs:
         raise StepUpNeeded("nothing here has a masked view")
     return Leaving(stack, disclosure, refs, len(named) - len(refs), viewing)
@@ -143,9 +149,10 @@ def _named(ref: InstanceRef, uids: Mapping[str, str]) -> bool:
     return series in (None, ref.series_instance_uid) and instance in (None, ref.sop_instance_uid)
 
 
-def _has_masked_view(ref: InstanceRef) -> bool:
+def _has_masked_view(ref: InstanceRef, *, files: bool) -> bool:
+    """Whether the class, and of a whole file its compression, has a masked view."""
     try:
         require_rule(ref.sop_class_uid)
     except NoMaskingRule:
         return False
-    return True
+    return not files or has_rule(ref.transfer_syntax_uid)

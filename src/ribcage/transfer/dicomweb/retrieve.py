@@ -43,8 +43,10 @@ class RetrieveResources:
     async def instances(self, request: Request) -> Response:
         """GET a study, series or instance as multipart/related of DICOM files."""
         accepted = acceptable_syntaxes(accept_of(request))
-        enter = join_viewing if "instance" in request.path_params else open_own
-        leaving = await enter(self._context, request)
+        if "instance" in request.path_params:
+            leaving = await join_viewing(self._context, request, files=True)
+        else:
+            leaving = await open_own(self._context, request)
         async with closing_on_failure(leaving.stack):
             require_syntaxes(accepted, (ref.transfer_syntax_uid for ref in leaving.refs))
         boundary = new_boundary()

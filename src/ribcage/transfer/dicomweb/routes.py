@@ -17,12 +17,14 @@ from starlette.routing import Route
 
 from ribcage.guard.errors import GuardError
 from ribcage.guard.protocol import GetReadiness, Readiness
+from ribcage.transfer.dicomweb.bulk import BulkResources
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.forms import FormResources
 from ribcage.transfer.dicomweb.observe import metrics
 from ribcage.transfer.dicomweb.frames import FrameResources
 from ribcage.transfer.dicomweb.people import PeopleResources
 from ribcage.transfer.dicomweb.places import SERVICE
+from ribcage.transfer.dicomweb.rendered import RenderedResources
 from ribcage.transfer.dicomweb.retrieve import RetrieveResources
 from ribcage.transfer.dicomweb.search import SearchResources
 from ribcage.transfer.dicomweb.store import StoreResources
@@ -51,7 +53,7 @@ def routes(context: WebContext) -> list[Entry]:
 
 def _dicom(context: WebContext) -> list[Entry]:
     search, store, retrieve = SearchResources(context), StoreResources(context), RetrieveResources(context)
-    frames = FrameResources(context)
+    frames, bulk, rendered = FrameResources(context), BulkResources(context), RenderedResources(context)
     return [
         entry("POST", f"{SERVICE}/studies", store.store, "receipt", "capture.admit"),
         entry("POST", _STUDY, store.store, "receipt", "capture.admit"),
@@ -67,6 +69,13 @@ def _dicom(context: WebContext) -> list[Entry]:
             for suffix, handler in (("", retrieve.instances), ("/metadata", retrieve.metadata))
         ),
         entry("GET", f"{_INSTANCE}/frames/{{frames}}", frames.frames, "receipt", "usage.disclose"),
+        entry("GET", f"{_INSTANCE}/bulkdata/{{path:path}}", bulk.bulk, "receipt", "usage.disclose"),
+        entry("GET", f"{_INSTANCE}/rendered", rendered.instance, "receipt", "usage.disclose"),
+        entry("GET", f"{_INSTANCE}/frames/{{frames}}/rendered", rendered.frame, "receipt", "usage.disclose"),
+        *(
+            entry("GET", f"{path}/thumbnail", rendered.thumbnail, "receipt", "usage.disclose")
+            for path in (_STUDY, _SERIES, _INSTANCE, f"{_INSTANCE}/frames/{{frames}}")
+        ),
         entry("GET", "/studies/{study}/download", retrieve.download, "receipt", "usage.disclose"),
     ]
 

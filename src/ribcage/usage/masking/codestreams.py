@@ -17,6 +17,7 @@ from __future__ import annotations
 from struct import unpack_from
 from typing import Final
 
+from ribcage.dicom.transfer_syntaxes import lookup
 from ribcage.usage.masking.errors import NoMaskingRule
 
 _ROOT: Final = "1.2.840.10008.1.2."
@@ -41,7 +42,9 @@ _HEADER_BOXES: Final = frozenset({b"ihdr", b"bpcc", b"pclr", b"cmap", b"cdef"})
 
 
 def has_rule(transfer_syntax_uid: str) -> bool:
-    """Whether encapsulated frames of this syntax have a masked view."""
+    """Whether pixels of this syntax have a masked view."""
+    if not lookup(transfer_syntax_uid).encapsulated:
+        return True
     return transfer_syntax_uid in _JPEG | _JPEG_2000 | _PLAIN | {_RLE}
 
 

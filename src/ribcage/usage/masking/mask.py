@@ -10,8 +10,8 @@ Rules, in order (DESIGN rule 7):
    Character Set goes too.
 5. UIDs stay: they are the addresses of DICOMweb. So this is a view for people with a session and no
    de-identification: Patient Identity Removed is never written.
-6. Nothing is said about pixels: `pixels_checked` is False until somebody has looked for burned-in text. Metadata
-   inside compressed frames (EXIF in JPEG, boxes in JPEG 2000) and unused high bits of pixel cells pass unseen.
+6. Nothing is said about pixels: `pixels_checked` is False until somebody has looked for burned-in text. Unused high
+   bits of pixel cells pass unseen; text inside compressed frames is blanked by `codestreams`.
 """
 
 from __future__ import annotations
