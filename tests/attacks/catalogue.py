@@ -14,6 +14,7 @@ from pathlib import Path
 from attacks import cage_attacks as c
 from attacks import guard_attacks as g
 from attacks import recovery_attacks as r
+from attacks import viewer_attacks as v
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,20 @@ GUARD_ROWS = (
     ),
     Row("unnamed_cut", ("no_count_of_changes",), "verify names nothing", g.unnamed_cut, "audit_row_edit"),
     Row("hostile_pixels", ("no_cage_lock",), "a file opened by a codec", c.hostile_pixels),
+    Row(
+        "viewing_after_revocation",
+        ("viewings_joined_unchecked",),
+        "an image after the revocation, at a front that did not hear of it",
+        v.viewing_after_revocation,
+        "revoked_grant",
+    ),
+    Row(
+        "text_inside_a_frame",
+        ("no_blanked_frames",),
+        "a name out of a comment inside the JPEG",
+        v.text_inside_a_frame,
+        "masked_leak",
+    ),
     Row("stolen_disk", ("no_sealing",), "identities read from the objects", g.stolen_disk, "stolen_disk"),
     Row(
         "stolen_database",

@@ -263,6 +263,7 @@ def test_a_leaving_reader_closes_the_disclosure_as_aborted(papers, tmp_path):
         ("PatientID=nobody", 204),
         ("StudyDate=20240102&includefield=all&limit=1&offset=0", 200),
         ("includefield=00081030,StudyID", 200),
+        ("limit=101&offset=0&fuzzymatching=false&includefield=00081030%2C00080060", 200),  # OHIF's list
         ("includefield=00400275.00400009", 200),
         ("PatientComments=x", 400),
         ("Nonsense=x", 400),

@@ -39,7 +39,7 @@ def pixels(frame: bytes) -> bytes:
     return Image.open(io.BytesIO(frame)).tobytes()
 
 
-@pytest.mark.parametrize("marker", [*range(0xE0, 0xF0), 0xFE, 0xF0])
+@pytest.mark.parametrize("marker", [*range(0xE0, 0xF0), 0xFE])
 def test_text_in_application_and_comment_segments_is_blanked(marker: int) -> None:
     frame = jpeg()
     seeded = frame[:2] + segment(marker, b"Exif\0\0" + NAME) + frame[2:] + NAME

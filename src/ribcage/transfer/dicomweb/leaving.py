@@ -5,7 +5,7 @@ Rules, in order:
    pieces joins a viewing (`usage.viewing`).
 2. The view, the receipt's log index and the entry promise stand in the answer's head.
 3. In the masked view instances of a class without a masking rule, and files of such a compression, are withheld and
-   counted in a Warning, with 206; when nothing is left, the answer is 403 with the offer of a step-up (DESIGN rule 7).
+   counted in a Warning, with 206; when nothing is left, it is 403 with the offer of a step-up (DESIGN rule 7).
 """
 
 from __future__ import annotations
