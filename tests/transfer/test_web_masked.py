@@ -9,7 +9,7 @@ import numpy
 import pydicom
 import pytest
 from PIL import Image
-from pydicom.encaps import encapsulate, generate_frames
+from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
 
 from helpers.web_server import Answer, Papers, WebServer, make_ct, make_papers
