@@ -20,8 +20,8 @@ from ribcage.guard.protocol import GetReadiness, Readiness
 from ribcage.transfer.dicomweb.bulk import BulkResources
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.forms import FormResources
-from ribcage.transfer.dicomweb.observe import metrics
 from ribcage.transfer.dicomweb.frames import FrameResources
+from ribcage.transfer.dicomweb.observe import metrics
 from ribcage.transfer.dicomweb.people import PeopleResources
 from ribcage.transfer.dicomweb.places import SERVICE
 from ribcage.transfer.dicomweb.rendered import RenderedResources
