@@ -56,7 +56,8 @@ def test_without_cookie_and_certificate_everything_with_data_is_401(server):
     for entry in routes(server.context):
         if entry.gives != "receipt":
             continue
-        path = entry.route.path.format(study="1.2", series="1.3", instance="1.4")
+        template = entry.route.path.replace("{path:path}", "7FE00010")
+        path = template.format(study="1.2", series="1.3", instance="1.4", frames="1")
         (method,) = entry.route.methods
         headers = {"Content-Type": "application/x-www-form-urlencoded"} if path == "/search" else {}
         answer = server.request(method, path, b"" if method == "POST" else None, headers, device=False)
