@@ -70,6 +70,8 @@ EVENTS = {
         "110104",
         "4",
     ),
+    "administration-used": (ae.AdministrationUsed(PERSON, "list-persons"), "110113", "0"),
+    "session-alarm": (ae.SessionAlarm(PERSON, "superseded-secret", ended=True), "110113", "8"),
     "login": (ae.Authentication(PERSON, "login"), "110114", "0"),
     "login-failed": (ae.Authentication(STRANGER, "login", "unknown_name"), "110114", "4"),
     "logout": (ae.Authentication(PERSON, "logout"), "110114", "0"),

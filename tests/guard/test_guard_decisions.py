@@ -54,7 +54,7 @@ def test_film_is_refused_then_masked_then_full_then_refused_after_revocation(tmp
         assert masked.view == "masked"
         assert await refused(house.front.ask(ask(session, "full"))) == "second_factor_needed"
         code = pyotp.parse_uri(doctor.totp_uri).now()
-        await house.front.call(p.StepUp(session, code), p.Noted)
+        await house.front.call(p.StepUp(session, code), p.Person)
         full = await house.front.call(ask(session), p.Disclosed)
         assert full.view == "full"
         objects = [each.object_id for each in full.instances]
@@ -75,7 +75,7 @@ def test_a_one_time_password_works_once(tmp_path: Path) -> None:
         doctor = await house.person("li", "clinician")
         session = await house.session("li", doctor.password)
         code = pyotp.parse_uri(doctor.totp_uri).now()
-        await house.front.call(p.StepUp(session, code), p.Noted)
+        await house.front.call(p.StepUp(session, code), p.Person)
         assert await refused(house.front.ask(p.StepUp(session, code))) == "not_authenticated"
 
     play(tmp_path, story)
@@ -216,7 +216,7 @@ def test_names_are_found_as_written_and_masked_sessions_cannot_probe(tmp_path: P
         query = p.Query(principal=session, channel="dicomweb", level="instance", filters={})
         answer = await house.front.call(query, p.QueryAnswer)
         assert "PatientName" not in answer.records[0].attributes
-        await house.front.call(p.StepUp(session, pyotp.parse_uri(doctor.totp_uri).now()), p.Noted)
+        await house.front.call(p.StepUp(session, pyotp.parse_uri(doctor.totp_uri).now()), p.Person)
         assert await found(session, PatientName="王*") == ["1.2.3.2"]
 
     play(tmp_path, story)

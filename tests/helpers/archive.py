@@ -207,6 +207,7 @@ class Browser:
         self.archive = archive
         self.totp = totp
         self.cookie = ""
+        self.agent = "Ribcage-Test/1"
         self.context = ssl.create_default_context(cafile=str(self._authority()))
 
     def _authority(self) -> Path:
@@ -221,6 +222,7 @@ class Browser:
     def request(self, path: str, body: bytes | None = None, **headers: str) -> Reply:
         """GET, or POST when there is a body. Header names: underscores become hyphens."""
         given = {name.replace("_", "-"): value for name, value in headers.items()}
+        given.setdefault("User-Agent", self.agent)
         if self.cookie:
             given["Cookie"] = self.cookie
         if body is not None:
@@ -228,6 +230,8 @@ class Browser:
         request = urllib.request.Request(self.base + path, data=body, headers=given)
         try:
             with urllib.request.urlopen(request, context=self.context, timeout=60) as answer:
+                new = str(answer.headers.get("Set-Cookie", "")).split(";")[0]
+                self.cookie = new if self.cookie and new else self.cookie  # as a browser's jar does
                 return Reply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read())
         except urllib.error.HTTPError as error:
             with error:

@@ -194,7 +194,7 @@ class FakeGuard:
         if request.code != self.code:
             raise GuardRefused("not_permitted", len(self.asked))
         self.sessions[request.session.proof] = 2
-        return Noted()
+        return self._on_whoami(WhoAmI(request.session))
 
     def _on_logout(self, request: LogOut) -> Response:
         self._check(request.session)

@@ -88,7 +88,7 @@ def test_a_session_stores_searches_and_retrieves(client: DICOMwebClient, archive
         session.trust_env = False
         session.verify = str(archive.authority)
         session.headers.update(
-            {"Cookie": reader.cookie, "Origin": "https://localhost"}
+            {"Cookie": reader.cookie, "Origin": "https://localhost", "User-Agent": reader.agent}
         )  # its Host field has no port
         web = DICOMwebClient(f"{reader.base}/dicom-web", session=session)
         answer = web.store_instances([pydicom.dcmread(BytesIO(study.file))])
@@ -106,7 +106,7 @@ def test_a_session_is_masked_until_the_second_factor(client: DICOMwebClient, arc
     with requests.Session() as session:
         session.trust_env = False  # a machine-wide CA bundle would prevail over `verify`
         session.verify = str(archive.authority)
-        session.headers["Cookie"] = doctor.cookie
+        session.headers.update({"Cookie": doctor.cookie, "User-Agent": doctor.agent})
         web = DICOMwebClient(f"https://localhost:{archive.https[1]}/dicom-web", session=session)
         (masked,) = web.retrieve_study(study.study_uid, media_types=(("application/dicom", "*"),))
         assert study.identity.patient_id not in str(masked)

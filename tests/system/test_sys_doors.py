@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import http.client
 import os
 import time
@@ -27,6 +28,7 @@ from ribcage.dicom.negotiation import Offer
 from ribcage.dicom.sop_classes import VERIFICATION
 from ribcage.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from ribcage.evidence import receipt
+from ribcage.guard import handlers
 from ribcage.guard import protocol as p
 from ribcage.guard.client import GuardClient
 from ribcage.guard.errors import GuardRefused
@@ -53,29 +55,47 @@ WITHOUT_DATA = {
     p.StepUp,
     p.LogOut,
     p.WhoAmI,  # the asker's own name and roles
+    p.ListSessions,  # the asker's own
+    p.EndSessions,
+    p.BeginPasskey,  # a challenge, and the asker's own credential ids
+    p.BeginPasskeyLogIn,  # a challenge that names nobody
+    p.AddPasskey,
+    p.PasskeyStepUp,
+    p.PasskeyLogIn,
+    p.ListPasskeys,  # the asker's own
+    p.RemovePasskey,
+    p.MakeRecoveryCodes,  # made now, for the asker
     p.AdminChallenge,
     p.AdminProof,
     p.GetMetrics,  # numbers under labels of a closed list
 }
-# Behind a proof of the passphrase; counts, hashes, verdicts and pseudonymous entries, never images.
-FOR_OPERATORS = {
+# What a person may ask as administrator: role and fresh second factor, each call an entry in the person's name.
+FOR_ADMINISTRATORS = {
     p.AddPerson,
     p.SuspendPerson,
+    p.ListPersons,
     p.AddDevice,
     p.SuspendDevice,
+    p.ListDevices,
     p.AddGrant,
     p.RevokeGrant,
+    p.ListGrants,
+    p.GetStatus,
+    p.ParkedPage,
+}
+# The one message that carries them.
+BY_ADMINISTRATORS = {p.AsAdministrator}
+# Behind a proof of the passphrase; counts, hashes, verdicts and pseudonymous entries, never images.
+FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.Object,
     p.AuditPage,
     p.ProveEntry,
     p.BeginExport,
     p.ExportPage,
-    p.GetStatus,
     p.GetHealth,  # terms of certificates, names of devices
     p.TrustWitness,  # the log's public key
     p.ForgetWitness,
     p.VerifyRequest,
-    p.ParkedPage,
     p.AskDestruction,
     p.ApproveDestruction,
     p.CancelDestruction,
@@ -96,7 +116,7 @@ FOR_OPERATORS = {
 
 def unlisted(server: GuardServer) -> set[type]:
     """Handlers that nobody reviewed."""
-    return (set(server._front_table) - WITH_RECEIPT - WITHOUT_DATA) | (
+    return (set(server._front_table) - WITH_RECEIPT - WITHOUT_DATA - BY_ADMINISTRATORS) | (
         set(server._admin_table) - FOR_OPERATORS
     )
 
@@ -105,7 +125,8 @@ def test_every_guard_handler_is_reviewed(tmp_path: Path) -> None:
     async def run() -> None:
         async with new_house(tmp_path) as house:
             assert unlisted(house.server) == set()
-            assert set(house.server._front_table) == WITH_RECEIPT | WITHOUT_DATA
+            assert set(house.server._front_table) == WITH_RECEIPT | WITHOUT_DATA | BY_ADMINISTRATORS
+            assert set(handlers._acts(house.server._rooms)) == FOR_ADMINISTRATORS
             assert set(house.server._admin_table) == FOR_OPERATORS
             house.server._front_table[p.GetStatus] = house.server._admin_table[p.GetStatus]
             assert unlisted(house.server) == {p.GetStatus}  # a planted handler is found
@@ -114,7 +135,8 @@ def test_every_guard_handler_is_reviewed(tmp_path: Path) -> None:
 
 
 def test_every_request_of_the_protocol_has_a_handler() -> None:
-    assert set(p.Request.__args__) == WITH_RECEIPT | WITHOUT_DATA | FOR_OPERATORS
+    assert set(p.Request.__args__) == WITH_RECEIPT | WITHOUT_DATA | BY_ADMINISTRATORS | FOR_OPERATORS
+    assert set(p.HouseRequest.__args__) == FOR_ADMINISTRATORS
 
 
 def test_keys_leave_in_three_messages_only() -> None:
@@ -222,12 +244,16 @@ def log_in(archive: Archive, person: p.PersonAdded) -> Browser:
     return browser
 
 
+def _client(browser: Browser) -> bytes:
+    return hashlib.sha256(browser.agent.encode()).digest()
+
+
 async def forged(archive: Archive, wu: Browser, mine: Instance, theirs: Instance) -> list[str]:
     """A front on the guard's socket with a live session: why each of its tries at other keys was refused."""
     front = await GuardClient.connect(archive.home / "run" / "guard.sock")
     try:
         proof = base64.urlsafe_b64decode(wu.cookie.partition("=")[2] + "==")
-        session = p.Session(proof=proof, address="127.0.0.1")
+        session = p.Session(proof, "127.0.0.1", _client(wu))
         ask = p.Disclose(principal=session, channel="dicomweb", study_instance_uid=mine.study)
         good = await front.call(ask, p.Disclosed)
         objects = [each.object_id for each in good.instances]
@@ -254,7 +280,7 @@ async def forged(archive: Archive, wu: Browser, mine: Instance, theirs: Instance
 
 
 def test_no_call_of_operators_is_open_to_fronts() -> None:
-    assert not FOR_OPERATORS & (WITH_RECEIPT | WITHOUT_DATA)
+    assert not FOR_OPERATORS & (WITH_RECEIPT | WITHOUT_DATA | BY_ADMINISTRATORS)
 
 
 # --- HTTP ---------------------------------------------------------------------------------------------------
@@ -286,6 +312,20 @@ HTTP_WITHOUT_DATA = {
     ("POST", "/logout"),
     *(("POST", f"/api/{verb}") for verb in ("login", "step-up", "logout")),
     ("GET", "/api/session"),
+    ("POST", "/api/step-up/recovery"),
+    *(("POST", f"/api/{way}/passkey{step}") for way in ("login", "step-up") for step in ("", "/begin")),
+    ("GET", "/api/events"),  # the asker's own assurance, and UIDs of studies it was shown
+    *((method, f"/api/{own}") for own in ("passkeys",) for method in ("GET", "POST")),
+    *(("POST", f"/api/{act}") for act in ("passkeys/begin", "passkeys/remove", "recovery-codes")),
+    ("GET", "/api/sessions"),
+    *(("POST", f"/api/sessions/{act}") for act in ("end", "end-others")),
+}
+# By `AsAdministrator`: persons, devices, grants; no images.
+HTTP_BY_ADMINISTRATORS = {
+    *(("GET", f"/api/admin/{each}") for each in ("persons", "devices", "grants", "status", "parked")),
+    *(("POST", f"/api/admin/{each}") for each in ("persons", "devices", "grants")),
+    *(("POST", f"/api/admin/{each}/suspend") for each in ("persons", "devices")),
+    ("POST", "/api/admin/grants/revoke"),
 }
 # The console's files: the same for everybody, from the list that its build wrote.
 HTTP_FILES = {
@@ -303,7 +343,7 @@ def unlisted_routes(app: Starlette) -> set[tuple[str, str]]:
         (method, route.path) for route in app.routes if isinstance(route, Route) for method in route.methods
     }
     assert len(app.routes) == len(there)  # no mount, no socket, no second method
-    return there - HTTP_WITH_RECEIPT - HTTP_WITHOUT_DATA - HTTP_FILES
+    return there - HTTP_WITH_RECEIPT - HTTP_WITHOUT_DATA - HTTP_FILES - HTTP_BY_ADMINISTRATORS
 
 
 def _nobody() -> None:

@@ -70,10 +70,12 @@ def stream(browser: Browser) -> http.client.HTTPResponse:
         "localhost", browser.archive.https[1], context=context, timeout=30
     )
     accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-    connection.request(
-        "GET", f"/dicom-web/studies/{STUDY}", headers={"Cookie": browser.cookie, "Accept": accept}
-    )
+    connection.request("GET", f"/dicom-web/studies/{STUDY}", headers=_headers(browser, accept))
     return connection.getresponse()
+
+
+def _headers(browser: Browser, accept: str) -> dict[str, str]:
+    return {"Cookie": browser.cookie, "Accept": accept, "User-Agent": browser.agent}
 
 
 def read_to_the_end(answer: http.client.HTTPResponse) -> tuple[int, bool]:

@@ -57,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             destruction_reversible_days=self.destruction_reversible_days,
             disk_stop_mib=self.disk_stop_mib,
             disk_reserve_mib=self.disk_reserve_mib,
+            web_name=self.hostnames[0] if self.hostnames else "localhost",
+            web_port=self.listen.https_port,
         )
 
     def validate(self) -> None:

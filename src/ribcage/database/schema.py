@@ -1,6 +1,7 @@
 """The tables. What stays clear inside the encrypted file is listed here, column by column.
 
-Clear: UIDs, dates and times of study, modality, SOP class, transfer syntax, sizes, hashes, staff user names.
+Clear: UIDs, dates and times of study, modality, SOP class, transfer syntax, sizes, hashes, staff user names,
+addresses of staff sessions.
 Sealed under the patient's key: everything that names the patient or the people around the study.
 Keyed tokens: Patient ID with issuer, accession number (exact), names (bigrams of 32 bits).
 `mac` and `version`: rows that decide access; the guard refuses a row whose MAC does not hold.
@@ -40,9 +41,9 @@ factor = sa.Table(
     metadata,
     sa.Column("id", sa.LargeBinary(16), primary_key=True),
     sa.Column("person_id", sa.LargeBinary(16), sa.ForeignKey("person.id"), nullable=False, index=True),
-    sa.Column("kind", sa.Text, nullable=False),  # "totp"
+    sa.Column("kind", sa.Text, nullable=False),  # totp, passkey, recovery, removed
     sa.Column("secret", sa.LargeBinary, nullable=False),  # sealed column
-    sa.Column("last_counter", sa.Integer, nullable=False),  # RFC 6238 step last accepted
+    sa.Column("last_counter", sa.Integer, nullable=False),  # RFC 6238 step, sign count, or bits of used codes
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("mac", sa.LargeBinary(32), nullable=False),
 )
@@ -53,9 +54,16 @@ session = sa.Table(
     sa.Column("id", sa.LargeBinary(16), primary_key=True),
     sa.Column("person_id", sa.LargeBinary(16), sa.ForeignKey("person.id"), nullable=False, index=True),
     sa.Column("secret_sha256", sa.LargeBinary(32), nullable=False),
+    sa.Column("issued_sha256", sa.LargeBinary, nullable=False),  # the next secret, not seen yet; empty: none
+    sa.Column("issued_at", sa.Float, nullable=False),  # of the newest secret
+    sa.Column("superseded", sa.LargeBinary, nullable=False),  # `guard.session_secrets`
+    sa.Column("client", sa.LargeBinary(32), nullable=False),  # keyed digest of address and browser
+    sa.Column("address", sa.Text, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("used_at", sa.Float, nullable=False),  # at least that late
     sa.Column("expires_at", sa.Float, nullable=False),
     sa.Column("second_factor_at", sa.Float, nullable=False),  # 0: never
+    sa.Column("second_factor", sa.Text, nullable=False),  # totp, passkey, recovery; empty: none
     sa.Column("ended", sa.Integer, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("mac", sa.LargeBinary(32), nullable=False),

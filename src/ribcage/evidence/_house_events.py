@@ -122,6 +122,7 @@ class Authentication:
     actor: Actor
     step: Literal["login", "logout", "step-up"]
     failure: str = ""
+    factor: Literal["", "totp", "passkey", "recovery"] = ""
 
     def to_entry(self, stamp: Stamp) -> Json:
         """PS3.15 A.5.3.12."""
@@ -135,6 +136,63 @@ class Authentication:
             subtypes=[code],
             outcome=MINOR if self.failure else SUCCESS,
             reason=self.failure,
+            entities=[entity("factor", token(self.factor), role=_SECURITY_USER)] if self.factor else [],
+        )
+
+
+@dataclass(frozen=True)
+class SessionAlarm:
+    """A right secret or passkey came from wrong hands; `how` is a short label.
+
+    `ended`: the session was ended by it.
+    """
+
+    actor: Actor
+    how: Literal["another-client", "superseded-secret", "passkey-counter-went-back"]
+    ended: bool
+
+    def to_entry(self, stamp: Stamp) -> Json:
+        """PS3.15 A.5.3.11, Security Alert."""
+        return audit_event(
+            stamp,
+            kind="session-alarm",
+            event=ALERT,
+            action="E",
+            actor=self.actor,
+            subtypes=[_NODE],
+            outcome=SERIOUS,
+            reason=self.how,
+            entities=[
+                entity(
+                    "session",
+                    "of-this-person",
+                    role=_SECURITY_RESOURCE,
+                    details=[detail("ended", "yes" if self.ended else "no")],
+                )
+            ],
+        )
+
+
+@dataclass(frozen=True)
+class AdministrationUsed:
+    """A person read a list of the house, or was refused an administrative call; `failure` is '' on success."""
+
+    actor: Actor
+    call: str
+    failure: str = ""
+
+    def to_entry(self, stamp: Stamp) -> Json:
+        """PS3.15 A.5.3.11, Security Configuration."""
+        return audit_event(
+            stamp,
+            kind="administration-used",
+            event=ALERT,
+            action="R",
+            actor=self.actor,
+            subtypes=[_CONFIGURATION],
+            outcome=MINOR if self.failure else SUCCESS,
+            reason=self.failure,
+            entities=[entity("call", token(self.call), role=_SECURITY_RESOURCE)],
         )
 
 
@@ -147,7 +205,10 @@ class PersonChanged:
 
     actor: Actor
     person: bytes
-    change: Literal["added", "suspended", "restored", "roles", "factor", "password"]
+    change: Literal[
+        "added", "suspended", "restored", "roles", "factor", "password",
+        "passkey-added", "passkey-removed", "recovery-codes-made",
+    ]  # fmt: skip
     roles: tuple[str, ...] = ()
     transaction: bytes | None = None
 

@@ -21,6 +21,7 @@ from ribcage.evidence._agents import (
 )
 from ribcage.evidence._backup_events import BackupMade, HomeRestored
 from ribcage.evidence._house_events import (
+    AdministrationUsed,
     ApplicationActivity,
     AssociationRefused,
     AuditLogUsed,
@@ -35,6 +36,7 @@ from ribcage.evidence._house_events import (
     ObjectionChanged,
     PersonChanged,
     RecoveryChanged,
+    SessionAlarm,
 )
 from ribcage.evidence._image_events import (
     BreakGlass,
@@ -56,6 +58,7 @@ __all__ = [
     "ENTRY_VERSION",
     "KINDS",
     "Actor",
+    "AdministrationUsed",
     "ApplicationActivity",
     "AssociationRefused",
     "AuditLogUsed",
@@ -87,6 +90,7 @@ __all__ = [
     "QueryRefused",
     "RecoveryChanged",
     "SealingLeased",
+    "SessionAlarm",
     "Stamp",
     "StrangerActor",
     "StudyDestroyed",
@@ -97,7 +101,8 @@ __all__ = [
 ]
 
 Event = (
-    ApplicationActivity
+    AdministrationUsed
+    | ApplicationActivity
     | AssociationRefused
     | AuditLogUsed
     | Authentication
@@ -123,11 +128,13 @@ Event = (
     | QueryRefused
     | RecoveryChanged
     | SealingLeased
+    | SessionAlarm
     | StudyDestroyed
 )
 
 KINDS = MappingProxyType(
     {
+        "administration-used": "administration by a person",
         "application-started": "application started",
         "application-stopped": "application stopped",
         "association-refused": "peer refused at the door",
@@ -157,6 +164,7 @@ KINDS = MappingProxyType(
         "query-refused": "query REFUSED",
         "recovery-changed": "recovery shares made, used or forgotten",
         "sealing-leased": "sealing key leased",
+        "session-alarm": "ALARM: session or passkey in wrong hands",
         "step-up": "second factor given",
         "step-up-failed": "second factor FAILED",
         "study-destroyed": "study destroyed",

@@ -1,17 +1,23 @@
-"""Logging in, stepping up, logging out; throttled by name and by address, every attempt in the log."""
+"""Logging in, stepping up, logging out; throttled by name and address together, every attempt in the log.
+
+A name alone is never throttled: whoever wants to keep somebody out would only have to guess.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from ribcage.evidence.audit_event import Authentication, PersonActor, StrangerActor
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Core
 from ribcage.guard.errors import GuardRefused
-from ribcage.guard.protocol import LoggedIn, LogIn, LogOut, Noted, Person, StepUp, WhoAmI
+from ribcage.guard.people import Visitor
+from ribcage.guard.protocol import LoggedIn, LogIn, Notice, Person, StepUp, Told, WhoAmI
 
 _REMEMBERED = 10_000
+_FEW_CODES = 3
 
 
 class Throttle:
@@ -48,9 +54,10 @@ class Throttle:
 class Accounts:
     """The routes of people into the archive."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, push: Callable[[Told], None]) -> None:
         limits = core.limits
         self._core = core
+        self._push = push
         self._throttle = Throttle(limits.password_attempts, limits.password_window_seconds)
 
     async def log_in(self, request: LogIn) -> LoggedIn:
@@ -69,53 +76,62 @@ class Accounts:
 
         def write(tx: Transaction) -> tuple[bytes, float]:
             tx.append(core.entry(Authentication(actor, "login")))
-            return core.people.open_session(tx, person_id, now)
+            return core.people.open_session(tx, person_id, now, (request.address, request.client))
 
         proof, expires_at = await core.committer.run(write)
-        self._refresh(person_id)
+        self.refresh(person_id)
         return LoggedIn(proof=proof, expires_at=expires_at)
 
-    async def step_up(self, request: StepUp) -> Noted:
+    async def step_up(self, request: StepUp) -> Person:
         """The second factor. Raises GuardRefused('not_authenticated' | 'throttled')."""
         core, now = self._core, self._core.clock()
         actor = core.actor(request.session)
-        visitor = core.people.visitor(request.session.proof, now)
+        visitor = core.people.visitor(request.session, now)
         key = f"factor:{visitor.person_id.hex()}@{request.session.address}"
         self._throttle.check(key, now)
 
-        def write(tx: Transaction) -> None:
-            core.people.step_up(tx, visitor, request.code, now)
-            tx.append(core.entry(Authentication(actor.evidence, "step-up")))
+        def write(tx: Transaction) -> bytes:
+            if request.kind == "recovery":
+                core.people.factors.use_recovery(tx, visitor.person_id, request.code)
+            else:
+                core.people.factors.use_code(tx, visitor.person_id, request.code, now)
+            tx.append(core.entry(Authentication(actor.evidence, "step-up", factor=request.kind)))
+            return core.people.proved(tx, visitor, request.kind, now)
 
         try:
-            await core.committer.run(write)
+            proof = await core.committer.run(write)
         except GuardRefused as refused:
             self._throttle.failed(key, now)
-            event = Authentication(actor.evidence, "step-up", "wrong-or-used-code")
+            event = Authentication(actor.evidence, "step-up", "wrong-or-used-code", request.kind)
             index = await core.note(event)
             raise GuardRefused(refused.reason, index) from refused
         self._throttle.succeeded(key)
-        self._refresh(visitor.person_id)
-        return Noted()
+        return self.stepped_up(visitor, proof)
 
-    async def log_out(self, request: LogOut) -> Noted:
-        """End the session; its disclosures fall with it."""
+    def stepped_up(self, visitor: Visitor, proof: bytes) -> Person:
+        """After a second factor is durable: memory, the other tabs, and the answer."""
         core = self._core
-        actor = core.actor(request.session)
-        visitor = core.people.visitor(request.session.proof, core.clock())
+        self.refresh(visitor.person_id)
+        again = core.people.revisit(visitor, core.clock())
+        self._push(Told(visitor.session_id, "assurance", until=again.second_factor_until))
+        return self._describe(again, proof)
 
-        def write(tx: Transaction) -> None:
-            core.people.end_session(tx, visitor)
-            tx.append(core.entry(Authentication(actor.evidence, "logout")))
+    async def who(self, request: WhoAmI) -> Person:
+        """Describe the session to itself; issue its next secret where that is asked for and due."""
+        core, now = self._core, self._core.clock()
+        visitor = core.people.visitor(request.session, now)
+        if not request.rotate or not core.people.rotation_due(visitor, now):
+            return self._describe(visitor)
+        proof = await core.committer.run(lambda tx: core.people.rotate(tx, visitor, now))
+        self.refresh(visitor.person_id)
+        return self._describe(visitor, proof)
 
-        await core.committer.run(write)
-        self._refresh(visitor.person_id)
-        return Noted()
-
-    def who(self, request: WhoAmI) -> Person:
-        """Describe the session to itself."""
-        now = self._core.clock()
-        visitor = self._core.people.visitor(request.session.proof, now)
+    def _describe(self, visitor: Visitor, proof: bytes = b"") -> Person:
+        factors, now = self._core.people.factors, self._core.clock()
+        left = factors.codes_left(visitor.person_id)
+        notices: list[Notice] = ["recovery_code_used"] if visitor.second_factor == "recovery" else []
+        if factors.has_codes(visitor.person_id) and left < _FEW_CODES:
+            notices.append("few_recovery_codes")
         return Person(
             username=visitor.username,
             display_name=visitor.display_name,
@@ -123,8 +139,16 @@ class Accounts:
             assurance=visitor.assurance(now),
             second_factor_until=visitor.second_factor_until,
             expires_at=visitor.expires_at,
+            second_factor=visitor.second_factor,
+            totp=factors.has_totp(visitor.person_id),
+            passkeys=len(factors.passkeys(visitor.person_id)),
+            recovery_codes=left,
+            notices=notices,
+            hospital=self._core.hospital_name,
+            proof=proof,
         )
 
-    def _refresh(self, person_id: bytes) -> None:
+    def refresh(self, person_id: bytes) -> None:
+        """Take the person's committed rows into memory."""
         with self._core.engine.connect() as connection:
             self._core.people.refresh(connection, person_id)

@@ -44,7 +44,7 @@ class Approvals:
         actor = PersonActor(person_id, _ADDRESS, 2)
 
         def use(tx: Transaction) -> None:
-            core.people.use_code(tx, person_id, by.code, now)
+            core.people.factors.use_code(tx, person_id, by.code, now)
             tx.append(core.entry(Authentication(actor, "step-up")))
 
         try:

@@ -101,17 +101,7 @@ class Core:
         `operator` tells that the connection has proved the passphrase; nobody else may be an Operator.
         """
         if isinstance(principal, Session):
-            visitor = self.people.visitor(principal.proof, self.clock())
-            return Actor(
-                kind="person",
-                identifier=visitor.person_id,
-                digest=hashlib.sha256(b"session" + visitor.session_id).digest(),
-                subject=self.subject("person", visitor.person_id),
-                address=principal.address,
-                department=visitor.department,
-                evidence=PersonActor(visitor.person_id, principal.address, visitor.assurance(self.clock())),
-                visitor=visitor,
-            )
+            return self._person(self.people.visitor(principal, self.clock()), principal.address)
         if isinstance(principal, Device):
             title = principal.ae_title or None
             known = self.devices.identify(principal.fingerprint, title, self.clock())
@@ -126,6 +116,26 @@ class Core:
                 device=known,
             )
         return self._operator(principal, operator)
+
+    def again(self, actor: Actor, principal: Principal | None = None) -> Actor:
+        """The same principal now; a session by its id: its secret may be another. Raises GuardRefused."""
+        if actor.visitor is None:
+            if principal is None:
+                raise GuardRefused("not_authenticated")
+            return self.actor(principal)
+        return self._person(self.people.revisit(actor.visitor, self.clock()), actor.address)
+
+    def _person(self, visitor: Visitor, address: str) -> Actor:
+        return Actor(
+            kind="person",
+            identifier=visitor.person_id,
+            digest=hashlib.sha256(b"session" + visitor.session_id).digest(),
+            subject=self.subject("person", visitor.person_id),
+            address=address,
+            department=visitor.department,
+            evidence=PersonActor(visitor.person_id, address, visitor.assurance(self.clock())),
+            visitor=visitor,
+        )
 
     def _operator(self, principal: Operator, proved: bool) -> Actor:
         if not proved:

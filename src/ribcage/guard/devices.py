@@ -64,6 +64,10 @@ class Devices:
     def _keep(self, row: dict[str, Any]) -> None:
         self._by_fingerprint[bytes(row["fingerprint"])] = row
 
+    def all(self) -> list[dict[str, Any]]:
+        """Every device, by name."""
+        return sorted(self._by_fingerprint.values(), key=lambda row: str(row["name"]))
+
     def find(self, name: str) -> dict[str, Any]:
         """The row of device `name`. Raises GuardRefused('not_found')."""
         for row in self._by_fingerprint.values():

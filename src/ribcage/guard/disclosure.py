@@ -4,7 +4,8 @@ Rules, in order:
 1. The entry of a decision is durable before its answer, a refusal's too (DESIGN rule 1).
 2. A receipt opens nothing by itself: it must be ours, alive, of this principal, and the disclosure must be live.
 3. Every `Open` and `CheckDisclosure` asks the contract again; a lower verdict ends the disclosure.
-4. After each change of rights every live disclosure is asked again, and what fell is pushed to all fronts.
+4. After each change of rights every live disclosure is asked again, and what fell is pushed to all fronts. So is
+   every study that a live session was shown before: its pages clear it (`guard.shown`).
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ from ribcage.guard.protocol import (
     Opened,
     OpenedObject,
     Revoked,
+    Told,
 )
+from ribcage.guard.shown import ShownStudies
 
 _ID_BYTES = 16
 _OPEN_OBJECTS = 256
@@ -61,9 +64,10 @@ class _Live:
 class Disclosures:
     """Live disclosures; lost with the process, so that after a restart everything is asked anew."""
 
-    def __init__(self, core: Core, push: Callable[[Revoked], None]) -> None:
+    def __init__(self, core: Core, push: Callable[[Revoked | Told], None]) -> None:
         self._core = core
         self._push = push
+        self._shown = ShownStudies(core, push)
         self._live: dict[bytes, _Live] = {}
         self._by_receipt: dict[bytes, bytes] = {}
         self._receipt_key = core.keyring.service("session")
@@ -155,6 +159,7 @@ class Disclosures:
         self._live[identifier] = _Live(
             actor, study, request, decision, request.principal, expires_at, objects
         )
+        self._shown.add(actor, study, request.purpose, decision.view)
         return Disclosed(
             disclosure=identifier,
             receipt=receipt,
@@ -294,13 +299,14 @@ class Disclosures:
         fallen = []
         for identifier, live in self._live.items():
             try:
-                actor = self._core.actor(live.principal)
+                actor = self._core.again(live.actor, live.principal)
             except GuardRefused:
                 fallen.append(identifier)
                 continue
             if not self._still_allowed(actor, live):
                 fallen.append(identifier)
         self._cut(fallen)
+        self._shown.rights_changed()
 
     def _cut(self, identifiers: list[bytes]) -> None:
         for identifier in identifiers:

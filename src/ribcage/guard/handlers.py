@@ -15,6 +15,7 @@ from typing import Any, Literal
 from ribcage.evidence.audit_event import AssociationRefused, DeviceActor, StrangerActor
 from ribcage.guard import protocol as p
 from ribcage.guard.admin import sign_checkpoint
+from ribcage.guard.administrators import Act, Administrators, reads, reads_on_thread
 from ribcage.guard.connection import Connection
 from ribcage.guard.core import Actor
 from ribcage.guard.devices import RIGHTS
@@ -156,21 +157,24 @@ def _images(rooms: Rooms) -> Table:
 
 
 def _people(rooms: Rooms) -> Table:
-    accounts = rooms.accounts
-
-    async def log_out(request: p.LogOut) -> p.Response:
-        answer = await accounts.log_out(request)
-        rooms.disclosures.rights_changed()
-        return answer
-
-    async def who(request: p.WhoAmI) -> p.Response:
-        return accounts.who(request)
-
+    accounts, sessions, passkeys = rooms.accounts, rooms.own_sessions, rooms.passkeys
+    administrators = Administrators(rooms.core, _acts(rooms))
     return {
         p.LogIn: by_anyone(accounts.log_in),
         p.StepUp: by_anyone(accounts.step_up),
-        p.LogOut: by_anyone(log_out),
-        p.WhoAmI: by_anyone(who),
+        p.WhoAmI: by_anyone(accounts.who),
+        p.LogOut: by_anyone(sessions.log_out),
+        p.ListSessions: by_anyone(sessions.page),
+        p.EndSessions: by_anyone(sessions.end),
+        p.BeginPasskey: by_anyone(passkeys.begin),
+        p.BeginPasskeyLogIn: by_anyone(passkeys.begin_log_in),
+        p.PasskeyStepUp: by_anyone(passkeys.step_up),
+        p.PasskeyLogIn: by_anyone(passkeys.log_in),
+        p.AddPasskey: by_anyone(passkeys.add),
+        p.ListPasskeys: by_anyone(passkeys.page),
+        p.RemovePasskey: by_anyone(passkeys.remove),
+        p.MakeRecoveryCodes: by_anyone(passkeys.make_codes),
+        p.AsAdministrator: by_anyone(administrators.act),
     }
 
 
@@ -195,8 +199,9 @@ def _proof_of_operator(rooms: Rooms) -> Table:
 # --- operators ------------------------------------------------------------------------------------------
 
 
-def _house(rooms: Rooms) -> Table:
-    administration = rooms.administration
+def _acts(rooms: Rooms) -> dict[type, Act]:
+    """What operators do and administrators may do too, with whoever asks as actor."""
+    administration, lists = rooms.administration, rooms.lists
 
     async def add_device(actor: Actor, request: p.AddDevice) -> p.Response:
         answer = await administration.add_device(actor, request)
@@ -208,27 +213,42 @@ def _house(rooms: Rooms) -> Table:
         rooms.push(tls_identity(rooms.core))
         return answer
 
+    async def suspend_person(actor: Actor, request: p.SuspendPerson) -> p.Response:
+        answer = await administration.suspend_person(actor, request)
+        if request.suspended:
+            rooms.own_sessions.ended(bytes(rooms.core.people.find(request.username)["id"]))
+        return answer
+
+    return {
+        p.AddPerson: administration.add_person,
+        p.SuspendPerson: suspend_person,
+        p.ListPersons: reads(lists.persons),
+        p.AddDevice: add_device,
+        p.SuspendDevice: suspend_device,
+        p.ListDevices: reads(lists.devices),
+        p.AddGrant: rooms.rights.grant,
+        p.RevokeGrant: rooms.rights.revoke,
+        p.ListGrants: reads(lists.grants),
+        p.GetStatus: reads_on_thread(lambda _: administration.status()),
+        p.ParkedPage: reads_on_thread(administration.parked_page),
+    }
+
+
+def _house(rooms: Rooms) -> Table:
     async def stop(_: p.Stop) -> p.Response:
         asyncio.get_running_loop().call_later(_STOP_SECONDS, rooms.stop)
         return p.Noted()
 
     return {
-        p.AddPerson: by_operator(rooms, administration.add_person),
-        p.SuspendPerson: by_operator(rooms, administration.suspend_person),
-        p.AddDevice: by_operator(rooms, add_device),
-        p.SuspendDevice: by_operator(rooms, suspend_device),
-        p.GetStatus: on_thread(lambda _: administration.status()),
+        **{kind: by_operator(rooms, act) for kind, act in _acts(rooms).items()},
         p.GetHealth: on_thread(rooms.examination.health),
-        p.ParkedPage: on_thread(administration.parked_page),
-        p.AcceptClock: by_operator(rooms, administration.accept_clock),
+        p.AcceptClock: by_operator(rooms, rooms.administration.accept_clock),
         p.Stop: by_anyone(stop),
     }
 
 
 def _rights(rooms: Rooms) -> Table:
     return {
-        p.AddGrant: by_operator(rooms, rooms.rights.grant),
-        p.RevokeGrant: by_operator(rooms, rooms.rights.revoke),
         p.Object: by_operator(rooms, rooms.rights.objection),
     }
 

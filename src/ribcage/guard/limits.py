@@ -7,11 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GuardLimits:
-    """How long, how many, how often."""
+    """How long, how many, how often; and the name passkeys are bound to."""
 
     session_seconds: int = 12 * 3600
     second_factor_seconds: int = 900  # sliding, for browsing
     reader_shift_seconds: int = 8 * 3600  # the assigned reader
+    session_rotation_seconds: int = 900  # then its secret is replaced
+    session_grace_seconds: int = 30  # for requests under way with the secret before
+    long_request_seconds: int = 3600  # the longest request that outlives its secret
+    passkey_challenge_seconds: int = 120
+    passkeys_per_person: int = 10
+    web_name: str = "localhost"  # the relying party of passkeys
+    web_port: int = 8443
     disclosure_seconds: int = 900
     admission_lease_seconds: int = 900
     pending_admissions: int = 4096

@@ -1,7 +1,7 @@
 """Messages between the guard and everybody else.
 
 One frame is `uint32 big-endian length ‖ msgpack`. A frame carries `Call(id, body)` towards the guard and
-`Answer(id, body)` back; `Answer.id == 0` is unsolicited (`Revoked`). Bodies are tagged unions, decoded
+`Answer(id, body)` back; `Answer.id == 0` is unsolicited (`Revoked`, `Told`). Bodies are tagged unions, decoded
 strictly by msgspec: an unknown field, tag or type is `ProtocolFailure` and ends the connection.
 
 Rules, in order:
@@ -20,6 +20,7 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024
 
 View = Literal["none", "masked", "full", "original"]
 Purpose = Literal["TREAT", "ETREAT", "HRESCH", "HOPERAT", "PATRQT"]
+Notice = Literal["recovery_code_used", "few_recovery_codes"]
 Channel = Literal["dimse", "dicomweb", "import", "cli"]
 RefusalReason = Literal[
     "not_authenticated",  # no valid session, unregistered or suspended certificate
@@ -50,10 +51,16 @@ class Device(_Body, frozen=True):
 
 
 class Session(_Body, frozen=True):
-    """A person: the opaque session proof from the cookie (`docs/formats.md`, session proof)."""
+    """A person: the opaque session proof from the cookie (`docs/formats.md`, session proof).
+
+    `client`: SHA-256 of what the browser calls itself. `began`: when the request began, Unix seconds; a request may
+    outlive its secret.
+    """
 
     proof: bytes
     address: str
+    client: bytes = b""
+    began: float = 0.0
 
 
 class Operator(_Body, frozen=True):
@@ -303,6 +310,7 @@ class LogIn(_Body, frozen=True):
     username: str
     password: str
     address: str
+    client: bytes = b""  # as in `Session`
 
 
 class LoggedIn(_Body, frozen=True):
@@ -313,10 +321,11 @@ class LoggedIn(_Body, frozen=True):
 
 
 class StepUp(_Body, frozen=True):
-    """A one-time password of RFC 6238 for this session; each code works once."""
+    """A one-time password of RFC 6238 or a recovery code for this session; each works once."""
 
     session: Session
     code: str
+    kind: Literal["totp", "recovery"] = "totp"
 
 
 class LogOut(_Body, frozen=True):
@@ -326,9 +335,10 @@ class LogOut(_Body, frozen=True):
 
 
 class WhoAmI(_Body, frozen=True):
-    """Describe the session."""
+    """Describe the session; with `rotate` its secret is replaced when it is due."""
 
     session: Session
+    rotate: bool = False
 
 
 class Person(_Body, frozen=True):
@@ -340,6 +350,134 @@ class Person(_Body, frozen=True):
     assurance: int  # 1 password, 2 second factor fresh
     second_factor_until: float
     expires_at: float
+    second_factor: str = ""  # which one was given
+    totp: bool = True
+    passkeys: int = 0
+    recovery_codes: int = 0  # left
+    notices: list[Notice] = []
+    hospital: str = ""
+    proof: bytes = b""  # the next secret, where one is due: for the cookie alone
+
+
+class Told(_Body, frozen=True):
+    """Unsolicited, for the event streams of one session (16 bytes): an assurance, a study closed to it, its end."""
+
+    session: bytes
+    kind: Literal["assurance", "revoked", "session-ended"]
+    until: float = 0.0
+    study: str = ""
+
+
+class SessionItem(_Body, frozen=True):
+    """One live session of the asker."""
+
+    id: bytes
+    created_at: float
+    used_at: float
+    address: str
+    this: bool
+
+
+class ListSessions(_Body, frozen=True):
+    """The asker's own live sessions."""
+
+    session: Session
+
+
+class SessionItems(_Body, frozen=True):
+    """Newest first."""
+
+    items: list[SessionItem]
+
+
+class EndSessions(_Body, frozen=True):
+    """End one of the asker's sessions by id, or all others (id empty)."""
+
+    session: Session
+    id: bytes = b""
+
+
+class BeginPasskey(_Body, frozen=True):
+    """A challenge to register a passkey, or to step up with one."""
+
+    session: Session
+    use: Literal["register", "step-up"]
+
+
+class BeginPasskeyLogIn(_Body, frozen=True):
+    """A challenge to log in with a passkey; names nobody."""
+
+    address: str
+
+
+class PasskeyOptions(_Body, frozen=True):
+    """Options for the browser, as WebAuthn level 3 writes them in JSON."""
+
+    options: str
+
+
+class AddPasskey(_Body, frozen=True):
+    """What the browser made (JSON, at most 8 KiB); needs a fresh second factor."""
+
+    session: Session
+    label: str
+    credential: str
+
+
+class PasskeyStepUp(_Body, frozen=True):
+    """A passkey's assertion as second factor."""
+
+    session: Session
+    credential: str
+
+
+class PasskeyLogIn(_Body, frozen=True):
+    """A passkey's assertion, with user verification, as a log-in."""
+
+    credential: str
+    address: str
+    client: bytes = b""
+
+
+class PasskeyItem(_Body, frozen=True):
+    """One passkey of the asker."""
+
+    id: bytes
+    label: str
+    created_at: float
+    used_at: float
+    user_verified: bool
+
+
+class ListPasskeys(_Body, frozen=True):
+    """The asker's own passkeys."""
+
+    session: Session
+
+
+class PasskeyItems(_Body, frozen=True):
+    """In order of registration."""
+
+    items: list[PasskeyItem]
+
+
+class RemovePasskey(_Body, frozen=True):
+    """Remove one by id; needs a fresh second factor."""
+
+    session: Session
+    id: bytes
+
+
+class MakeRecoveryCodes(_Body, frozen=True):
+    """Ten new codes, the old ones end; needs a fresh second factor."""
+
+    session: Session
+
+
+class RecoveryCodes(_Body, frozen=True):
+    """Shown once, kept as hashes."""
+
+    codes: list[str]
 
 
 # --- fronts ---------------------------------------------------------------------------------------------
@@ -526,6 +664,50 @@ class SuspendPerson(_Body, frozen=True):
     suspended: bool
 
 
+class ListPersons(_Body, frozen=True):
+    """All persons, by user name."""
+
+
+class PersonItem(_Body, frozen=True):
+    """One person, without secrets."""
+
+    username: str
+    display_name: str
+    roles: list[str]
+    department: str
+    suspended: bool
+    passkeys: int
+    recovery_codes: int
+
+
+class PersonItems(_Body, frozen=True):
+    """All persons."""
+
+    items: list[PersonItem]
+
+
+class ListDevices(_Body, frozen=True):
+    """All devices, by name."""
+
+
+class DeviceItem(_Body, frozen=True):
+    """One registered device."""
+
+    name: str
+    ae_titles: list[str]
+    may: list[str]
+    department: str
+    fingerprint: bytes
+    not_after: float
+    suspended: bool
+
+
+class DeviceItems(_Body, frozen=True):
+    """All devices."""
+
+    items: list[DeviceItem]
+
+
 class AddDevice(_Body, frozen=True):
     """Register a device: its own certificate, a CSR to be signed, or neither (a key pair is made)."""
 
@@ -576,6 +758,27 @@ class RevokeGrant(_Body, frozen=True):
     """Revoke by number; effective before this call is answered."""
 
     grant_id: int
+
+
+class ListGrants(_Body, frozen=True):
+    """Grants that are live now, newest first, at most 1000."""
+
+
+class GrantItem(_Body, frozen=True):
+    """A live grant as it was written."""
+
+    grant_id: int
+    subject: str
+    resource: str
+    view: str
+    purpose: str
+    valid_until: float
+
+
+class GrantItems(_Body, frozen=True):
+    """Live grants."""
+
+    items: list[GrantItem]
 
 
 class Object(_Body, frozen=True):
@@ -964,6 +1167,28 @@ class Stop(_Body, frozen=True):
     """Finish what is in hand, write the last checkpoint, exit."""
 
 
+HouseRequest = (
+    AddPerson
+    | SuspendPerson
+    | ListPersons
+    | AddDevice
+    | SuspendDevice
+    | ListDevices
+    | AddGrant
+    | RevokeGrant
+    | ListGrants
+    | GetStatus
+    | ParkedPage
+)
+
+
+class AsAdministrator(_Body, frozen=True):
+    """An administrator's call from the web: role and a fresh second factor; officers may read."""
+
+    session: Session
+    request: HouseRequest
+
+
 FrontRequest = (
     Hello
     | Ping
@@ -982,6 +1207,17 @@ FrontRequest = (
     | StepUp
     | LogOut
     | WhoAmI
+    | ListSessions
+    | EndSessions
+    | BeginPasskey
+    | BeginPasskeyLogIn
+    | AddPasskey
+    | PasskeyStepUp
+    | PasskeyLogIn
+    | ListPasskeys
+    | RemovePasskey
+    | MakeRecoveryCodes
+    | AsAdministrator
     | AdminChallenge
     | AdminProof
     | GetMetrics
@@ -989,10 +1225,13 @@ FrontRequest = (
 AdminRequest = (
     AddPerson
     | SuspendPerson
+    | ListPersons
     | AddDevice
     | SuspendDevice
+    | ListDevices
     | AddGrant
     | RevokeGrant
+    | ListGrants
     | Object
     | AuditPage
     | ProveEntry
@@ -1036,6 +1275,15 @@ Response = (
     | Revoked
     | LoggedIn
     | Person
+    | Told
+    | SessionItems
+    | PasskeyOptions
+    | PasskeyItem
+    | PasskeyItems
+    | RecoveryCodes
+    | PersonItems
+    | DeviceItems
+    | GrantItems
     | Noted
     | IngestNoted
     | Refused

@@ -9,6 +9,7 @@ from ribcage.crypto.provider import FileKeyProvider
 from ribcage.guard import protocol as p
 from ribcage.guard.accounts import Accounts
 from ribcage.guard.admin import Administration
+from ribcage.guard.administrators import Lists
 from ribcage.guard.approvals import Approvals
 from ribcage.guard.backup import Backups
 from ribcage.guard.connection import Connection
@@ -22,6 +23,9 @@ from ribcage.guard.ingest import Ingest
 from ribcage.guard.log_export import LogExport
 from ribcage.guard.maintain import Upkeep
 from ribcage.guard.observation import Observation
+from ribcage.guard.own_sessions import OwnSessions
+from ribcage.guard.passkeys import Passkeys
+from ribcage.guard.people import SessionMisused
 from ribcage.guard.query import Queries
 from ribcage.guard.recovery import Recoveries
 from ribcage.guard.rights import Rights
@@ -42,6 +46,9 @@ class Rooms:
     ingest: Ingest
     queries: Queries
     accounts: Accounts
+    own_sessions: OwnSessions
+    passkeys: Passkeys
+    lists: Lists
     administration: Administration
     log_export: LogExport
     upkeep: Upkeep
@@ -59,6 +66,8 @@ class Rooms:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
         try:
             return self.core.actor(principal, operator=connection.operator is not None)
+        except SessionMisused:
+            raise  # no stranger: `OwnSessions.misused`
         except GuardRefused:
             self.strangers.note(principal)
             raise
@@ -76,7 +85,7 @@ def build_rooms(
     """All rooms of one home."""
     disclosures = Disclosures(core, push)
     rights = Rights(core, disclosures.rights_changed)
-    ingest, approvals = Ingest(core), Approvals(core)
+    ingest, approvals, accounts = Ingest(core), Approvals(core), Accounts(core, push)
 
     def closed(key_id: bytes) -> None:
         ingest.forget_study(key_id)
@@ -92,7 +101,10 @@ def build_rooms(
         rights=rights,
         ingest=ingest,
         queries=Queries(core),
-        accounts=Accounts(core),
+        accounts=accounts,
+        own_sessions=OwnSessions(core, push, disclosures.rights_changed),
+        passkeys=Passkeys(core, accounts),
+        lists=Lists(core),
         administration=Administration(core, rights),
         log_export=LogExport(core),
         upkeep=Upkeep(core),

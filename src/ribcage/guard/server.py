@@ -30,6 +30,7 @@ from ribcage.guard.core import Core
 from ribcage.guard.errors import GuardRefused, ProtocolFailure
 from ribcage.guard.frames import Decoder
 from ribcage.guard.handlers import admin_table, front_table
+from ribcage.guard.people import SessionMisused
 from ribcage.guard.rooms import build_rooms
 
 _log = logging.getLogger("ribcage.guard")
@@ -178,4 +179,8 @@ class GuardServer:
             handler = self._admin_table.get(type(body))
         if handler is None:
             raise GuardRefused("not_authenticated")
-        return await handler(connection, body)
+        try:
+            return await handler(connection, body)
+        except SessionMisused as misuse:
+            index = await self._rooms.own_sessions.misused(misuse)
+            raise GuardRefused(misuse.reason, index) from misuse

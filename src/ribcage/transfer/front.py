@@ -25,7 +25,7 @@ import uvloop
 
 from ribcage.capture.admit import WayIn
 from ribcage.crypto.memory import forbid_core_dumps
-from ribcage.guard.protocol import TlsIdentity
+from ribcage.guard.protocol import Response, TlsIdentity
 from ribcage.storage.objects import ObjectStore
 from ribcage.transfer import control as wire
 from ribcage.transfer.control import Handed, Load
@@ -69,6 +69,12 @@ class HttpFactory(Protocol):
     async def close(self) -> None:
         """End what outlives connections; the last call."""
 
+    def on_push(self, message: Response) -> None:
+        """Every unsolicited message of the guard but its identity."""
+
+    def guard_lost(self) -> None:
+        """The connection to the guard is gone."""
+
 
 MakeHttp = Callable[[FrontRooms], HttpFactory]
 
@@ -111,7 +117,19 @@ class Front:
         if self._make_http is not None:
             self._http = self._make_http(self._rooms)
         way_out = self._rooms.way_out
-        self._link.listen(self._take_identity, way_out.on_push, way_out.guard_lost)
+        http = self._http
+
+        def on_push(message: Response) -> None:
+            way_out.on_push(message)
+            if http is not None:
+                http.on_push(message)
+
+        def guard_lost() -> None:
+            way_out.guard_lost()
+            if http is not None:
+                http.guard_lost()
+
+        self._link.listen(self._take_identity, on_push, guard_lost)
         tasks = [
             loop.create_task(self._link.run()),
             loop.create_task(self._refusals.run(self._limits.refusal_report_seconds)),

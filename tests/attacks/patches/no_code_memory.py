@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from attacks.patches._put import Put
-from ribcage.database.schema import session
 from ribcage.guard.committer import Transaction
-from ribcage.guard.people import People, Visitor
+from ribcage.guard.factors import Factors
 
 
 def apply(put: Put) -> None:
-    def step_up(self: People, tx: Transaction, visitor: Visitor, code: str, now: float) -> None:
-        self._matching_counter(visitor.person_id, code, now)
-        live = self._sessions[visitor.session_id]
-        self._rows.update(tx.connection, session, dict(live, second_factor_at=now))
+    def use_code(self: Factors, _tx: Transaction, person_id: bytes, code: str, now: float) -> None:
+        self._matching_counter(person_id, code, now)
 
-    put(People, "step_up", step_up)
+    put(Factors, "use_code", use_code)

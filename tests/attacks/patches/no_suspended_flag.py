@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from attacks.patches._put import Put
 from ribcage.guard.people import People, Visitor, split_proof
+from ribcage.guard.protocol import Session
 
 
 def apply(put: Put) -> None:
     strict = People.visitor
 
-    def visitor(self: People, proof: bytes, now: float) -> Visitor:
-        session = self._sessions.get(split_proof(proof)[0])
+    def visitor(self: People, shown: Session, now: float) -> Visitor:
+        session = self._sessions.get(split_proof(shown.proof)[0])
         if session is not None:
             owner = bytes(session["person_id"])
             self._persons[owner] = dict(self._persons[owner], suspended=0)
-        return strict(self, proof, now)
+        return strict(self, shown, now)
 
     put(People, "visitor", visitor)

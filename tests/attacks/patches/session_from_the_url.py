@@ -17,7 +17,7 @@ def apply(put: Put) -> None:
     def session_of(request: Request) -> Session | None:
         for value in request.query_params.values():
             proof = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
-            return Session(proof, principal.peer_of(request).address)
+            return Session(proof, principal.peer_of(request).address, principal.client_of(request))
         return strict(request)
 
     put(principal, "session_of", session_of)

@@ -10,6 +10,7 @@ from ribcage.cage import Cage
 from ribcage.capture.admit import WayIn
 from ribcage.storage.ports import Guard
 from ribcage.transfer.dicomweb.errors import Unavailable
+from ribcage.transfer.dicomweb.event_hub import EventHub
 from ribcage.transfer.dicomweb.limits import WebLimits
 from ribcage.usage.disclose import WayOut
 from ribcage.usage.viewing import Viewings
@@ -65,7 +66,7 @@ class WebContext:
     """Both doors, asked for at each request: after the guard came back the front gives new ones.
 
     Either callable raises GuardUnavailable while there is no guard. Who makes the `WayOut` also hands it the
-    guard's pushes (`on_push`, `guard_lost`).
+    guard's pushes (`on_push`, `guard_lost`); `events` takes the same pushes.
     """
 
     way_in: Callable[[], WayIn]
@@ -74,8 +75,10 @@ class WebContext:
     cage: Cage | None = None
     budget: ByteBudget = field(init=False)
     viewings: Viewings = field(init=False)
+    events: EventHub = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "events", EventHub(self.limits))
         object.__setattr__(self, "budget", ByteBudget(self.limits.max_held_bytes))
         viewings = Viewings(self.way_out, self.limits.viewing_idle_seconds, self.limits.max_viewings)
         object.__setattr__(self, "viewings", viewings)

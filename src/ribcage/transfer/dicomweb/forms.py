@@ -62,14 +62,15 @@ class FormResources:
         """POST /step-up."""
         form = await read_form(request, self._context.limits)
         try:
-            await step_up(self._context, require_session(request), form.get("code", "").strip())
+            session = require_session(request)
+            person = await step_up(self._context, session, form.get("code", "").strip())
         except GuardError as failure:
             error = from_guard(failure)
             wrong = error.status in (400, 401, 403)
             return _html(
                 pages.step_up_page(_WRONG_CODE if wrong else error.hint), 403 if wrong else error.status
             )
-        return _see("/")
+        return _see("/", fresh_cookie(person))
 
     async def log_out(self, request: Request) -> Response:
         """POST /logout."""

@@ -39,6 +39,10 @@ class WebLimits:
     body_idle_seconds: float = 30.0  # between two pieces of a body
     send_stall_seconds: float = 60.0  # a reader that takes nothing
     keep_alive_seconds: int = 15
+    max_event_streams: int = 256  # per front
+    max_event_streams_per_session: int = 4  # per front; browsers allow six connections
+    max_waiting_events: int = 64  # for a page that takes nothing
+    event_heartbeat_seconds: float = 15.0
 
     def __post_init__(self) -> None:
         self.validate()

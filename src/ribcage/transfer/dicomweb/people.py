@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 from starlette.requests import Request
@@ -17,6 +19,7 @@ from ribcage.guard.protocol import LoggedIn, LogIn, LogOut, Noted, Person, Sessi
 from ribcage.transfer.dicomweb.bodies import read_json
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.principal import (
+    client_of,
     dead_cookie,
     peer_of,
     require_session,
@@ -48,13 +51,19 @@ class PeopleResources:
         """POST /api/login: sets the cookie."""
         body = await read_json(request, self._context.limits, LogInBody)
         logged_in = await log_in(self._context, request, body.username, body.password)
-        return _json({"expires_at": logged_in.expires_at}, fresh_cookie(logged_in))
+        return answer_json({"expires_at": logged_in.expires_at}, fresh_cookie(logged_in))
 
     async def step_up(self, request: Request) -> Response:
         """POST /api/step-up: raises this session's assurance."""
         session = require_session(request)
         body = await read_json(request, self._context.limits, StepUpBody)
-        return _json(describe(await step_up(self._context, session, body.code)))
+        return described(request, await step_up(self._context, session, body.code))
+
+    async def recover(self, request: Request) -> Response:
+        """POST /api/step-up/recovery: a recovery code as second factor."""
+        session = require_session(request)
+        body = await read_json(request, self._context.limits, StepUpBody)
+        return described(request, await step_up(self._context, session, body.code, "recovery"))
 
     async def log_out(self, request: Request) -> Response:
         """POST /api/logout: ends the session and removes the cookie; harmless without one."""
@@ -62,23 +71,23 @@ class PeopleResources:
         return Response(status_code=204, headers={"Set-Cookie": dead_cookie()})
 
     async def session(self, request: Request) -> Response:
-        """GET /api/session: what the session may know of itself."""
-        person = await self._context.guard().call(WhoAmI(session=require_session(request)), Person)
-        return _json(describe(person))
+        """GET /api/session: what the session may know of itself; its secret is replaced when it is due."""
+        question = WhoAmI(session=require_session(request), rotate=True)
+        return described(request, await self._context.guard().call(question, Person))
 
 
 async def log_in(context: WebContext, request: Request, username: str, password: str) -> LoggedIn:
     """Ask the guard for a session. Raises GuardError."""
     return await context.guard().call(
-        LogIn(username=username, password=password, address=peer_of(request).address), LoggedIn
+        LogIn(username, password, peer_of(request).address, client_of(request)), LoggedIn
     )
 
 
-async def step_up(context: WebContext, session: Session, code: str) -> Person:
-    """Prove the second factor, then describe the session. Raises GuardError."""
-    guard = context.guard()
-    answer = await guard.ask(StepUp(session=session, code=code))
-    return answer if isinstance(answer, Person) else await guard.call(WhoAmI(session=session), Person)
+async def step_up(
+    context: WebContext, session: Session, code: str, kind: Literal["totp", "recovery"] = "totp"
+) -> Person:
+    """Prove the second factor; the session as it is then, with a new secret. Raises GuardError."""
+    return await context.guard().call(StepUp(session=session, code=code, kind=kind), Person)
 
 
 async def log_out(context: WebContext, request: Request) -> None:
@@ -93,14 +102,36 @@ async def log_out(context: WebContext, request: Request) -> None:
             raise
 
 
-def fresh_cookie(logged_in: LoggedIn) -> str:
-    """The Set-Cookie value for a new session, dead when the session is."""
-    return session_cookie(logged_in.proof, int(logged_in.expires_at - time.time()))
+def fresh_cookie(new: LoggedIn | Person) -> str:
+    """The Set-Cookie value for a new session or secret, dead when the session is; "" where there is none."""
+    return session_cookie(new.proof, int(new.expires_at - time.time())) if new.proof else ""
+
+
+def described(request: Request, person: Person) -> Response:
+    """The session as JSON, and the cookie of its next secret."""
+    return answer_json(describe(person) | {"language": _language(request)}, fresh_cookie(person))
+
+
+def _language(request: Request) -> str:
+    """`zh` or `en`: the first of both that the browser asks for."""
+    for each in request.headers.get("accept-language", "").lower().split(","):
+        if each.strip()[:2] in ("zh", "en"):
+            return each.strip()[:2]
+    return "en"
 
 
 def describe(person: Person) -> dict[str, object]:
     """A person as JSON."""
     return {
+        "assurance_until": person.second_factor_until,
+        "factors": {
+            "totp": person.totp,
+            "passkeys": person.passkeys,
+            "recovery_codes": person.recovery_codes,
+        },
+        "second_factor": person.second_factor,
+        "notices": person.notices,
+        "hospital": person.hospital,
         "username": person.username,
         "display_name": person.display_name,
         "roles": person.roles,
@@ -110,6 +141,7 @@ def describe(person: Person) -> dict[str, object]:
     }
 
 
-def _json(body: dict[str, object], cookie: str = "") -> Response:
+def answer_json(body: Mapping[str, object], cookie: str = "") -> Response:
+    """A JSON answer."""
     headers = {"Content-Type": "application/json"} | ({"Set-Cookie": cookie} if cookie else {})
     return Response(json.dumps(body, ensure_ascii=False).encode(), headers=headers)

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
+import time
 from typing import Final, cast
 
 from starlette.requests import Request
@@ -59,7 +61,12 @@ def session_of(request: Request) -> Session | None:
         proof = base64.urlsafe_b64decode(values[0] + "=" * (-len(values[0]) % 4))
     except binascii.Error as failure:
         raise Unauthenticated("expected one readable session cookie") from failure
-    return Session(proof=proof, address=peer_of(request).address)
+    return Session(proof, peer_of(request).address, client_of(request), time.time())
+
+
+def client_of(request: Request) -> bytes:
+    """SHA-256 of what the browser calls itself: a session belongs to the client that logged in."""
+    return hashlib.sha256(request.headers.get("user-agent", "").encode()).digest()
 
 
 def require_session(request: Request) -> Session:

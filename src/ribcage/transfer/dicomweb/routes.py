@@ -2,7 +2,8 @@
 
 `receipt` routes answer about instances; their handlers go through `capture.admit`, `usage.disclose` or the
 guard's `Query`, each of which leaves a durable entry first. `person` routes speak of the asking session alone.
-`nothing` routes hold no data of the archive.
+`house` routes speak of persons, devices and grants to administrators, each call an entry. `nothing` routes hold no
+data of the archive.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from starlette.routing import Route
 from ribcage.guard.errors import GuardError
 from ribcage.guard.protocol import GetReadiness, Readiness
 from ribcage.transfer.dicomweb.bulk import BulkResources
+from ribcage.transfer.dicomweb.administration import AdministrationResources
 from ribcage.transfer.dicomweb.context import WebContext
+from ribcage.transfer.dicomweb.events import EventResources
 from ribcage.transfer.dicomweb.forms import FormResources
 from ribcage.transfer.dicomweb.frames import FrameResources
 from ribcage.transfer.dicomweb.observe import metrics
+from ribcage.transfer.dicomweb.own_factors import OwnFactorResources
 from ribcage.transfer.dicomweb.people import PeopleResources
 from ribcage.transfer.dicomweb.places import SERVICE
 from ribcage.transfer.dicomweb.rendered import RenderedResources
@@ -29,7 +33,7 @@ from ribcage.transfer.dicomweb.retrieve import RetrieveResources
 from ribcage.transfer.dicomweb.search import SearchResources
 from ribcage.transfer.dicomweb.store import StoreResources
 
-Gives = Literal["receipt", "person", "nothing"]
+Gives = Literal["receipt", "house", "person", "nothing"]
 Handler = Callable[[Request], Awaitable[Response]]
 
 _STUDY: Final = f"{SERVICE}/studies/{{study}}"
@@ -48,7 +52,7 @@ class Entry:
 
 def routes(context: WebContext) -> list[Entry]:
     """All routes, in order of matching."""
-    return [*_dicom(context), *_people(context)]
+    return [*_dicom(context), *_people(context), *_own_factors(context), *_administration(context)]
 
 
 def _dicom(context: WebContext) -> list[Entry]:
@@ -85,6 +89,8 @@ def _people(context: WebContext) -> list[Entry]:
     return [
         entry("POST", "/api/login", people.log_in, "person"),
         entry("POST", "/api/step-up", people.step_up, "person"),
+        entry("POST", "/api/step-up/recovery", people.recover, "person"),
+        entry("GET", "/api/events", EventResources(context).events, "person"),
         entry("POST", "/api/logout", people.log_out, "person"),
         entry("GET", "/api/session", people.session, "person"),
         entry("GET", "/", forms.home, "person"),
@@ -97,6 +103,53 @@ def _people(context: WebContext) -> list[Entry]:
         entry("GET", "/healthz", _health, "nothing"),
         entry("GET", "/metrics", metrics(context), "nothing"),
         entry("GET", "/readyz", _readiness(context), "nothing"),
+    ]
+
+
+def _own_factors(context: WebContext) -> list[Entry]:
+    own = OwnFactorResources(context)
+    return [
+        entry("POST", "/api/login/passkey/begin", own.begin_log_in, "nothing"),
+        entry("POST", "/api/login/passkey", own.log_in, "person"),
+        entry("POST", "/api/step-up/passkey/begin", own.begin_step_up, "person"),
+        entry("POST", "/api/step-up/passkey", own.step_up, "person"),
+        entry("GET", "/api/passkeys", own.passkeys, "person"),
+        entry("POST", "/api/passkeys/begin", own.begin, "person"),
+        entry("POST", "/api/passkeys", own.add, "person"),
+        entry("POST", "/api/passkeys/remove", own.remove, "person"),
+        entry("POST", "/api/recovery-codes", own.make_codes, "person"),
+        entry("GET", "/api/sessions", own.sessions, "person"),
+        entry("POST", "/api/sessions/end", own.end_session, "person"),
+        entry("POST", "/api/sessions/end-others", own.end_others, "person"),
+    ]
+
+
+def _administration(context: WebContext) -> list[Entry]:
+    house = AdministrationResources(context)
+    lists = {
+        "persons": house.persons,
+        "devices": house.devices,
+        "grants": house.grants,
+        "status": house.status,
+        "parked": house.parked,
+    }
+    acts = {
+        "persons": house.add_person,
+        "persons/suspend": house.suspend_person,
+        "devices": house.add_device,
+        "devices/suspend": house.suspend_device,
+        "grants": house.add_grant,
+        "grants/revoke": house.revoke_grant,
+    }
+    return [
+        *(
+            entry("GET", f"/api/admin/{name}", each, "house", "AsAdministrator")
+            for name, each in lists.items()
+        ),
+        *(
+            entry("POST", f"/api/admin/{name}", each, "house", "AsAdministrator")
+            for name, each in acts.items()
+        ),
     ]
 
 

@@ -22,8 +22,10 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from ribcage.guard.protocol import Response
 from ribcage.transfer.dicomweb.app import make_app
 from ribcage.transfer.dicomweb.context import WebContext
+from ribcage.transfer.dicomweb.event_hub import EventHub
 from ribcage.transfer.dicomweb.headers import SECURITY_HEADERS
 from ribcage.transfer.dicomweb.limits import WebLimits
 from ribcage.transfer.dicomweb.peer import PEER_EXTENSION, Peer
@@ -73,6 +75,14 @@ class HttpProtocolFactory(Protocol):
 
     async def close(self) -> None:
         """End what outlives connections; the last call."""
+        ...
+
+    def on_push(self, message: Response) -> None:
+        """Every unsolicited message of the guard but its identity."""
+        ...
+
+    def guard_lost(self) -> None:
+        """The connection to the guard is gone."""
         ...
 
 
@@ -188,9 +198,16 @@ class RibcageHttpProtocol(HttpToolsProtocol):
 class _Factory:
     """Builds protocols that share one uvicorn configuration and state."""
 
-    def __init__(self, app: ASGIApp, limits: WebLimits, close: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: WebLimits,
+        close: Callable[[], Awaitable[None]],
+        events: EventHub | None = None,
+    ) -> None:
         self._limits = limits
         self._ending = close
+        self._events = events
         self._state = ServerState()
         self._config = Config(
             app, http=HttpToolsProtocol, ws="none", lifespan="off", interface="asgi3", log_config=None,
@@ -209,8 +226,20 @@ class _Factory:
 
     def shutdown(self) -> None:
         """Close idle connections; busy ones close after their answer."""
+        if self._events is not None:
+            self._events.end_all()
         for connection in list(self._state.connections):
             connection.shutdown()
+
+    def on_push(self, message: Response) -> None:
+        """What the guard tells the pages."""
+        if self._events is not None:
+            self._events.on_push(message)
+
+    def guard_lost(self) -> None:
+        """Nothing can be told any more: the streams end."""
+        if self._events is not None:
+            self._events.end_all()
 
     async def drain(self, seconds: float) -> None:
         """Shut down, wait up to `seconds` for the answers in hand, then cut what is left."""
@@ -237,7 +266,7 @@ def make_http_protocol(context: WebContext, more: Sequence[Entry] = ()) -> HttpP
 
     `more`: reviewed routes of rooms above this one.
     """
-    return _Factory(make_app(context, more), context.limits, context.close)
+    return _Factory(make_app(context, more), context.limits, context.close, context.events)
 
 
 def http_protocol(app: ASGIApp, limits: WebLimits) -> HttpProtocolFactory:
