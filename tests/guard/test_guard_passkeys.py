@@ -21,7 +21,7 @@ from ribcage.guard.errors import GuardRefused
 from ribcage.guard.passkeys import Challenges
 
 Story = Callable[[House, Clock], Awaitable[None]]
-_PARTY = wire.RelyingParty("localhost", ("https://localhost",), "Test", 120)
+_PARTY = wire.RelyingParty("localhost", 8443, "Test", 120)
 
 
 def play(folder: Path, story: Story) -> None:
@@ -265,6 +265,28 @@ def test_attestation_is_not_looked_at() -> None:
     device, options = Authenticator(), json.dumps({"challenge": written(bytes(32))})
     made = device.create(options, fmt="packed", attStmt={"x5c": [b"\x30" * 600], "alg": -7, "sig": b"no"})
     assert wire.verify_registration(_PARTY, bytes(32), made).credential_id == device.credential
+
+
+@pytest.mark.parametrize(
+    ("port", "origin", "good"),
+    [
+        (8443, "https://localhost:8443", True),
+        (8443, "https://localhost", True),
+        (8443, "https://localhost:8444", False),
+        (0, "https://localhost:8444", True),
+        (0, "https://localhost:8444.evil.example", False),
+        (0, "https://localhost.evil.example:8444", False),
+        (0, "http://localhost:8444", False),
+    ],
+)
+def test_an_origin_is_ours_or_refused(port: int, origin: str, good: bool) -> None:
+    party = wire.RelyingParty("localhost", port, "Test", 120)
+    made = Authenticator(origin=origin).create(json.dumps({"challenge": written(bytes(32))}))
+    if good:
+        wire.verify_registration(party, bytes(32), made)
+        return
+    with pytest.raises(wire.PasskeyRefused):
+        wire.verify_registration(party, bytes(32), made)
 
 
 _DEEP = b"\x81" * 5000

@@ -18,7 +18,7 @@ class GuardLimits:
     passkey_challenge_seconds: int = 120
     passkeys_per_person: int = 10
     web_name: str = "localhost"  # the relying party of passkeys
-    web_port: int = 8443
+    web_port: int = 8443  # 0: given by the system
     disclosure_seconds: int = 900
     admission_lease_seconds: int = 900
     pending_admissions: int = 4096

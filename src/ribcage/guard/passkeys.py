@@ -91,9 +91,8 @@ class Passkeys:
         self._accounts = accounts
         self._challenges = Challenges(limits.passkey_challenge_seconds)
         self._throttle = Throttle(limits.password_attempts, limits.password_window_seconds)
-        origins = (f"https://{limits.web_name}", f"https://{limits.web_name}:{limits.web_port}")
         self._party = wire.RelyingParty(
-            limits.web_name, origins, core.hospital_name, limits.passkey_challenge_seconds
+            limits.web_name, limits.web_port, core.hospital_name, limits.passkey_challenge_seconds
         )
 
     # --- challenges -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ Rules, in order:
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,10 +34,10 @@ class PasskeyRefused(GuardRefused):
 
 @dataclass(frozen=True)
 class RelyingParty:
-    """Who asks: the archive's name, the origins its pages stand on, and how long a person may take."""
+    """Who asks: the archive's name and HTTPS port (0: given by the system, any), its title, and seconds to answer."""
 
     name: str
-    origins: tuple[str, ...]
+    port: int
     title: str
     seconds: int
 
@@ -109,11 +109,12 @@ def challenge_and_id(credential: str) -> tuple[bytes, bytes]:
 def verify_registration(party: RelyingParty, challenge: bytes, credential: str) -> NewPasskey:
     """A new passkey, verified. Raises PasskeyRefused."""
     try:
+        parsed = helpers.parse_registration_credential_json(_bounded(credential))
         verified = webauthn.verify_registration_response(
-            credential=_without_attestation(_bounded(credential)),
+            credential=_without_attestation(parsed),
             expected_challenge=challenge,
             expected_rp_id=party.name,
-            expected_origin=list(party.origins),
+            expected_origin=_origins(party, parsed.response.client_data_json),
         )
     except Exception as failure:
         raise PasskeyRefused from failure
@@ -128,11 +129,12 @@ def verify_assertion(
 ) -> Assertion:
     """An assertion, verified but for its sign count, which the caller compares. Raises PasskeyRefused."""
     try:
+        parsed = helpers.parse_authentication_credential_json(_bounded(credential))
         verified = webauthn.verify_authentication_response(
-            credential=json.loads(_bounded(credential)),
+            credential=parsed,
             expected_challenge=challenge,
             expected_rp_id=party.name,
-            expected_origin=list(party.origins),
+            expected_origin=_origins(party, parsed.response.client_data_json),
             credential_public_key=public_key,
             credential_current_sign_count=0,
             require_user_verification=verify,
@@ -148,9 +150,17 @@ def _bounded(credential: str) -> str:
     return credential
 
 
-def _without_attestation(credential: str) -> structs.RegistrationCredential:
+def _origins(party: RelyingParty, client_data: bytes) -> list[str]:
+    """The origins our pages stand on (rule 2): behind a gateway without port, else with our own."""
+    alone = f"https://{party.name}"
+    if party.port:
+        return [alone, f"{alone}:{party.port}"]
+    claimed = helpers.parse_client_data_json(client_data).origin
+    return [alone, claimed] if re.fullmatch(re.escape(alone) + r":[0-9]{1,5}", claimed) else [alone]
+
+
+def _without_attestation(parsed: structs.RegistrationCredential) -> structs.RegistrationCredential:
     """The same credential as if it carried no attestation (rule 3)."""
-    parsed = helpers.parse_registration_credential_json(credential)
     held = helpers.parse_cbor(parsed.response.attestation_object)
     bare = helpers.encode_cbor({"fmt": "none", "attStmt": {}, "authData": bytes(held["authData"])})
     parsed.response.attestation_object = bare
