@@ -7,16 +7,24 @@ import hashlib
 import hmac
 from typing import Any
 
+import msgspec
+
+from ribcage.crypto.derive import derive
 from ribcage.crypto.provider import operator_key
 from ribcage.guard import protocol as p
+from ribcage.guard.factors import Passkey, code_hash
 from ribcage.guard.frames import encode
 from ribcage.guard.people import split_proof
+from ribcage.guard.session_secrets import Secrets
 
 PROOF = b"\x01" + bytes(range(16)) + bytes(range(32, 64))
 PASSPHRASE = b"correct horse battery staple"
 # memory 64 KiB, 1 iteration, 1 lane, salt: far too cheap for a home, right for a vector
 CHALLENGE_SALT = bytes.fromhex("000000400000000100000001") + bytes(range(16))
 NONCE = bytes(range(64, 96))
+KEY = bytes(range(96, 128))
+RECOVERY_CODE = "AAAQ-EAYE-AUDA-OCAJ"
+PASSKEY = Passkey(bytes(range(16)), bytes(range(77)), "office", 1_767_312_000.0, 0.0, user_verified=True)
 FRAMES: dict[str, p.Call | p.Answer] = {
     "hello": p.Call(1, p.Hello(4711)),
     "disclose": p.Call(
@@ -33,6 +41,13 @@ FRAMES: dict[str, p.Call | p.Answer] = {
 }
 
 
+def _superseded() -> bytes:
+    first, second, third = (hashlib.sha256(bytes([n])).digest() for n in range(3))
+    held = Secrets(first, b"", 0.0, ())
+    held = held.issue(second, 1000.0).shown_issued(1000.5).issue(third, 2000.0).shown_issued(2000.25)
+    return bytes(held.columns()["superseded"])
+
+
 def make() -> dict[str, Any]:
     """Everything of docs/formats.md section 6."""
     session, secret = split_proof(PROOF)
@@ -44,6 +59,17 @@ def make() -> dict[str, Any]:
             "session_id": session.hex(),
             "stored_secret_sha256": hashlib.sha256(secret).hexdigest(),
             "principal_digest": hashlib.sha256(b"session" + session).hexdigest(),
+            "superseded": _superseded().hex(),
+            "client": derive(
+                KEY,
+                "session/client",
+                hashlib.sha256(b"192.0.2.7").digest() + hashlib.sha256(b"Mozilla/5.0").digest(),
+            ).hex(),
+        },
+        "6_1_1_second_factors": {
+            "recovery_code": RECOVERY_CODE,
+            "recovery_code_sha256": code_hash(RECOVERY_CODE.lower()).hex(),
+            "passkey": msgspec.json.encode(PASSKEY).decode(),
         },
         "6_2_operator_proof": {
             "passphrase": PASSPHRASE.decode(),
