@@ -15,6 +15,7 @@ from attacks import cage_attacks as c
 from attacks import guard_attacks as g
 from attacks import recovery_attacks as r
 from attacks import viewer_attacks as v
+from attacks import people_attacks as people
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,24 @@ def _guard(name: str, patches: str, success: str, promise: str = "") -> Row:
     return Row(name, tuple(patches.split()), success, g.against_guard(getattr(g, name)), promise)
 
 
+def _people(name: str, patches: str, success: str) -> Row:
+    return Row(name, tuple(patches.split()), success, people.against_people(getattr(people, name)))
+
+
+PEOPLE_ROWS = (
+    _people("stolen_cookie_elsewhere", "no_client_binding", "a copied cookie answered in another browser"),
+    _people("superseded_cookie", "no_grace_limit", "a copied cookie answered after its owner's was replaced"),
+    _people("thief_goes_on", "no_end_of_stolen_sessions", "a session with two holders goes on"),
+    _people("factor_from_a_password", "no_fresh_factor_for_factors", "assurance 2 for a password"),
+    _people("phished_passkey", "no_passkey_origin", "a session from another site's page"),
+    _people("replayed_assertion", "no_challenge_memory", "a second session from one answer"),
+    _people("copied_passkey", "no_sign_count", "a session for a copy"),
+    _people("found_passkey", "no_user_verification", "a session without its user"),
+    _people("recovery_code_twice", "no_memory_of_recovery_codes", "a second step-up with one code"),
+    _people("doctor_administrates", "no_administrator_check", "a new administrator"),
+)
 GUARD_ROWS = (
+    *PEOPLE_ROWS,
     _guard("forged_receipt", "no_receipt_mac", "keys for a receipt that the guard never wrote"),
     _guard("stolen_receipt", "no_receipt_owner", "keys for a session that was refused"),
     _guard(
