@@ -14,6 +14,7 @@ from helpers.backups import ribcage
 from helpers.guard_house import edit
 from helpers.older_homes import make_older, revisions
 from ribcage import __version__
+from ribcage.guard import protocol as p
 from ribcage.oversight.studies import make_study
 from system.senders import SUCCESS, Instance, instance_of, send
 
@@ -27,17 +28,18 @@ class Old:
 
     folder: Path
     film: Instance
-    allowed: str  # session cookies
-    revoked: str
-    totp: pyotp.TOTP
+    allowed: p.PersonAdded
+    revoked: p.PersonAdded
 
     def copy(self, folder: Path) -> Archive:
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
         return Archive(folder)
 
-    def browser(self, archive: Archive, cookie: str) -> Browser:
-        browser = Browser(archive, self.totp)
-        browser.cookie = cookie
+    def browser(self, archive: Archive, person: p.PersonAdded) -> Browser:
+        """They log in again: sessions end with an upgrade that changed what they are bound to."""
+        totp = pyotp.parse_uri(person.totp_uri)
+        browser = Browser(archive, totp)
+        assert browser.log_in(str(totp.name), person.password).status == 200
         return browser
 
 
@@ -48,10 +50,10 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Old:
     with new_archive(folder) as archive:
         modality = archive.device("cr1", "CR1", "store")
         assert send(archive, modality, film) == SUCCESS
-        wu, li = archive.person("wu", "clinician"), archive.person("li", "clinician")
+        wu, li = (archive.ask(p.AddPerson(name, name, ["clinician"]), p.PersonAdded) for name in ("wu", "li"))
         archive.grant("person:wu", f"study:{film.study}", "full")
         archive.revoke(archive.grant("person:li", f"study:{film.study}", "full"))
-    return Old(folder, film, wu.cookie, li.cookie, wu.totp)
+    return Old(folder, film, wu, li)
 
 
 @pytest.mark.parametrize(("revision", "key_store"), EARLIER)
