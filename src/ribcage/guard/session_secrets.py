@@ -2,7 +2,8 @@
 
 Rules, in order:
 1. A session has one current secret. The next one is issued at a step-up, and when the current one is old; it becomes
-   current when it is first shown, so that an answer that was lost on the way costs nothing.
+   current when it is first shown, so that an answer that was lost on the way costs nothing. That it was shown is in
+   memory until the next write: after a restart the one before is good until it is shown again.
 2. The secret before stays good for a grace, for requests under way in other tabs, and for a request that began
    before.
 3. Whoever shows a superseded secret later holds a copy: the session is ended and the log says so.
