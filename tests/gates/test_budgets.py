@@ -168,6 +168,7 @@ def test_every_contract_of_the_floors_notices_its_violation(tmp_path: Path) -> N
     for module, line in {
         "database": "import ribcage.guard\n",
         "evidence": "import cryptography\n",
+        "ledger": "import webauthn\n",
         "transfer": "import ribcage.guard.server\n",
         "guard": "import pydicom\n",
         "oversight/drill/attackers": "import ribcage.crypto\n",
