@@ -13,9 +13,9 @@ from pathlib import Path
 
 from attacks import cage_attacks as c
 from attacks import guard_attacks as g
+from attacks import people_attacks as people
 from attacks import recovery_attacks as r
 from attacks import viewer_attacks as v
-from attacks import people_attacks as people
 
 
 @dataclass(frozen=True)
