@@ -18,8 +18,8 @@ from starlette.routing import Route
 
 from ribcage.guard.errors import GuardError
 from ribcage.guard.protocol import GetReadiness, Readiness
-from ribcage.transfer.dicomweb.bulk import BulkResources
 from ribcage.transfer.dicomweb.administration import AdministrationResources
+from ribcage.transfer.dicomweb.bulk import BulkResources
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.events import EventResources
 from ribcage.transfer.dicomweb.forms import FormResources
