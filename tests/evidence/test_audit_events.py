@@ -25,7 +25,13 @@ EVENTS = {
     "association-refused": (ae.AssociationRefused(STRANGER, "dicom", "no_certificate", 3), "110113", "4"),
     "audit-log-used": (ae.AuditLogUsed(ROOT, 0, 100, b"\x03" * 16), "110101", "0"),
     "backup-made": (ae.BackupMade(ROOT, "data", HASH, 70, 3, 12), "object", "0"),
-    "break-glass": (ae.BreakGlass(PERSON, DISCLOSURE, STUDY, PATIENT), "110113", "0"),
+    "break-glass": (
+        ae.BreakGlass(PERSON, DISCLOSURE, 3, STUDY, PATIENT, "on-call", 1_800_000_000_000, HASH, b"sealed"),
+        "110113",
+        "0",
+    ),
+    "break-glass-changed": (ae.BreakGlassChanged(ROOT, DISCLOSURE, 3, "ended"), "110113", "0"),
+    "break-glass-refused": (ae.BreakGlassRefused(PERSON, STUDY, PATIENT, "legal-block"), "110113", "8"),
     "clock-changed": (ae.ClockChanged(GUARD, "stepped-back", -7000), "110113", "8"),
     "configuration-changed": (ae.ConfigurationChanged(ROOT, "listen.dicom"), "110113", "0"),
     "recovery-changed": (ae.RecoveryChanged(ROOT, "made", 3, 5, HASH), "110113", "0"),
@@ -58,6 +64,7 @@ EVENTS = {
         "110103",
         "8",
     ),
+    "emergency-journal-broken": (ae.EmergencyJournalBroken(GUARD, 7), "110113", "8"),
     "grant-changed": (
         ae.GrantChanged(ROOT, 3, "added", HASH, HASH, HASH, "masked", "HRESCH", 5),
         "110113",

@@ -51,6 +51,7 @@ WITHOUT_DATA = {
     p.IngestClosed,
     p.CheckDisclosure,  # one bit of a receipt's own disclosure
     p.DisclosureClosed,
+    p.BreakGlass,  # a number and a time
     p.LogIn,
     p.StepUp,
     p.LogOut,
@@ -102,6 +103,10 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.RunDestructions,
     p.DestructionPage,
     p.GetCertificate,  # counts and hashes
+    p.BreakGlassPage,  # user names, reasons, times
+    p.ReviewBreakGlass,
+    p.EndBreakGlass,
+    p.GetAlarms,
     p.BackupSnapshot,  # an encrypted copy, outside the home
     p.BackupObjects,  # locations and sizes of sealed files
     p.BackupSeal,

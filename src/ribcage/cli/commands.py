@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from ribcage.cli.break_glass import print_alarms
 from ribcage.cli.errors import UsageError
 from ribcage.guard.client import GuardClient
 from ribcage.guard.protocol import (
@@ -143,6 +144,7 @@ async def status(client: GuardClient, _options: argparse.Namespace) -> None:
     print(f"log {s.log_size} entries  ledger height {s.ledger_height}  key epoch {s.epoch}")
     if s.witness.state != "none":
         print(_witness(s.witness))
+    await print_alarms(client)
     for finding in s.findings:
         print(f"finding: {finding}")
     for line in not_defended(s.configuration):

@@ -13,6 +13,7 @@ from ribcage import __version__
 from ribcage.cli import (
     audit,
     backup,
+    break_glass,
     clock,
     commands,
     destroy,
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     _people_verbs(verbs)
     _rights_verbs(verbs)
     _evidence_verbs(verbs)
+    break_glass.add_verbs(_verb, _with_guard, verbs)
     destroy.add_verbs(_verb, _with_guard, verbs)
     clock.add_verbs(_verb, _with_guard, verbs)
     witness.add_verbs(_verb, _with_guard, verbs)

@@ -252,3 +252,34 @@ destruction = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("mac", sa.LargeBinary(32), nullable=False),
 )
+
+break_glass = sa.Table(
+    "break_glass",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False, unique=True),  # on the ledger
+    sa.Column("person_id", sa.LargeBinary(16), nullable=False),
+    sa.Column("patient_id", sa.LargeBinary(16), nullable=False),
+    sa.Column("study_key_id", sa.LargeBinary(16)),  # NULL: the whole patient
+    sa.Column("resource", sa.LargeBinary(32), nullable=False),  # study or patient on the ledger
+    sa.Column("reason", sa.Text, nullable=False),  # closed list of `guard.protocol`
+    sa.Column("note", sa.LargeBinary),  # sealed under the patient's key
+    sa.Column("occurred_at", sa.Float, nullable=False),
+    sa.Column("valid_until", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float, nullable=False),  # ended early; 0: not
+    sa.Column("emergency", sa.Integer, nullable=False),  # 1: decided while log or ledger could not answer
+    sa.Column("verdict", sa.Text, nullable=False),  # "", justified, unjustified
+    sa.Column("reviewed_by", sa.LargeBinary(16)),
+    sa.Column("reviewed_at", sa.Float, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
+emergency_mark = sa.Table(
+    "emergency_mark",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("submitted", sa.Integer, nullable=False),  # records of the emergency journal that the log has
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)

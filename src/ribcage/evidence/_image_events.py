@@ -23,7 +23,7 @@ DELETED = coding(DCM, "110105", "DICOM Study Deleted")  # A.5.3.8
 QUERIED = coding(DCM, "110112", "Query")  # A.5.3.10
 ALERT = coding(DCM, "110113", "Security Alert")  # A.5.3.11
 
-_STUDY_ROLE = ("3", "Report")  # as in A.5.3.6
+STUDY_ROLE = ("3", "Report")  # as in A.5.3.6
 _MAX_STUDIES = 400
 
 
@@ -63,7 +63,7 @@ class SealingLeased:
     def to_entry(self, stamp: Stamp) -> Json:
         """DICOM Instances Accessed, action create (PS3.15 A.5.3.6)."""
         details = [detail("channel", token(self.channel))]
-        study = entity("study", identity(self.study), role=_STUDY_ROLE, details=details)
+        study = entity("study", identity(self.study), role=STUDY_ROLE, details=details)
         return audit_event(
             stamp,
             kind="sealing-leased",
@@ -98,7 +98,7 @@ class InstanceParked:
             actor=self.actor,
             outcome=MINOR,
             reason=self.reason,
-            entities=[entity("object", identity(self.object_id), role=_STUDY_ROLE, details=details)],
+            entities=[entity("object", identity(self.object_id), role=STUDY_ROLE, details=details)],
         )
 
 
@@ -121,7 +121,7 @@ class InstancesTransferred:
             detail("failed", count(self.failed)),
             detail("instances", count(self.instances)),
         ]
-        study = entity("study", identity(self.study), role=_STUDY_ROLE, details=details)
+        study = entity("study", identity(self.study), role=STUDY_ROLE, details=details)
         return audit_event(
             stamp,
             kind="instances-received",
@@ -225,7 +225,7 @@ class DisclosureAllowed:
             detail("ledger-height", count(self.ledger_height)),
             detail("view", token(self.view)),
         ]
-        study = entity("study", identity(self.study), role=_STUDY_ROLE, details=details)
+        study = entity("study", identity(self.study), role=STUDY_ROLE, details=details)
         return audit_event(
             stamp,
             kind="disclosure-allowed",
@@ -263,7 +263,7 @@ class DisclosureRefused:
             reason=self.reason,
             purpose=self.purpose,
             entities=[
-                entity("study", name, role=_STUDY_ROLE, details=details),
+                entity("study", name, role=STUDY_ROLE, details=details),
                 *patient_entity(self.patient),
             ],
         )
@@ -289,7 +289,7 @@ class DisclosureClosed:
             detail("instances", count(self.instances)),
             detail("octets", count(self.octets)),
         ]
-        study = entity("study", identity(self.study), role=_STUDY_ROLE, details=details)
+        study = entity("study", identity(self.study), role=STUDY_ROLE, details=details)
         return audit_event(
             stamp,
             kind="disclosure-closed",
@@ -297,31 +297,6 @@ class DisclosureClosed:
             action="R",
             actor=self.actor,
             outcome=SUCCESS if self.ending == "complete" else MINOR,
-            entities=[study, *patient_entity(self.patient)],
-        )
-
-
-@dataclass(frozen=True)
-class BreakGlass:
-    """Emergency access began; it is reviewed afterwards."""
-
-    actor: Actor
-    disclosure: bytes
-    study: bytes
-    patient: bytes | None
-
-    def to_entry(self, stamp: Stamp) -> Json:
-        """PS3.15 A.5.3.11, Emergency Override Started."""
-        details = [detail("disclosure", identity(self.disclosure))]
-        study = entity("study", identity(self.study), role=_STUDY_ROLE, details=details)
-        return audit_event(
-            stamp,
-            kind="break-glass",
-            event=ALERT,
-            action="E",
-            actor=self.actor,
-            subtypes=[("110127", "Emergency Override Started")],
-            purpose="ETREAT",
             entities=[study, *patient_entity(self.patient)],
         )
 
@@ -352,7 +327,7 @@ class StudyDestroyed:
             *(detail("parked-entry", count(each)) for each in self.parked_entries),
             *([detail("transaction", identity(self.transaction))] if self.transaction is not None else []),
         ]
-        study = entity("study", identity(self.study), role=_STUDY_ROLE, details=details)
+        study = entity("study", identity(self.study), role=STUDY_ROLE, details=details)
         return audit_event(
             stamp,
             kind="study-destroyed",
@@ -383,7 +358,7 @@ class DestructionChanged:
             detail("number", count(self.number)),
             detail("reason", token(self.reason)),
         ]
-        study = entity("study", identity(self.study), role=_STUDY_ROLE, details=details)
+        study = entity("study", identity(self.study), role=STUDY_ROLE, details=details)
         return audit_event(
             stamp,
             kind="destruction-changed",

@@ -20,6 +20,12 @@ from ribcage.evidence._agents import (
     SystemActor,
 )
 from ribcage.evidence._backup_events import BackupMade, HomeRestored
+from ribcage.evidence._glass_events import (
+    BreakGlass,
+    BreakGlassChanged,
+    BreakGlassRefused,
+    EmergencyJournalBroken,
+)
 from ribcage.evidence._house_events import (
     AdministrationUsed,
     ApplicationActivity,
@@ -39,7 +45,6 @@ from ribcage.evidence._house_events import (
     SessionAlarm,
 )
 from ribcage.evidence._image_events import (
-    BreakGlass,
     DestructionChanged,
     DisclosureAllowed,
     DisclosureClosed,
@@ -65,6 +70,8 @@ __all__ = [
     "Authentication",
     "BackupMade",
     "BreakGlass",
+    "BreakGlassChanged",
+    "BreakGlassRefused",
     "ClockChange",
     "ClockChanged",
     "ConfigurationChanged",
@@ -75,6 +82,7 @@ __all__ = [
     "DisclosureAllowed",
     "DisclosureClosed",
     "DisclosureRefused",
+    "EmergencyJournalBroken",
     "Event",
     "GrantChanged",
     "HomeRestored",
@@ -108,6 +116,8 @@ Event = (
     | Authentication
     | BackupMade
     | BreakGlass
+    | BreakGlassChanged
+    | BreakGlassRefused
     | ClockChanged
     | ConfigurationChanged
     | ConsentChanged
@@ -116,6 +126,7 @@ Event = (
     | DisclosureAllowed
     | DisclosureClosed
     | DisclosureRefused
+    | EmergencyJournalBroken
     | GrantChanged
     | HomeRestored
     | InstanceParked
@@ -141,6 +152,8 @@ KINDS = MappingProxyType(
         "audit-log-used": "audit log read",
         "backup-made": "backup made",
         "break-glass": "BREAK-GLASS access began",
+        "break-glass-changed": "break-glass ended or reviewed",
+        "break-glass-refused": "BREAK-GLASS refused",
         "clock-changed": "clock stepped, restored or accepted",
         "configuration-changed": "security setting changed",
         "consent-changed": "consent changed",
@@ -149,6 +162,7 @@ KINDS = MappingProxyType(
         "disclosure-allowed": "disclosure allowed",
         "disclosure-closed": "disclosure closed",
         "disclosure-refused": "disclosure REFUSED",
+        "emergency-journal-broken": "emergency journal BROKEN",
         "grant-changed": "grant changed",
         "home-restored": "archive RESTORED from a backup",
         "instance-parked": "instance parked as a conflict",

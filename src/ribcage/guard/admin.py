@@ -234,6 +234,8 @@ class Administration:
             *core.witness.findings(core.clock()),
             *core.clock_watch.findings(),
             *core.disk.findings(),
+            *core.permits.findings,
+            *core.permits.overdue(core.clock_watch.trusted(), core.limits.break_glass_review_hours),
         ]
         return Status(
             version=__version__,

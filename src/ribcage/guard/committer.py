@@ -52,6 +52,11 @@ class Transaction:
         self.drafts.append(self._log.draft(number, body))
         return number
 
+    @property
+    def newest(self) -> int:
+        """Number of the entry appended last."""
+        return self._first + len(self.drafts) - 1
+
     def leaf_data(self, number: int) -> bytes:
         """Leaf data of an entry appended in this transaction."""
         return self.drafts[number - self._first].leaf_data

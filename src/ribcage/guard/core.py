@@ -19,6 +19,7 @@ from ribcage.evidence.audit_event import (
     Stamp,
     entry_body,
 )
+from ribcage.guard.alarms import Alarms
 from ribcage.guard.clock import ClockWatch
 from ribcage.guard.closed import ClosedStudies
 from ribcage.guard.committer import Committer
@@ -29,6 +30,7 @@ from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
 from ribcage.guard.log import AuditLog
 from ribcage.guard.people import People, Visitor
+from ribcage.guard.permits import Permits
 from ribcage.guard.protocol import Device, Operator, Principal, Session
 from ribcage.guard.rows import MacRows
 from ribcage.guard.second_journal import SecondJournal
@@ -84,8 +86,10 @@ class Core:
     disk: DiskWatch
     lock: int  # descriptor of the home's lock, held until `close`
     second: SecondJournal
+    permits: Permits
     ledger_behind: bool = False  # log or key store know a change of rights that the database lacks
     findings: list[str] = field(default_factory=list)
+    alarms: Alarms = field(default_factory=Alarms)
 
     def close(self) -> None:
         """Commit what waits, close database and key store, give the home free. Call it once, at the end."""
@@ -101,7 +105,8 @@ class Core:
         `operator` tells that the connection has proved the passphrase; nobody else may be an Operator.
         """
         if isinstance(principal, Session):
-            return self._person(self.people.visitor(principal, self.clock()), principal.address)
+            visitor = self.people.visitor(principal, self.clock_watch.trusted())
+            return self._person(visitor, principal.address)
         if isinstance(principal, Device):
             title = principal.ae_title or None
             known = self.devices.identify(principal.fingerprint, title, self.clock())
@@ -123,7 +128,7 @@ class Core:
             if principal is None:
                 raise GuardRefused("not_authenticated")
             return self.actor(principal)
-        return self._person(self.people.revisit(actor.visitor, self.clock()), actor.address)
+        return self._person(self.people.revisit(actor.visitor, self.clock_watch.trusted()), actor.address)
 
     def _person(self, visitor: Visitor, address: str) -> Actor:
         return Actor(
@@ -133,7 +138,9 @@ class Core:
             subject=self.subject("person", visitor.person_id),
             address=address,
             department=visitor.department,
-            evidence=PersonActor(visitor.person_id, address, visitor.assurance(self.clock())),
+            evidence=PersonActor(
+                visitor.person_id, address, visitor.assurance(self.clock_watch.trusted())
+            ),
             visitor=visitor,
         )
 

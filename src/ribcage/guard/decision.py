@@ -8,10 +8,12 @@ Rules, in order (DESIGN rule 5):
    radiologist; otherwise `masked`.
 5. Pixels that nobody has checked for burned-in text (all of them, so far) go out masked to the treating roles alone,
    for treatment (DESIGN rule 7).
-6. A study that was approved for destruction is shown to nobody.
-7. While the clock was stepped, or the log lives on its reserve, the answer is no.
-8. When the ledger cannot answer, or lacks a change that the log knows of, the answer is no.
-8. So it is while a trusted witness has not cosigned this start, and when the log is behind its witness.
+6. A person's broken glass opens the full view for treatment where the contract says less, but for suspension,
+   destruction and legal block (`guard.break_glass`).
+7. A study that was approved for destruction is shown to nobody.
+8. While the clock was stepped, or the log lives on its reserve, the answer is no.
+9. When the ledger cannot answer, or lacks a change that the log knows of, the answer is no.
+10. So it is while a trusted witness has not cosigned this start, and when the log is behind its witness.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.permits import Permit
 from ribcage.guard.protocol import Purpose, RefusalReason, View
 from ribcage.ledger import calls
 from ribcage.ledger.client import Verdict
@@ -38,6 +41,7 @@ class Decision:
     view: View
     grant_id: int
     microseconds: float
+    permit: Permit | None = None  # broken glass
 
 
 class Denied(Exception):
@@ -57,16 +61,17 @@ def ask_contract(core: Core, actor: Actor, study: HeldStudy, purpose: Purpose) -
         core.study_resource(study.patient_key, study.uid),
         core.department(study.department),
     )
-    return _ask(core, actor, resources, purpose)
+    return ask_about(core, actor, resources, purpose)
 
 
 def ask_about_nothing(core: Core, actor: Actor, purpose: Purpose) -> float:
     """Ask the contract about a study that does not exist, so that its absence takes no less time; microseconds."""
     nothing = os.urandom(32)
-    return _ask(core, actor, (nothing, nothing, nothing), purpose).microseconds
+    return ask_about(core, actor, (nothing, nothing, nothing), purpose).microseconds
 
 
-def _ask(core: Core, actor: Actor, resources: tuple[bytes, ...], purpose: Purpose) -> Verdict:
+def ask_about(core: Core, actor: Actor, resources: tuple[bytes, ...], purpose: Purpose) -> Verdict:
+    """The contract's verdict about these resources. Raises Denied('unavailable') when it cannot answer."""
     if core.ledger_behind:
         raise Denied("unavailable", "ledger-behind-log")
     if core.witness.closed:
@@ -91,6 +96,9 @@ def decide(core: Core, actor: Actor, study: HeldStudy, want: str, purpose: Purpo
     if core.closed.closes(study.key_id):
         raise Denied("not_permitted", "closed-for-destruction")
     verdict = ask_contract(core, actor, study, purpose)
+    permit = _permit(core, actor, study, purpose)
+    if permit is not None and verdict.view < calls.View.FULL and _overridable(verdict):
+        return Decision(_for_person(core, actor, "full", want), -1, verdict.microseconds, permit)
     if verdict.view == calls.View.NONE:
         raise Denied("not_permitted", verdict.reason.name.lower().replace("_", "-"), verdict.microseconds)
     highest = _ORDER[int(verdict.view)]
@@ -98,6 +106,24 @@ def decide(core: Core, actor: Actor, study: HeldStudy, want: str, purpose: Purpo
     if view == "masked" and right == "retrieve":
         _check_treating(actor, purpose)
     return Decision(view, verdict.grant_id, verdict.microseconds)
+
+
+def _permit(core: Core, actor: Actor, study: HeldStudy, purpose: Purpose) -> Permit | None:
+    """The actor's broken glass for this study; it serves treatment alone."""
+    now = core.clock_watch.trusted()
+    if purpose not in ("TREAT", "ETREAT") or not core.permits.any_live(actor.identifier, now):
+        return None
+    if actor.visitor is None or not actor.visitor.roles & TREATING_ROLES:
+        return None
+    resources = (
+        core.patient_resource(study.patient_key),
+        core.study_resource(study.patient_key, study.uid),
+    )
+    return core.permits.live(actor.identifier, resources, now)
+
+
+def _overridable(verdict: Verdict) -> bool:
+    return verdict.view != calls.View.NONE or verdict.break_glass_may_override
 
 
 def _check_treating(actor: Actor, purpose: Purpose) -> None:
@@ -120,7 +146,8 @@ def _for_person(core: Core, actor: Actor, highest: View, want: str) -> View:
     fresh_until = actor.visitor.second_factor_until
     if "radiologist" in actor.visitor.roles:
         fresh_until = max(fresh_until, core.people.shift_until(actor.visitor))
-    fresh = core.clock() < fresh_until
+    now = core.clock_watch.trusted()
+    fresh = now < fresh_until
     reachable: View = highest if fresh else "masked"
     wanted: View = reachable if want == "best" else _view(want)
     if _ORDER.index(wanted) > _ORDER.index(highest):
@@ -128,7 +155,7 @@ def _for_person(core: Core, actor: Actor, highest: View, want: str) -> View:
     if _ORDER.index(wanted) > _ORDER.index(reachable):
         raise Denied("second_factor_needed", "second-factor-needed")
     if wanted != "masked":
-        core.people.used(actor.visitor, core.clock())
+        core.people.used(actor.visitor, now)
     return wanted
 
 

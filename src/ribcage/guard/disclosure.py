@@ -119,16 +119,17 @@ class Disclosures:
     ) -> Disclosed:
         core, now = self._core, self._core.clock()
         identifier, expires_at = os.urandom(_ID_BYTES), self._end_of(decision, now)
+        purpose: protocol.Purpose = "ETREAT" if decision.permit is not None else request.purpose
         event = DisclosureAllowed(
             actor=actor.evidence,
             disclosure=identifier,
             study=study.key_id,
             patient=study.patient_id,
             view=decision.view,
-            purpose=request.purpose,
+            purpose=purpose,
             channel=request.channel,
             instances=len(rows),
-            ground="grant",
+            ground="break_glass" if decision.permit is not None else "grant",
             ledger_height=core.ledger.height,
             expires_at_ms=int(expires_at * 1000),
             grant=decision.grant_id,
@@ -147,7 +148,7 @@ class Disclosures:
                 principal=actor.digest,
                 resource=study.key_id,
                 view=decision.view,
-                purpose=request.purpose,
+                purpose=purpose,
                 issued_at_ms=int(now * 1000),
                 expires_at_ms=int(expires_at * 1000),
                 log_index=index,
@@ -164,7 +165,7 @@ class Disclosures:
             disclosure=identifier,
             receipt=receipt,
             view=decision.view,
-            purpose=request.purpose,
+            purpose=purpose,
             expires_at=expires_at,
             log_index=index,
             decided_microseconds=decision.microseconds,
@@ -173,7 +174,10 @@ class Disclosures:
         )
 
     def _end_of(self, decision: Decision, now: float) -> float:
-        """Unix seconds: the limit of a disclosure, or the end of the grant it rests on if that is earlier."""
+        """Unix seconds: the limit of a disclosure, or the end of what it rests on if that is earlier."""
+        if decision.permit is not None:
+            left = decision.permit.valid_until - self._core.clock_watch.trusted()
+            return now + min(self._core.limits.disclosure_seconds, left)
         granted_until = self._core.ledger.grant(decision.grant_id).valid_until
         return min(now + self._core.limits.disclosure_seconds, float(granted_until))
 

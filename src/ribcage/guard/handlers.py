@@ -153,6 +153,7 @@ def _images(rooms: Rooms) -> Table:
         p.Open: open_,
         p.CheckDisclosure: check,
         p.DisclosureClosed: by_anyone(rooms.disclosures.closed),
+        p.BreakGlass: by_principal(rooms, rooms.glass.ask),
     }
 
 
@@ -250,6 +251,10 @@ def _house(rooms: Rooms) -> Table:
 def _rights(rooms: Rooms) -> Table:
     return {
         p.Object: by_operator(rooms, rooms.rights.objection),
+        p.BreakGlassPage: on_thread(rooms.glass.page),
+        p.ReviewBreakGlass: by_operator(rooms, rooms.glass.review),
+        p.EndBreakGlass: by_operator(rooms, rooms.glass.end),
+        p.GetAlarms: by_operator(rooms, rooms.glass.alarms),
     }
 
 

@@ -45,6 +45,7 @@ from ribcage.guard.limits import GuardLimits
 from ribcage.guard.log import AuditLog
 from ribcage.guard.log_epochs import load_epochs
 from ribcage.guard.people import People
+from ribcage.guard.permits import Permits
 from ribcage.guard.protocol import TlsIdentity
 from ribcage.guard.rows import MacRows
 from ribcage.guard.second_journal import SecondJournal, older_than_key_store
@@ -249,6 +250,7 @@ def _core(
         disk=disk,
         lock=lock,
         second=second,
+        permits=Permits(engine, rows, ledger.break_glass_count),
         ledger_behind=bool(behind),
         findings=behind,
     )

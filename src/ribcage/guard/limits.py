@@ -29,6 +29,9 @@ class GuardLimits:
     password_attempts: int = 5
     password_window_seconds: int = 300
     grant_default_seconds: int = 24 * 3600
+    break_glass_seconds: int = 4 * 3600
+    break_glass_per_day: int = 5  # of one person
+    break_glass_review_hours: int = 72  # then a finding
     destruction_reversible_days: int = 7
     destruction_batch_seconds: float = 24 * 3600.0
     disk_stop_mib: int = 512  # less room than this: nothing more is stored

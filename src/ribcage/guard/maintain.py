@@ -18,9 +18,11 @@ from ribcage.crypto.derive import object_key
 from ribcage.crypto.errors import CryptoError
 from ribcage.crypto.sealing import Envelope, Sealed, Stream
 from ribcage.database.schema import (
+    break_glass,
     checkpoint,
     destruction,
     device,
+    emergency_mark,
     factor,
     instance,
     ledger_transaction,
@@ -50,7 +52,7 @@ from ribcage.ledger.errors import JournalError
 _TRIES = 3
 TILE = "tile"
 _SUSPENSIONS = tuple(canonical(detail("change", word)) for word in ("suspended", "restored"))
-_MAC_TABLES = (person, factor, session, device, patient, study, destruction)
+_MAC_TABLES = (person, factor, session, device, patient, study, destruction, break_glass, emergency_mark)
 _STUDY = re.compile(rb'"study":"([0-9a-f]{32})"')
 _DESTROYED = re.compile(rb'"system":"urn:ribcage:study","value":"([0-9a-f]{32})"')
 _PARKED_ENTRY = re.compile(rb'"type":"parked-entry","valueString":"([0-9]+)"')

@@ -31,6 +31,7 @@ RefusalReason = Literal[
     "invalid",  # the request itself is malformed or out of limits
     "unavailable",  # database, ledger, clock or audit cannot answer: closed by default
     "throttled",
+    "too_many",  # this person broke the glass too often today
     "no_space",  # storing stopped: the disk is below its watermark
 ]
 
@@ -299,6 +300,98 @@ class Revoked(_Body, frozen=True):
     """Unsolicited: these disclosures are cut now; a front stops before its next segment."""
 
     disclosures: list[bytes]
+
+
+# --- break-glass ----------------------------------------------------------------------------------------
+
+GlassReason = Literal["emergency", "patient-unconscious", "on-call", "system-failure"]
+
+
+class BreakGlass(_Body, frozen=True):
+    """A person opens a study, or all of a patient ('ID' or 'ID|ISSUER'), without a grant: one of the two is ''.
+
+    `note` has at most 200 characters and is sealed. `code` is a one-time code; needed where the session's second
+    factor is not fresh, and while log or ledger cannot answer.
+    """
+
+    principal: Session
+    reason: GlassReason
+    study_instance_uid: str = ""
+    patient: str = ""
+    note: str = ""
+    code: str = ""
+
+
+class GlassBroken(_Body, frozen=True):
+    """Open until `valid_until` (Unix seconds), under the purpose ETREAT.
+
+    `number` and `log_index` are -1 where it stands in the emergency journal alone so far.
+    """
+
+    number: int
+    valid_until: float
+    log_index: int
+
+
+class BreakGlassPage(_Body, frozen=True):
+    """List break-glass accesses from this number on."""
+
+    start: int = 0
+    count: int = 1000
+
+
+class BreakGlassItem(_Body, frozen=True):
+    """One access, without the patient's name. Times in Unix seconds, 0 where there is none.
+
+    `emergency`: decided from the last known state, while log or ledger could not answer.
+    """
+
+    number: int
+    username: str
+    scope: Literal["study", "patient"]
+    reason: str
+    emergency: bool
+    occurred_at: float
+    valid_until: float
+    ended_at: float
+    verdict: Literal["", "justified", "unjustified"]
+    reviewed_at: float
+
+
+class BreakGlassItems(_Body, frozen=True):
+    """Accesses in order of their numbers."""
+
+    items: list[BreakGlassItem]
+
+
+class EndBreakGlass(_Body, frozen=True):
+    """End one now; running streams are cut before this is answered."""
+
+    number: int
+
+
+class Alarm(_Body, frozen=True):
+    """Something a person must hear of at once; no personal data. `number` is the break-glass access's, -1: none."""
+
+    kind: Literal[
+        "break-glass",  # and nobody has reviewed it yet
+        "break-glass-in-a-fault",  # decided from the last known state
+        "break-glass-refused",
+        "break-glass-too-many",
+        "emergency-journal-broken",
+    ]
+    at: float
+    number: int = -1
+
+
+class GetAlarms(_Body, frozen=True):
+    """The alarms that stand."""
+
+
+class Alarms(_Body, frozen=True):
+    """Oldest first."""
+
+    items: list[Alarm]
 
 
 # --- people ---------------------------------------------------------------------------------------------
@@ -1024,6 +1117,14 @@ class RunDestructions(_Body, frozen=True):
     """Execute what is due now; the guard does so by itself once a day."""
 
 
+class ReviewBreakGlass(_Body, frozen=True):
+    """An officer or administrator, who is not the one who broke the glass, judges it; once."""
+
+    number: int
+    verdict: Literal["justified", "unjustified"]
+    by: Approver
+
+
 class DestructionItem(_Body, frozen=True):
     """One destruction, without names and UIDs. Times in Unix seconds, 0 where there is none."""
 
@@ -1203,6 +1304,7 @@ FrontRequest = (
     | Open
     | CheckDisclosure
     | DisclosureClosed
+    | BreakGlass
     | LogIn
     | StepUp
     | LogOut
@@ -1249,6 +1351,10 @@ AdminRequest = (
     | RunDestructions
     | DestructionPage
     | GetCertificate
+    | BreakGlassPage
+    | ReviewBreakGlass
+    | EndBreakGlass
+    | GetAlarms
     | AcceptClock
     | BackupSnapshot
     | BackupObjects
@@ -1273,6 +1379,10 @@ Response = (
     | Opened
     | DisclosureChecked
     | Revoked
+    | GlassBroken
+    | BreakGlassItem
+    | BreakGlassItems
+    | Alarms
     | LoggedIn
     | Person
     | Told

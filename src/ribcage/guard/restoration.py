@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ribcage.database.schema import (
+    break_glass,
     destruction,
     device,
     instance,
@@ -99,6 +100,15 @@ class Restoration:
         two = await approvals.verify(second, not_also=one.person)
         self.report.approved_by = (one.person, two.person)
 
+    def _end_permits(self, tx: Transaction) -> None:
+        """One that was ended after the backup must not live again: none does."""
+        core, now = self._core, self._core.clock()
+        for row in list(core.rows.all(tx.connection, break_glass)):
+            if not row["ended_at"] and row["valid_until"] > now:
+                core.rows.update(
+                    tx.connection, break_glass, dict(core.rows.check(break_glass, row), ended_at=now)
+                )
+
     async def apply(self, plan: Plan, reason: str) -> None:
         """Sessions, destroyed studies and the entry, in one commit; then files, grants and the first checkpoint."""
         core = self._core
@@ -111,6 +121,7 @@ class Restoration:
             ):
                 return
             tx.connection.execute(sa.delete(session))
+            self._end_permits(tx)
             lost = self.lost_studies(tx.connection)
             event = HomeRestored(
                 actor=self._operator,

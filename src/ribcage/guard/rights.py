@@ -45,8 +45,12 @@ class Rights:
         call: calls.Call,
         event: Callable[[Prepared], Event],
         extra: Callable[[Transaction, Prepared], None],
+        stored: Callable[[], None] = lambda: None,
     ) -> Prepared:
-        """Store and apply one change. Raises GuardRefused('invalid' | 'unavailable')."""
+        """Store and apply one change. Raises GuardRefused('invalid' | 'unavailable').
+
+        `stored` is called when it is durable and in force, before anybody is asked again.
+        """
         core = self._core
         if core.ledger_behind:
             raise GuardRefused("unavailable")  # a new change would hide the missing one
@@ -72,6 +76,7 @@ class Rights:
                 core.ledger.abandon(prepared)
                 raise
             core.ledger.apply(prepared)
+            stored()
             self._rights_changed()
             self._uncopied.append((prepared.height, prepared.block_time, prepared.raw))
             await self._copy()

@@ -12,6 +12,7 @@ from ribcage.guard.admin import Administration
 from ribcage.guard.administrators import Lists
 from ribcage.guard.approvals import Approvals
 from ribcage.guard.backup import Backups
+from ribcage.guard.break_glass import BreakGlass
 from ribcage.guard.connection import Connection
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.destroyer import Destroyer
@@ -61,6 +62,7 @@ class Rooms:
     witness_link: WitnessLink
     observation: Observation
     examination: Examination
+    glass: BreakGlass
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -117,4 +119,5 @@ def build_rooms(
         witness_link=WitnessLink(core, disclosures.rights_changed),
         observation=Observation(core, lambda: disclosures.live),
         examination=Examination(core),
+        glass=BreakGlass(core, rights, accounts, approvals, disclosures.rights_changed),
     )

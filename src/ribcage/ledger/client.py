@@ -91,6 +91,10 @@ class AccessLedger(Protocol):
     def grant(self, grant_id: int) -> GrantTerms:
         """The terms of a grant. Raises InvalidCall where there is none."""
 
+    @property
+    def break_glass_count(self) -> int:
+        """How many break-glass accesses the ledger has."""
+
     def prepare(self, call: Call, now: float) -> Prepared:
         """Try a change without effect and sign it. Raises Reverted, ChangeInHand or LedgerUnavailable."""
 

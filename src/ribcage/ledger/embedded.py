@@ -227,7 +227,7 @@ class EmbeddedLedger:
         return self._chain.ask(self._signer.address, data, now)
 
     def _read(self, signature: str, *values: abi.Value, words: int = 1) -> list[int]:
-        kinds = signature.rstrip(")").partition("(")[2].split(",")
+        kinds = [kind for kind in signature.rstrip(")").partition("(")[2].split(",") if kind]
         data = abi.selector(signature) + abi.encode(kinds, values)
         return abi.decode_words(self._ask(data, self._chain.time), words)
 
@@ -248,6 +248,11 @@ class EmbeddedLedger:
         """Unix seconds until which a recorded break-glass lasts; 0 where none is."""
         signature = "break_glass_until(uint32,bytes32,bytes32)"
         return self._read(signature, self.institution, subject, resource)[0]
+
+    @property
+    def break_glass_count(self) -> int:
+        """How many break-glass accesses the ledger has."""
+        return self._read("break_glass_count()")[0]
 
     # --- changes --------------------------------------------------------------------------------------
 

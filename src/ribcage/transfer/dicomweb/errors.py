@@ -17,6 +17,7 @@
     ├── RangeUnsatisfiable    416 range_not_satisfiable
     ├── Unreadable            422 unreadable_pixels
     ├── Throttled             429 throttled
+    │   └── GlassTooOften     429 too_many
     ├── Unavailable           503 unavailable
     └── StorageExhausted      507 storage_full
     ClientGone                the peer went away or stopped reading: nobody is left to answer
@@ -172,6 +173,16 @@ class Throttled(WebError):
     headers: Mapping[str, str] = MappingProxyType({"Retry-After": "30"})
 
 
+class GlassTooOften(Throttled):
+    """One person broke the glass too often in a day."""
+
+    code = "too_many"
+    hint = (
+        "You used break-glass too often today; ask the officer for a grant. "
+        "今日紧急访问次数已达上限，请联系安全管理员申请授权。"
+    )
+
+
 class Unavailable(WebError):
     """The guard cannot answer, so the answer is no for now (DESIGN rule 5)."""
 
@@ -202,6 +213,7 @@ _BY_REASON: Final[Mapping[RefusalReason, type[WebError]]] = {
     "invalid": BadRequest,
     "unavailable": Unavailable,
     "throttled": Throttled,
+    "too_many": GlassTooOften,
     "no_space": StorageExhausted,
 }
 _BY_STATUS: Final[Mapping[int, type[WebError]]] = {

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from ribcage.guard.errors import GuardError
 from ribcage.guard.protocol import GetReadiness, Readiness
 from ribcage.transfer.dicomweb.administration import AdministrationResources
+from ribcage.transfer.dicomweb.break_glass import BreakGlassResource
 from ribcage.transfer.dicomweb.bulk import BulkResources
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.events import EventResources
@@ -93,6 +94,7 @@ def _people(context: WebContext) -> list[Entry]:
         entry("GET", "/api/events", EventResources(context).events, "person"),
         entry("POST", "/api/logout", people.log_out, "person"),
         entry("GET", "/api/session", people.session, "person"),
+        entry("POST", "/api/break-glass", BreakGlassResource(context).ask, "person", "BreakGlass"),
         entry("GET", "/", forms.home, "person"),
         entry("GET", "/login", forms.login_form, "nothing"),
         entry("POST", "/login", forms.log_in, "person"),

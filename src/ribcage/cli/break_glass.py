@@ -1,0 +1,96 @@
+"""`ribcage break-glass`: who opened films without a grant, ending that, and judging it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ribcage.cli.destroy import read_approver
+from ribcage.guard.client import GuardClient
+from ribcage.guard.protocol import (
+    Alarm,
+    Alarms,
+    BreakGlassItem,
+    BreakGlassItems,
+    BreakGlassPage,
+    EndBreakGlass,
+    GetAlarms,
+    ReviewBreakGlass,
+)
+
+_WORDS = {
+    "break-glass": "broke the glass, not reviewed yet 紧急访问，尚未复核",
+    "break-glass-in-a-fault": "broke the glass while the archive could not decide 系统故障期间的紧急访问",
+    "break-glass-refused": "a break-glass was refused 紧急访问被拒绝",
+    "break-glass-too-many": "one person broke the glass too often 同一人员紧急访问过于频繁",
+    "emergency-journal-broken": "the emergency journal was changed on the disk 应急日志遭篡改",
+}
+
+
+def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: Any) -> None:
+    """The verbs of break-glass. `verb` and `with_guard` are the command line's own."""
+    actions = verbs.add_parser("break-glass", help="access without a grant, and its review").add_subparsers(
+        dest="action", required=True
+    )
+    verb(actions, "list", "who broke the glass, and what was said of it", with_guard(listed))
+    one = verb(actions, "review", "an officer or administrator judges one", with_guard(review))
+    one.add_argument("number", type=int)
+    one.add_argument("--verdict", choices=("justified", "unjustified"), required=True)
+    one.add_argument(
+        "--approver-fd",
+        type=int,
+        metavar="N",
+        help="read user name, password and code from descriptor N (JSON)",
+    )
+    one = verb(actions, "end", "end one, at once", with_guard(end))
+    one.add_argument("number", type=int)
+
+
+async def listed(client: GuardClient, _options: argparse.Namespace) -> None:
+    """`ribcage break-glass list`."""
+    number, count = 0, 0
+    while items := (await client.call(BreakGlassPage(number), BreakGlassItems)).items:
+        for item in items:
+            print(_line(item))
+        number, count = items[-1].number + 1, count + len(items)
+    print(f"{count} accesses")
+
+
+def _line(item: BreakGlassItem) -> str:
+    over = f"ended {_moment(item.ended_at)}" if item.ended_at else f"until {_moment(item.valid_until)}"
+    fault = "  in a fault" if item.emergency else ""
+    return (
+        f"{item.number:6} {item.username:16} one {item.scope:8} {item.reason:20} {_moment(item.occurred_at)} "
+        f"{over}  {item.verdict or 'not reviewed'}{fault}"
+    )
+
+
+async def review(client: GuardClient, options: argparse.Namespace) -> None:
+    """`ribcage break-glass review N --verdict V`."""
+    by = read_approver(options.approver_fd, "Who reviews")
+    request = ReviewBreakGlass(options.number, options.verdict, by)
+    item = await client.call(request, BreakGlassItem)
+    print(f"break-glass {item.number} is {item.verdict}: it stands in the log")
+
+
+async def end(client: GuardClient, options: argparse.Namespace) -> None:
+    """`ribcage break-glass end N`."""
+    item = await client.call(EndBreakGlass(options.number), BreakGlassItem)
+    print(f"break-glass {item.number} ended: running streams were cut")
+
+
+async def print_alarms(client: GuardClient) -> None:
+    """The alarms that stand, for `ribcage status`."""
+    for alarm in (await client.call(GetAlarms(), Alarms)).items:
+        print(f"ALARM: {_alarm(alarm)}")
+
+
+def _alarm(alarm: Alarm) -> str:
+    named = f" (break-glass {alarm.number})" if alarm.number >= 0 else ""
+    return f"{_moment(alarm.at)} {_WORDS[alarm.kind]}{named}"
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -1,0 +1,38 @@
+"""Alarms: what a person must hear of at once. Bounded, in memory; what must last stands in the log."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from ribcage.guard.protocol import Alarm
+
+_MOST = 200
+Listener = Callable[[Alarm], None]
+
+
+class Alarms:
+    """The alarms that stand, oldest first. Used on the guard's loop alone."""
+
+    def __init__(self) -> None:
+        self._standing: deque[Alarm] = deque(maxlen=_MOST)
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """`listener` hears each alarm from now on, on the guard's loop; it must neither block nor raise."""
+        self._listeners.append(listener)
+
+    def sound(self, alarm: Alarm) -> None:
+        """Keep an alarm and tell who listens."""
+        self._standing.append(alarm)
+        for listener in self._listeners:
+            listener(alarm)
+
+    def settle(self, number: int) -> None:
+        """The break-glass access of this number was reviewed."""
+        kept = [each for each in self._standing if each.number != number]
+        self._standing = deque(kept, maxlen=_MOST)
+
+    def standing(self) -> list[Alarm]:
+        """For `status`."""
+        return list(self._standing)

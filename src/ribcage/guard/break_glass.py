@@ -1,0 +1,304 @@
+"""Break-glass: a person opens a film without a grant, loudly, for a while; another person judges it afterwards.
+
+Rules, in order (DESIGN rule 5, docs/adr/0010-break-glass.md):
+1. A clinician or radiologist in a session with a fresh second factor; a device never.
+2. The contract is asked. What it refuses for suspension, destruction or legal block stays refused; objection,
+   withdrawn or missing consent and missing grants are overridden.
+3. One signed transaction, one row and one entry, durable together, then the permit; the alarm sounds at once.
+4. A person may do so a few times in 24 hours. The permit ends by itself; an operator may end it before.
+5. An officer or administrator, never the one who broke the glass, judges it once.
+6. Every refusal is an entry; too many in a row are throttled, so that nobody searches by breaking glass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from ribcage.crypto.columns import column_context, seal_column
+from ribcage.database.schema import break_glass, patient
+from ribcage.evidence import audit_event as events
+from ribcage.guard import catalogue
+from ribcage.guard import protocol as p
+from ribcage.guard.accounts import Accounts, Throttle
+from ribcage.guard.approvals import Approvals
+from ribcage.guard.committer import Transaction
+from ribcage.guard.core import Actor, Core
+from ribcage.guard.decision import TREATING_ROLES, Denied, ask_about
+from ribcage.guard.errors import GuardRefused, GuardUnavailable
+from ribcage.guard.rights import Rights
+from ribcage.ledger import calls
+from ribcage.ledger.client import Prepared, Verdict
+
+MOST_NOTE_CHARACTERS, MOST_NOTE_BYTES = 200, 600
+_ID_BYTES = 16
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be opened. `resources` are asked of the contract, `resource` is what the permit names."""
+
+    patient: bytes
+    patient_key: bytes
+    study: bytes | None
+    resource: bytes
+    resources: tuple[bytes, ...]
+
+
+class BreakGlass:
+    """Breaks, ends, lists and reviews."""
+
+    def __init__(
+        self,
+        core: Core,
+        rights: Rights,
+        accounts: Accounts,
+        approvals: Approvals,
+        rights_changed: Callable[[], None],
+    ) -> None:
+        self._core = core
+        self._rights = rights
+        self._accounts = accounts
+        self._approvals = approvals
+        self._rights_changed = rights_changed
+        self._one_at_a_time = asyncio.Lock()
+        self._throttle = Throttle(core.limits.password_attempts, core.limits.password_window_seconds)
+        for permit in core.permits.unreviewed():
+            core.alarms.sound(p.Alarm("break-glass", permit.occurred_at, permit.number))
+
+    # --- breaking ---------------------------------------------------------------------------------------
+
+    async def ask(self, actor: Actor, request: p.BreakGlass) -> p.GlassBroken:
+        """Open one study or patient. Raises GuardRefused; the refusal's entry is durable."""
+        core = self._core
+        if bool(request.study_instance_uid) == bool(request.patient) or not _fits(request.note):
+            raise GuardRefused("invalid")
+        self._throttle.check(actor.subject.hex(), core.clock())
+        target = None
+        try:
+            check_treating(actor)
+            await self._prove(request)
+            target = self._find(request)
+            async with self._one_at_a_time:
+                return await self._break(actor, request, target)
+        except Denied as denied:
+            raise await self._refuse(actor, target, denied) from denied
+
+    async def _prove(self, request: p.BreakGlass) -> None:
+        """Rule 1: the second factor is fresh, or becomes so by the code."""
+        core = self._core
+        if request.code:
+            await self._accounts.step_up(p.StepUp(request.principal, request.code))
+        now = core.clock_watch.trusted()
+        if now >= core.people.visitor(request.principal.proof, now).second_factor_until:
+            raise Denied("second_factor_needed", "second-factor-needed")
+
+    def _find(self, request: p.BreakGlass) -> Target:
+        """Raises Denied: what does not exist, and what is closed for destruction, is answered as a legal block is."""
+        core = self._core
+        if request.patient:
+            return self._find_patient(request.patient)
+        with core.engine.connect() as connection:
+            held = catalogue.hold(core, connection, request.study_instance_uid)
+        if held is None:
+            raise Denied("not_permitted", "unknown-study")
+        if core.closed.closes(held.key_id):
+            raise Denied("not_permitted", "closed-for-destruction")
+        resource = core.study_resource(held.patient_key, held.uid)
+        resources = (core.patient_resource(held.patient_key), resource, core.department(held.department))
+        return Target(held.patient_id, held.patient_key, held.key_id, resource, resources)
+
+    def _find_patient(self, written: str) -> Target:
+        core = self._core
+        identifier, _, issuer = written.partition("|")
+        names = p.Attributes("", "", "", "", patient_id=identifier, issuer_of_patient_id=issuer)
+        token = catalogue.patient_token(core, names)
+        with core.engine.connect() as connection:
+            query = sa.select(patient).where(patient.c.id_token == token)
+            row = connection.execute(query).mappings().one_or_none() if token is not None else None
+        if row is None:
+            raise Denied("not_permitted", "unknown-patient")
+        core.rows.check(patient, row)
+        internal = bytes(row["id"])
+        key = core.keyring.key(bytes(row["key_id"]), "patient", catalogue.patient_context(core, internal))
+        resource = core.patient_resource(key)
+        return Target(internal, key, None, resource, (resource,))
+
+    async def _break(self, actor: Actor, request: p.BreakGlass, target: Target) -> p.GlassBroken:
+        core, now = self._core, self._core.clock_watch.trusted()
+        check_overridable(ask_about(core, actor, target.resources, "ETREAT"))
+        held = core.permits.live(actor.identifier, (target.resource,), now)
+        if held is not None:
+            return p.GlassBroken(held.number, held.valid_until, -1)
+        if core.permits.of_last_day(actor.identifier, now) >= core.limits.break_glass_per_day:
+            raise Denied("too_many", "too-many-today")
+        row = self._row(actor, request, target, now)
+        index = await self.record(actor.evidence, row, actor.subject)
+        core.alarms.sound(p.Alarm("break-glass", now, int(row["number"])))
+        return p.GlassBroken(int(row["number"]), float(row["valid_until"]), index)
+
+    def _row(self, actor: Actor, request: p.BreakGlass, target: Target, now: float) -> Row:
+        identifier = os.urandom(_ID_BYTES)
+        context = column_context("break_glass", "note", identifier)
+        note = seal_column(target.patient_key, context, request.note.encode()) if request.note else None
+        return {
+            "id": identifier,
+            "number": -1,
+            "person_id": actor.identifier,
+            "patient_id": target.patient,
+            "study_key_id": target.study,
+            "resource": target.resource,
+            "reason": request.reason,
+            "note": note,
+            "occurred_at": now,
+            "valid_until": now + self._core.limits.break_glass_seconds,
+            "ended_at": 0.0,
+            "emergency": 0,
+            "verdict": "",
+            "reviewed_by": None,
+            "reviewed_at": 0.0,
+        }
+
+    async def record(self, evidence: events.Actor, row: Row, subject: bytes) -> int:
+        """Transaction, row and entry, durable together (rule 3); the entry's number. Fills in the row's number."""
+        core, index = self._core, -1
+
+        def event(prepared: Prepared) -> events.Event:
+            return events.BreakGlass(
+                actor=evidence,
+                permit=row["id"],
+                number=prepared.outcome,
+                study=row["study_key_id"],
+                patient=row["patient_id"],
+                reason=row["reason"],
+                valid_until_ms=int(row["valid_until"] * 1000),
+                transaction=prepared.transaction,
+                note=row["note"] or b"",
+                emergency=bool(row["emergency"]),
+            )
+
+        def write(tx: Transaction, prepared: Prepared) -> None:
+            nonlocal index
+            index = tx.newest
+            row["number"] = prepared.outcome
+            core.rows.insert(tx.connection, break_glass, row)
+
+        begin, until = int(row["occurred_at"]), int(row["valid_until"])
+        await self._rights.change(
+            calls.break_glass(subject, row["resource"], begin, until), event, write, lambda: self._learn(row)
+        )
+        return index
+
+    def _learn(self, row: Row) -> None:
+        core = self._core
+        with core.engine.connect() as connection:
+            stored = sa.select(break_glass).where(break_glass.c.id == row["id"])
+            core.permits.take(connection.execute(stored).mappings().one())
+
+    async def _refuse(self, actor: Actor, target: Target | None, denied: Denied) -> GuardRefused:
+        core, now = self._core, self._core.clock()
+        if denied.reason != "second_factor_needed":
+            self._throttle.failed(actor.subject.hex(), now)
+        alarm: p.Alarm = p.Alarm("break-glass-refused", now)
+        core.alarms.sound(p.Alarm("break-glass-too-many", now) if denied.reason == "too_many" else alarm)
+        study, of = (target.study, target.patient) if target is not None else (None, None)
+        event = events.BreakGlassRefused(actor.evidence, study, of, denied.cause)
+        try:
+            return GuardRefused(denied.reason, await core.note(event))
+        except GuardUnavailable:
+            return GuardRefused(denied.reason)
+
+    # --- afterwards -------------------------------------------------------------------------------------
+
+    async def end(self, actor: Actor, request: p.EndBreakGlass) -> p.BreakGlassItem:
+        """End one now. Raises GuardRefused('not_found' | 'conflict')."""
+        now = self._core.clock_watch.trusted()
+        row = await self._change(actor.evidence, request.number, {"ended_at": now}, "ended")
+        self._rights_changed()
+        return self._item(row)
+
+    async def review(self, _: Actor, request: p.ReviewBreakGlass) -> p.BreakGlassItem:
+        """Judge one. Raises GuardRefused('not_found' | 'conflict' and what `Approvals` raises)."""
+        core = self._core
+        with core.engine.connect() as connection:
+            row = self._checked(connection, request.number)
+        by = await self._approvals.verify(request.by, not_also=bytes(row["person_id"]))
+        now = core.clock_watch.trusted()
+        change = {"verdict": request.verdict, "reviewed_by": by.person, "reviewed_at": now}
+        reviewed = await self._change(by, request.number, change, request.verdict)
+        core.alarms.settle(request.number)
+        return self._item(reviewed)
+
+    async def _change(self, by: events.Actor, number: int, change: Row, word: Any) -> Row:
+        core = self._core
+
+        def write(tx: Transaction) -> Row:
+            row = self._checked(tx.connection, number)
+            if (word == "ended" and row["ended_at"]) or (word != "ended" and row["verdict"]):
+                raise GuardRefused("conflict")
+            changed = core.rows.update(tx.connection, break_glass, dict(row, **change))
+            tx.append(core.entry(events.BreakGlassChanged(by, bytes(row["id"]), number, word)))
+            return changed
+
+        changed = await core.committer.run(write)
+        core.permits.take(changed)
+        return changed
+
+    def _checked(self, connection: sa.Connection, number: int) -> Row:
+        query = sa.select(break_glass).where(break_glass.c.number == number)
+        row = connection.execute(query).mappings().one_or_none()
+        if row is None:
+            raise GuardRefused("not_found")
+        return self._core.rows.check(break_glass, row)
+
+    def page(self, request: p.BreakGlassPage) -> p.BreakGlassItems:
+        """Accesses in order."""
+        query = (
+            sa.select(break_glass)
+            .where(break_glass.c.number >= request.start)
+            .order_by(break_glass.c.number)
+            .limit(min(max(request.count, 0), 1000))
+        )
+        with self._core.engine.connect() as connection:
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+        return p.BreakGlassItems(items=[self._item(row) for row in rows])
+
+    def _item(self, row: Row) -> p.BreakGlassItem:
+        return p.BreakGlassItem(
+            number=int(row["number"]),
+            username=self._core.people.name_of(bytes(row["person_id"])),
+            scope="patient" if row["study_key_id"] is None else "study",
+            reason=str(row["reason"]),
+            emergency=bool(row["emergency"]),
+            occurred_at=float(row["occurred_at"]),
+            valid_until=float(row["valid_until"]),
+            ended_at=float(row["ended_at"]),
+            verdict=row["verdict"],
+            reviewed_at=float(row["reviewed_at"]),
+        )
+
+    async def alarms(self, _: Actor, _request: p.GetAlarms) -> p.Alarms:
+        """The alarms that stand."""
+        return p.Alarms(items=self._core.alarms.standing())
+
+
+def check_treating(actor: Actor) -> None:
+    """Rule 1: the role. Raises Denied."""
+    if actor.visitor is None or not actor.visitor.roles & TREATING_ROLES:
+        raise Denied("not_permitted", "role-treats-nobody")
+
+
+def check_overridable(verdict: Verdict) -> None:
+    """Rule 2. Raises Denied."""
+    if verdict.view == calls.View.NONE and not verdict.break_glass_may_override:
+        raise Denied("not_permitted", verdict.reason.name.lower().replace("_", "-"), verdict.microseconds)
+
+
+def _fits(note: str) -> bool:
+    return len(note) <= MOST_NOTE_CHARACTERS and len(note.encode(errors="replace")) <= MOST_NOTE_BYTES
