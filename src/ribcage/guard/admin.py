@@ -234,6 +234,7 @@ class Administration:
             *core.witness.findings(core.clock()),
             *core.clock_watch.findings(),
             *core.disk.findings(),
+            *core.emergency.findings(),
             *core.permits.findings,
             *core.permits.overdue(core.clock_watch.trusted(), core.limits.break_glass_review_hours),
         ]

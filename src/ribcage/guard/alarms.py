@@ -28,6 +28,14 @@ class Alarms:
         for listener in self._listeners:
             listener(alarm)
 
+    def name(self, at: float, number: int) -> None:
+        """The break-glass access of that time has its number on the ledger now."""
+        named = [
+            Alarm(each.kind, at, number) if (each.at, each.number) == (at, -1) else each
+            for each in self._standing
+        ]
+        self._standing = deque(named, maxlen=_MOST)
+
     def settle(self, number: int) -> None:
         """The break-glass access of this number was reviewed."""
         kept = [each for each in self._standing if each.number != number]

@@ -7,16 +7,18 @@ Rules, in order (DESIGN rule 5, docs/adr/0010-break-glass.md):
 3. One signed transaction, one row and one entry, durable together, then the permit; the alarm sounds at once.
 4. A person may do so a few times in 24 hours. The permit ends by itself; an operator may end it before.
 5. An officer or administrator, never the one who broke the glass, judges it once.
-6. Every refusal is an entry; too many in a row are throttled, so that nobody searches by breaking glass.
+6. While log, ledger, clock or witness cannot answer: `guard.glass_in_a_fault`.
+7. Every refusal is an entry; too many in a row are throttled, so that nobody searches by breaking glass.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -29,11 +31,12 @@ from ribcage.guard.accounts import Accounts, Throttle
 from ribcage.guard.approvals import Approvals
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
-from ribcage.guard.decision import TREATING_ROLES, Denied, ask_about
+from ribcage.guard.decision import TREATING_ROLES, Denied, ask_about, check_overridable, fault, last_known
 from ribcage.guard.errors import GuardRefused, GuardUnavailable
+from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.rights import Rights
 from ribcage.ledger import calls
-from ribcage.ledger.client import Prepared, Verdict
+from ribcage.ledger.client import Prepared
 
 MOST_NOTE_CHARACTERS, MOST_NOTE_BYTES = 200, 600
 _ID_BYTES = 16
@@ -60,6 +63,7 @@ class BreakGlass:
         rights: Rights,
         accounts: Accounts,
         approvals: Approvals,
+        in_a_fault: GlassInAFault,
         rights_changed: Callable[[], None],
     ) -> None:
         self._core = core
@@ -67,28 +71,52 @@ class BreakGlass:
         self._accounts = accounts
         self._approvals = approvals
         self._rights_changed = rights_changed
+        self.in_a_fault = in_a_fault
         self._one_at_a_time = asyncio.Lock()
         self._throttle = Throttle(core.limits.password_attempts, core.limits.password_window_seconds)
         for permit in core.permits.unreviewed():
-            core.alarms.sound(p.Alarm("break-glass", permit.occurred_at, permit.number))
+            kind: Literal["break-glass", "break-glass-in-a-fault"]
+            kind = "break-glass-in-a-fault" if permit.emergency else "break-glass"
+            core.alarms.sound(p.Alarm(kind, permit.occurred_at, permit.number))
 
     # --- breaking ---------------------------------------------------------------------------------------
 
     async def ask(self, actor: Actor, request: p.BreakGlass) -> p.GlassBroken:
-        """Open one study or patient. Raises GuardRefused; the refusal's entry is durable."""
+        """Open one study or patient. Raises GuardRefused, its entry durable where the log can take it."""
         core = self._core
         if bool(request.study_instance_uid) == bool(request.patient) or not _fits(request.note):
             raise GuardRefused("invalid")
         self._throttle.check(actor.subject.hex(), core.clock())
-        target = None
         try:
             check_treating(actor)
-            await self._prove(request)
-            target = self._find(request)
             async with self._one_at_a_time:
-                return await self._break(actor, request, target)
+                return await self._answer(actor, request)
         except Denied as denied:
-            raise await self._refuse(actor, target, denied) from denied
+            raise await self._refuse(actor, request, denied) from denied
+
+    async def _answer(self, actor: Actor, request: p.BreakGlass) -> p.GlassBroken:
+        """In order where log and ledger answer, else in a fault (rule 6). Nothing is looked up before the factor."""
+        core, proved = self._core, False
+        if not fault(core):
+            try:
+                await self._prove(request)
+                proved = bool(request.code)
+                target = self._find(request)
+                check_overridable(ask_about(core, actor, target.resources, "ETREAT"))
+                return self._held(actor, target) or await self._break(actor, request, target)
+            except GuardUnavailable:
+                pass
+            except (Denied, GuardRefused) as no:
+                if no.reason != "unavailable":
+                    raise
+        counter = 0 if proved else self.in_a_fault.prove(request)
+        target = self._find(request)
+        check_overridable(last_known(core, actor, target.resources))
+        held = self._held(actor, target)
+        if held is not None:
+            return held
+        row = dict(self._row(actor, request, target), emergency=1)
+        return await self.in_a_fault.keep(actor, row, counter)
 
     async def _prove(self, request: p.BreakGlass) -> None:
         """Rule 1: the second factor is fresh, or becomes so by the code."""
@@ -130,20 +158,22 @@ class BreakGlass:
         resource = core.patient_resource(key)
         return Target(internal, key, None, resource, (resource,))
 
+    def _held(self, actor: Actor, target: Target) -> p.GlassBroken | None:
+        """What the person has open already."""
+        held = self._core.permits.live(actor.identifier, (target.resource,), self._core.clock_watch.trusted())
+        return None if held is None else p.GlassBroken(held.number, held.valid_until, -1)
+
     async def _break(self, actor: Actor, request: p.BreakGlass, target: Target) -> p.GlassBroken:
-        core, now = self._core, self._core.clock_watch.trusted()
-        check_overridable(ask_about(core, actor, target.resources, "ETREAT"))
-        held = core.permits.live(actor.identifier, (target.resource,), now)
-        if held is not None:
-            return p.GlassBroken(held.number, held.valid_until, -1)
-        if core.permits.of_last_day(actor.identifier, now) >= core.limits.break_glass_per_day:
-            raise Denied("too_many", "too-many-today")
-        row = self._row(actor, request, target, now)
-        index = await self.record(actor.evidence, row, actor.subject)
-        core.alarms.sound(p.Alarm("break-glass", now, int(row["number"])))
+        row = self._row(actor, request, target)
+        index = await self.record(actor.evidence, row, actor.subject, lambda _: None)
+        self._core.alarms.sound(p.Alarm("break-glass", row["occurred_at"], int(row["number"])))
         return p.GlassBroken(int(row["number"]), float(row["valid_until"]), index)
 
-    def _row(self, actor: Actor, request: p.BreakGlass, target: Target, now: float) -> Row:
+    def _row(self, actor: Actor, request: p.BreakGlass, target: Target) -> Row:
+        """Raises Denied('too_many') (rule 4)."""
+        core, now = self._core, self._core.clock_watch.trusted()
+        if core.permits.of_last_day(actor.identifier, now) >= core.limits.break_glass_per_day:
+            raise Denied("too_many", "too-many-today")
         identifier = os.urandom(_ID_BYTES)
         context = column_context("break_glass", "note", identifier)
         note = seal_column(target.patient_key, context, request.note.encode()) if request.note else None
@@ -157,7 +187,7 @@ class BreakGlass:
             "reason": request.reason,
             "note": note,
             "occurred_at": now,
-            "valid_until": now + self._core.limits.break_glass_seconds,
+            "valid_until": now + core.limits.break_glass_seconds,
             "ended_at": 0.0,
             "emergency": 0,
             "verdict": "",
@@ -165,8 +195,17 @@ class BreakGlass:
             "reviewed_at": 0.0,
         }
 
-    async def record(self, evidence: events.Actor, row: Row, subject: bytes) -> int:
-        """Transaction, row and entry, durable together (rule 3); the entry's number. Fills in the row's number."""
+    async def hand_over(self) -> None:
+        """Records of the emergency journal to log and ledger, when both answer again."""
+        await self.in_a_fault.hand_over(self.record)
+
+    async def record(
+        self, evidence: events.Actor, row: Row, subject: bytes, besides: Callable[[Transaction], None]
+    ) -> int:
+        """Transaction, row, entry and what stands `besides`, durable together (rule 3); the entry's number.
+
+        Fills in the row's number.
+        """
         core, index = self._core, -1
 
         def event(prepared: Prepared) -> events.Event:
@@ -188,8 +227,12 @@ class BreakGlass:
             index = tx.newest
             row["number"] = prepared.outcome
             core.rows.insert(tx.connection, break_glass, row)
+            besides(tx)
 
-        begin, until = int(row["occurred_at"]), int(row["valid_until"])
+        begin = min(
+            int(row["occurred_at"]), int(core.clock_watch.trusted())
+        )  # the clock may have been accepted
+        until = max(int(row["valid_until"]), begin + 1)
         await self._rights.change(
             calls.break_glass(subject, row["resource"], begin, until), event, write, lambda: self._learn(row)
         )
@@ -201,12 +244,17 @@ class BreakGlass:
             stored = sa.select(break_glass).where(break_glass.c.id == row["id"])
             core.permits.take(connection.execute(stored).mappings().one())
 
-    async def _refuse(self, actor: Actor, target: Target | None, denied: Denied) -> GuardRefused:
+    async def _refuse(self, actor: Actor, request: p.BreakGlass, denied: Denied) -> GuardRefused:
         core, now = self._core, self._core.clock()
-        if denied.reason != "second_factor_needed":
+        if denied.cause != "second-factor-needed":
             self._throttle.failed(actor.subject.hex(), now)
-        alarm: p.Alarm = p.Alarm("break-glass-refused", now)
-        core.alarms.sound(p.Alarm("break-glass-too-many", now) if denied.reason == "too_many" else alarm)
+        word: Literal["break-glass-too-many", "break-glass-refused"] = "break-glass-refused"
+        if denied.reason == "too_many":
+            word = "break-glass-too-many"
+        core.alarms.sound(p.Alarm(word, core.clock_watch.trusted()))
+        target = None
+        with contextlib.suppress(Denied, GuardRefused):
+            target = self._find(request)
         study, of = (target.study, target.patient) if target is not None else (None, None)
         event = events.BreakGlassRefused(actor.evidence, study, of, denied.cause)
         try:
@@ -292,12 +340,6 @@ def check_treating(actor: Actor) -> None:
     """Rule 1: the role. Raises Denied."""
     if actor.visitor is None or not actor.visitor.roles & TREATING_ROLES:
         raise Denied("not_permitted", "role-treats-nobody")
-
-
-def check_overridable(verdict: Verdict) -> None:
-    """Rule 2. Raises Denied."""
-    if verdict.view == calls.View.NONE and not verdict.break_glass_may_override:
-        raise Denied("not_permitted", verdict.reason.name.lower().replace("_", "-"), verdict.microseconds)
 
 
 def _fits(note: str) -> bool:

@@ -43,6 +43,7 @@ class ClockWatch:
         if self._anchor_wall < newest_entry - MOST_BACK_SECONDS:
             self._anchor_wall = newest_entry  # rule 4: time cannot be earlier than this
         self.stepped: Step = ""
+        self.last_right = self._anchor_wall  # when the clock was last seen to be right, Unix seconds
         self.look()
 
     @property
@@ -64,6 +65,8 @@ class ClockWatch:
             followed = max(min(off, passed * _FOLLOWED), -passed * _FOLLOWED)
             self._anchor_wall += passed + followed
             self._anchor_boot = boot
+        if not step:
+            self.last_right = self._wall()
         changed, self.stepped = step != self.stepped, step
         return changed
 

@@ -25,6 +25,7 @@ from ribcage.guard.closed import ClosedStudies
 from ribcage.guard.committer import Committer
 from ribcage.guard.devices import Devices, KnownDevice
 from ribcage.guard.disk import DiskWatch
+from ribcage.guard.emergency import EmergencyJournal
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
@@ -87,6 +88,7 @@ class Core:
     lock: int  # descriptor of the home's lock, held until `close`
     second: SecondJournal
     permits: Permits
+    emergency: EmergencyJournal
     ledger_behind: bool = False  # log or key store know a change of rights that the database lacks
     findings: list[str] = field(default_factory=list)
     alarms: Alarms = field(default_factory=Alarms)
@@ -96,6 +98,7 @@ class Core:
         self.committer.stop()
         self.engine.dispose()
         self.second.close()
+        self.emergency.close()
         self.keyring.close()
         os.close(self.lock)
 
@@ -158,9 +161,10 @@ class Core:
             evidence=OperatorActor(principal.name),
         )
 
-    def entry(self, event: Event) -> bytes:
-        """The canonical body of an audit entry, stamped with the time we trust."""
-        return entry_body(event, Stamp(int(self.clock_watch.trusted() * 1000), self.hospital))
+    def entry(self, event: Event, at: float | None = None) -> bytes:
+        """The canonical body of an audit entry, stamped with the time we trust, or with when it happened."""
+        moment = self.clock_watch.trusted() if at is None else at
+        return entry_body(event, Stamp(int(moment * 1000), self.hospital))
 
     async def note(self, event: Event) -> int:
         """Make one entry durable that stands alone; its number in the log. Raises GuardUnavailable."""

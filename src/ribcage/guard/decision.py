@@ -14,6 +14,7 @@ Rules, in order (DESIGN rule 5):
 8. While the clock was stepped, or the log lives on its reserve, the answer is no.
 9. When the ledger cannot answer, or lacks a change that the log knows of, the answer is no.
 10. So it is while a trusted witness has not cosigned this start, and when the log is behind its witness.
+11. Rules 8 to 10 leave broken glass alone, decided from the last known state; one that is proven false is none.
 """
 
 from __future__ import annotations
@@ -56,11 +57,7 @@ class Denied(Exception):
 
 def ask_contract(core: Core, actor: Actor, study: HeldStudy, purpose: Purpose) -> Verdict:
     """The contract's verdict. Raises Denied('unavailable') when it cannot answer."""
-    resources = (
-        core.patient_resource(study.patient_key),
-        core.study_resource(study.patient_key, study.uid),
-        core.department(study.department),
-    )
+    resources = (*_resources(core, study), core.department(study.department))
     return ask_about(core, actor, resources, purpose)
 
 
@@ -72,17 +69,37 @@ def ask_about_nothing(core: Core, actor: Actor, purpose: Purpose) -> float:
 
 def ask_about(core: Core, actor: Actor, resources: tuple[bytes, ...], purpose: Purpose) -> Verdict:
     """The contract's verdict about these resources. Raises Denied('unavailable') when it cannot answer."""
-    if core.ledger_behind:
-        raise Denied("unavailable", "ledger-behind-log")
-    if core.witness.closed:
-        raise Denied("unavailable", "not-witnessed")
-    core.clock_watch.look()
-    if core.clock_watch.stepped:
-        raise Denied("unavailable", f"clock-stepped-{core.clock_watch.stepped}")
-    if core.disk.exhausted:
-        raise Denied("unavailable", "disk-full")
+    cause = fault(core)
+    if cause:
+        raise Denied("unavailable", cause)
     try:
         return core.ledger.check(actor.subject, resources, calls.Purpose[purpose], core.clock())
+    except LedgerError as failure:
+        raise Denied("unavailable", "ledger-unavailable") from failure
+
+
+def fault(core: Core) -> str:
+    """Why nothing may be decided now; '' when all is well."""
+    if core.ledger_behind:
+        return "ledger-behind-log"
+    if core.witness.closed:
+        return "not-witnessed"
+    core.clock_watch.look()
+    if core.clock_watch.stepped:
+        return f"clock-stepped-{core.clock_watch.stepped}"
+    return "disk-full" if core.disk.exhausted else ""
+
+
+def last_known(core: Core, actor: Actor, resources: tuple[bytes, ...]) -> Verdict:
+    """The verdict from the last known state, for broken glass in a fault. Raises Denied('unavailable').
+
+    A state that is proven false is not the last known one: a ledger that lacks a change which log or key store know,
+    or a home behind its witness. What is missing may be a suspension or a legal block.
+    """
+    if core.ledger_behind or core.witness.behind:
+        raise Denied("unavailable", "state-proven-false")
+    try:
+        return core.ledger.last_known(actor.subject, resources, calls.Purpose.ETREAT)
     except LedgerError as failure:
         raise Denied("unavailable", "ledger-unavailable") from failure
 
@@ -95,10 +112,18 @@ def decide(core: Core, actor: Actor, study: HeldStudy, want: str, purpose: Purpo
         raise Denied("not_permitted", f"device-without-{right}")
     if core.closed.closes(study.key_id):
         raise Denied("not_permitted", "closed-for-destruction")
-    verdict = ask_contract(core, actor, study, purpose)
     permit = _permit(core, actor, study, purpose)
-    if permit is not None and verdict.view < calls.View.FULL and _overridable(verdict):
-        return Decision(_for_person(core, actor, "full", want), -1, verdict.microseconds, permit)
+    try:
+        verdict = ask_contract(core, actor, study, purpose)
+    except Denied as denied:
+        if denied.reason != "unavailable" or right != "retrieve":
+            raise
+        in_a_fault = decide_in_a_fault(core, actor, study, want, purpose)
+        if in_a_fault is None:
+            raise
+        return in_a_fault
+    if permit is not None and verdict.view < calls.View.FULL:
+        return _by_glass(core, actor, permit, verdict, want)
     if verdict.view == calls.View.NONE:
         raise Denied("not_permitted", verdict.reason.name.lower().replace("_", "-"), verdict.microseconds)
     highest = _ORDER[int(verdict.view)]
@@ -108,6 +133,16 @@ def decide(core: Core, actor: Actor, study: HeldStudy, want: str, purpose: Purpo
     return Decision(view, verdict.grant_id, verdict.microseconds)
 
 
+def decide_in_a_fault(
+    core: Core, actor: Actor, study: HeldStudy, want: str, purpose: Purpose
+) -> Decision | None:
+    """What the actor's broken glass opens from the last known state; None where there is none. Raises Denied."""
+    permit = _permit(core, actor, study, purpose)
+    if permit is None:
+        return None
+    return _by_glass(core, actor, permit, last_known(core, actor, _resources(core, study)), want)
+
+
 def _permit(core: Core, actor: Actor, study: HeldStudy, purpose: Purpose) -> Permit | None:
     """The actor's broken glass for this study; it serves treatment alone."""
     now = core.clock_watch.trusted()
@@ -115,15 +150,25 @@ def _permit(core: Core, actor: Actor, study: HeldStudy, purpose: Purpose) -> Per
         return None
     if actor.visitor is None or not actor.visitor.roles & TREATING_ROLES:
         return None
-    resources = (
-        core.patient_resource(study.patient_key),
-        core.study_resource(study.patient_key, study.uid),
-    )
-    return core.permits.live(actor.identifier, resources, now)
+    return core.permits.live(actor.identifier, _resources(core, study), now)
 
 
-def _overridable(verdict: Verdict) -> bool:
-    return verdict.view != calls.View.NONE or verdict.break_glass_may_override
+def _resources(core: Core, study: HeldStudy) -> tuple[bytes, bytes]:
+    key = study.patient_key
+    return core.patient_resource(key), core.study_resource(key, study.uid)
+
+
+def check_overridable(verdict: Verdict) -> None:
+    """Broken glass passes objection, consent and missing grants (DESIGN rule 5). Raises Denied for the rest."""
+    if verdict.view == calls.View.NONE and not verdict.break_glass_may_override:
+        raise Denied("not_permitted", verdict.reason.name.lower().replace("_", "-"), verdict.microseconds)
+
+
+def _by_glass(core: Core, actor: Actor, permit: Permit, verdict: Verdict, want: str) -> Decision:
+    check_overridable(verdict)
+    session = actor.visitor.session_id if actor.visitor is not None else b""
+    view = _for_person(core, actor, "full", want, proved=bool(session) and permit.session == session)
+    return Decision(view, -1, verdict.microseconds, permit)
 
 
 def _check_treating(actor: Actor, purpose: Purpose) -> None:
@@ -140,14 +185,15 @@ def _for_device(highest: View, want: str) -> View:
     return highest if want in ("best", "original") else "full"
 
 
-def _for_person(core: Core, actor: Actor, highest: View, want: str) -> View:
+def _for_person(core: Core, actor: Actor, highest: View, want: str, *, proved: bool = False) -> View:
+    """`proved`: this session proved its second factor when it broke the glass in a fault."""
     if actor.visitor is None:
         raise GuardRefused("not_authenticated")
     fresh_until = actor.visitor.second_factor_until
     if "radiologist" in actor.visitor.roles:
         fresh_until = max(fresh_until, core.people.shift_until(actor.visitor))
     now = core.clock_watch.trusted()
-    fresh = now < fresh_until
+    fresh = proved or now < fresh_until
     reachable: View = highest if fresh else "masked"
     wanted: View = reachable if want == "best" else _view(want)
     if _ORDER.index(wanted) > _ORDER.index(highest):

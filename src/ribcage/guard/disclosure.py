@@ -1,7 +1,8 @@
 """The way out, as the guard sees it: receipts, keys under receipts, revocation inside them.
 
 Rules, in order:
-1. The entry of a decision is durable before its answer, a refusal's too (DESIGN rule 1).
+1. The entry of a decision is durable before its answer, a refusal's too (DESIGN rule 1). Under broken glass it stands
+   in the emergency journal where the log cannot take it (DESIGN rule 5).
 2. A receipt opens nothing by itself: it must be ours, alive, of this principal, and the disclosure must be live.
 3. Every `Open` and `CheckDisclosure` asks the contract again; a lower verdict ends the disclosure.
 4. After each change of rights every live disclosure is asked again, and what fell is pushed to all fronts. So is
@@ -28,8 +29,10 @@ from ribcage.guard import catalogue, protocol
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
-from ribcage.guard.decision import Decision, Denied, ask_about_nothing, decide
-from ribcage.guard.errors import GuardRefused
+from ribcage.guard.decision import Decision, Denied, ask_about_nothing, decide, decide_in_a_fault
+from ribcage.guard.emergency_records import ClosingRecord, OpeningRecord
+from ribcage.guard.errors import GuardRefused, GuardUnavailable
+from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.protocol import (
     CheckDisclosure,
     Disclose,
@@ -47,6 +50,7 @@ from ribcage.guard.shown import ShownStudies
 
 _ID_BYTES = 16
 _OPEN_OBJECTS = 256
+_IN_THE_JOURNAL = (1 << 64) - 1  # instead of a log index, in a receipt (docs/formats.md 5.4)
 
 
 @dataclass
@@ -60,12 +64,20 @@ class _Live:
     objects: frozenset[bytes]
     opened: set[bytes] = field(default_factory=set)
 
+    @property
+    def purpose(self) -> protocol.Purpose:
+        """Broken glass serves emergency treatment, whatever was written."""
+        return "ETREAT" if self.decision.permit is not None else self.request.purpose
+
 
 class Disclosures:
     """Live disclosures; lost with the process, so that after a restart everything is asked anew."""
 
-    def __init__(self, core: Core, push: Callable[[Revoked | Told], None]) -> None:
+    def __init__(
+        self, core: Core, in_a_fault: GlassInAFault, push: Callable[[Revoked | Told], None]
+    ) -> None:
         self._core = core
+        self._in_a_fault = in_a_fault
         self._push = push
         self._shown = ShownStudies(core, push)
         self._live: dict[bytes, _Live] = {}
@@ -95,7 +107,10 @@ class Disclosures:
                 raise Denied("not_found", "no-such-instance")
         except Denied as denied:
             raise await self._refuse(actor, request, study, denied) from denied
-        return await self._allow(actor, request, study, decision, rows)
+        try:
+            return await self._allow(actor, request, study, decision, rows)
+        except Denied as denied:
+            raise GuardRefused(denied.reason) from denied
 
     async def _refuse(
         self, actor: Actor, request: Disclose, study: HeldStudy | None, denied: Denied
@@ -118,28 +133,18 @@ class Disclosures:
         self, actor: Actor, request: Disclose, study: HeldStudy, decision: Decision, rows: list[sa.RowMapping]
     ) -> Disclosed:
         core, now = self._core, self._core.clock()
-        identifier, expires_at = os.urandom(_ID_BYTES), self._end_of(decision, now)
-        purpose: protocol.Purpose = "ETREAT" if decision.permit is not None else request.purpose
-        event = DisclosureAllowed(
-            actor=actor.evidence,
-            disclosure=identifier,
-            study=study.key_id,
-            patient=study.patient_id,
-            view=decision.view,
-            purpose=purpose,
-            channel=request.channel,
-            instances=len(rows),
-            ground="break_glass" if decision.permit is not None else "grant",
-            ledger_height=core.ledger.height,
-            expires_at_ms=int(expires_at * 1000),
-            grant=decision.grant_id,
+        identifier = os.urandom(_ID_BYTES)
+        live = _Live(
+            actor=actor,
+            study=study,
+            request=request,
+            decision=decision,
+            principal=request.principal,
+            expires_at=self._end_of(decision, now),
+            objects=frozenset(bytes(row["object_id"]) for row in rows),
         )
-
-        def write(tx: Transaction) -> tuple[int, bytes]:
-            index = tx.append(core.entry(event))
-            return index, tx.leaf_data(index)
-
-        index, leaf = await core.committer.run(write)
+        index, leaf = await self._begin(live, identifier, now)
+        purpose = live.purpose
         receipt = receipts.issue(
             self._receipt_key,
             receipts.Receipt(
@@ -147,30 +152,82 @@ class Disclosures:
                 disclosure=identifier,
                 principal=actor.digest,
                 resource=study.key_id,
-                view=decision.view,
+                view=live.decision.view,
                 purpose=purpose,
                 issued_at_ms=int(now * 1000),
-                expires_at_ms=int(expires_at * 1000),
-                log_index=index,
-                leaf=leaf_hash(leaf),
+                expires_at_ms=int(live.expires_at * 1000),
+                log_index=index if index >= 0 else _IN_THE_JOURNAL,
+                leaf=leaf,
             ),
         )
         self._by_receipt[receipt] = identifier
-        objects = frozenset(bytes(row["object_id"]) for row in rows)
-        self._live[identifier] = _Live(
-            actor, study, request, decision, request.principal, expires_at, objects
-        )
+        self._live[identifier] = live
         self._shown.add(actor, study, request.purpose, decision.view)
         return Disclosed(
             disclosure=identifier,
             receipt=receipt,
-            view=decision.view,
+            view=live.decision.view,
             purpose=purpose,
-            expires_at=expires_at,
+            expires_at=live.expires_at,
             log_index=index,
             decided_microseconds=decision.microseconds,
             instances=[_reference(row) for row in rows],
-            promise=core.log.promise(),
+            promise=core.log.promise() if index >= 0 else b"",
+        )
+
+    async def _begin(self, live: _Live, identifier: bytes, now: float) -> tuple[int, bytes]:
+        """Make the opening durable: `(number, leaf hash)` in the log, or -1 and a hash in the emergency journal.
+
+        Raises GuardUnavailable where neither takes it, Denied where a fault shows that broken glass opens nothing.
+        """
+        core = self._core
+
+        def write(tx: Transaction) -> tuple[int, bytes]:
+            index = tx.append(core.entry(self._opening(live, identifier)))
+            return index, leaf_hash(tx.leaf_data(index))
+
+        try:
+            return await core.committer.run(write)
+        except GuardUnavailable:
+            again = live.decision
+            if again.permit is None:
+                asked = live.request
+                found = decide_in_a_fault(core, live.actor, live.study, asked.want, asked.purpose)
+                if found is None:
+                    raise
+                again = found
+        live.decision, live.expires_at = again, self._end_of(again, now)
+        record = OpeningRecord(
+            at=core.clock_watch.trusted(),
+            person=live.actor.identifier,
+            address=live.actor.address,
+            disclosure=identifier,
+            study=live.study.key_id,
+            patient=live.study.patient_id,
+            view=again.view,
+            purpose=live.purpose,
+            channel=live.request.channel,
+            instances=len(live.objects),
+            ledger_height=core.ledger.height,
+            expires_at_ms=int(live.expires_at * 1000),
+        )
+        return -1, leaf_hash(await self._in_a_fault.opening(record))
+
+    def _opening(self, live: _Live, identifier: bytes) -> DisclosureAllowed:
+        decision = live.decision
+        return DisclosureAllowed(
+            actor=live.actor.evidence,
+            disclosure=identifier,
+            study=live.study.key_id,
+            patient=live.study.patient_id,
+            view=decision.view,
+            purpose=live.purpose,
+            channel=live.request.channel,
+            instances=len(live.objects),
+            ground="break_glass" if decision.permit is not None else "grant",
+            ledger_height=self._core.ledger.height,
+            expires_at_ms=int(live.expires_at * 1000),
+            grant=decision.grant_id,
         )
 
     def _end_of(self, decision: Decision, now: float) -> float:
@@ -295,7 +352,13 @@ class Disclosures:
             octets=request.octets,
             ending=request.outcome,
         )
-        await core.note(event)
+        try:
+            await core.note(event)
+        except GuardUnavailable:
+            if live.decision.permit is None:
+                raise
+            await self._in_a_fault.closing(_closing(core, live, event))
+        self._in_a_fault.over(disclosure)
         return Noted()
 
     def rights_changed(self) -> None:
@@ -326,7 +389,22 @@ class Disclosures:
         self._cut(expired)  # a front whose clock is another's hears it
         for identifier in expired:
             del self._live[identifier]
+            self._in_a_fault.over(identifier)
         self._by_receipt = {r: i for r, i in self._by_receipt.items() if i in self._live}
+
+
+def _closing(core: Core, live: _Live, event: DisclosureClosed) -> ClosingRecord:
+    return ClosingRecord(
+        at=core.clock_watch.trusted(),
+        person=live.actor.identifier,
+        address=live.actor.address,
+        disclosure=event.disclosure,
+        study=live.study.key_id,
+        patient=live.study.patient_id,
+        instances=event.instances,
+        octets=event.octets,
+        ending=event.ending,
+    )
 
 
 def _reference(row: sa.RowMapping) -> InstanceRef:

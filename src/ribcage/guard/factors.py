@@ -73,6 +73,7 @@ class Factors:
         self._rows = rows
         self._memory = memory
         self._key = key
+        self._spent: dict[bytes, int] = {}  # person -> code used while the database could not take it
 
     def _of(self, person_id: bytes, kind: str) -> Iterator[dict[str, Any]]:
         for row in list(self._memory.values()):
@@ -118,6 +119,26 @@ class Factors:
             raise GuardRefused("not_authenticated")
         self._rows.update(tx.connection, factor, dict(current, last_counter=counter))
 
+    def spend_code(self, person_id: bytes, code: str, now: float) -> int:
+        """Use up a one-time password in memory alone; its counter. Raises GuardRefused('not_authenticated').
+
+        For break-glass in a fault: its record keeps the counter (`spent`), which `settle_code` makes durable.
+        """
+        _, counter = self._matching_counter(person_id, code, now)
+        self.spent(person_id, counter)
+        return counter
+
+    def spent(self, person_id: bytes, counter: int) -> None:
+        """A code of this counter was used up."""
+        self._spent[person_id] = max(counter, self._spent.get(person_id, 0))
+
+    def settle_code(self, tx: Transaction, person_id: bytes, counter: int) -> None:
+        """Make a spent code's use durable."""
+        for row in self._of(person_id, "totp"):
+            current = self._current(tx, bytes(row["id"]))
+            if int(current["last_counter"]) < counter:
+                self._rows.update(tx.connection, factor, dict(current, last_counter=counter))
+
     def _matching_counter(self, person_id: bytes, code: str, now: float) -> tuple[bytes, int]:
         for row in self._of(person_id, "totp"):
             try:
@@ -125,8 +146,9 @@ class Factors:
             except CryptoError:
                 continue
             step = int(now) // _STEP_SECONDS
+            used = max(int(row["last_counter"]), self._spent.get(person_id, 0))
             for counter in (step, step - 1, step + 1):
-                if counter > int(row["last_counter"]) and hmac.compare_digest(
+                if counter > used and hmac.compare_digest(
                     totp.generate_otp(counter).encode(), code.strip().encode()
                 ):
                     return bytes(row["id"]), counter

@@ -26,7 +26,8 @@ import sqlalchemy as sa
 
 from ribcage.crypto import authority
 from ribcage.crypto.blind import BlindIndex
-from ribcage.crypto.errors import CryptoError, RecoveryTampered
+from ribcage.crypto.derive import derive
+from ribcage.crypto.errors import CryptoError, KeyStoreFailure, KeyUnknown, RecoveryTampered, RowTampered
 from ribcage.crypto.provider import Argon2Parameters, FileKeyProvider
 from ribcage.database.engine import open_engine
 from ribcage.database.migrate import migrate
@@ -39,6 +40,8 @@ from ribcage.guard.core import Core, JournalCheck
 from ribcage.guard.devices import Devices
 from ribcage.guard.disk import DiskWatch
 from ribcage.guard.durable import make_folder, write_file
+from ribcage.guard.emergency import EmergencyJournal
+from ribcage.guard.emergency_records import read_mark
 from ribcage.guard.errors import GuardError
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
@@ -62,6 +65,7 @@ AUTHORITY_BLOB = "authority-chain"
 _AUTHORITY_KEY_BLOB = "authority-key"
 TLS_CHAIN_BLOB = "tls-chain"
 _TLS_KEY_BLOB = "tls-key"
+_EMERGENCY_BLOB = "emergency-journal"
 _ROOT_KEY_BLOB = "root-key"
 _RECORDED = re.compile(rb'"recorded":"([0-9TZ:.-]{20,24})"')
 _TRANSACTION = re.compile(rb'"type":"transaction","valueString":"([0-9a-f]{64})"')
@@ -250,10 +254,33 @@ def _core(
         disk=disk,
         lock=lock,
         second=second,
+        emergency=open_emergency(home, keyring, facts.hospital, engine, rows, restoring=restoring),
         permits=Permits(engine, rows, ledger.break_glass_count),
         ledger_behind=bool(behind),
         findings=behind,
     )
+
+
+def open_emergency(
+    home: Path, keyring: Keyring, hospital: bytes, engine: sa.Engine, rows: MacRows, *, restoring: bool
+) -> EmergencyJournal:
+    """The emergency journal. The key store knows that there is one: it cannot be taken away unnoticed."""
+    try:
+        keyring.load_blob(_EMERGENCY_BLOB)
+        expected = not restoring
+    except KeyUnknown:
+        expected = False
+    try:
+        with engine.connect() as connection:
+            submitted: int | None = read_mark(connection, rows)
+    except RowTampered:
+        submitted = None
+    key = derive(keyring.service("log"), "emergency-journal")
+    journal = EmergencyJournal(home / "database", key, hospital, submitted, expected=expected)
+    if not expected:
+        with contextlib.suppress(KeyStoreFailure):  # no room: at the next start
+            keyring.store_blob(_EMERGENCY_BLOB, b"\x01")
+    return journal
 
 
 def newest_entry(engine: sa.Engine, log: AuditLog) -> float:

@@ -20,6 +20,7 @@ from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.health import Examination
+from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.ingest import Ingest
 from ribcage.guard.log_export import LogExport
 from ribcage.guard.maintain import Upkeep
@@ -85,7 +86,8 @@ def build_rooms(
     core: Core, provider: FileKeyProvider, push: Callable[[p.Response], None], stop: Callable[[], None]
 ) -> Rooms:
     """All rooms of one home."""
-    disclosures = Disclosures(core, push)
+    in_a_fault = GlassInAFault(core)
+    disclosures = Disclosures(core, in_a_fault, push)
     rights = Rights(core, disclosures.rights_changed)
     ingest, approvals, accounts = Ingest(core), Approvals(core), Accounts(core, push)
 
@@ -119,5 +121,5 @@ def build_rooms(
         witness_link=WitnessLink(core, disclosures.rights_changed),
         observation=Observation(core, lambda: disclosures.live),
         examination=Examination(core),
-        glass=BreakGlass(core, rights, accounts, approvals, disclosures.rights_changed),
+        glass=BreakGlass(core, rights, accounts, approvals, in_a_fault, disclosures.rights_changed),
     )

@@ -112,6 +112,7 @@ class GuardServer:
                     report_at += limits.stranger_report_seconds
                     await self._rooms.strangers.report()
                 await self._look()
+                await self._rooms.glass.hand_over()
                 await sign_checkpoint(self._core)
                 await self._rooms.destroyer.tick()
             except Exception as failure:  # noqa: BLE001 - the ticker must live; the next tick tries again

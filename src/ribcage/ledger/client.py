@@ -88,6 +88,9 @@ class AccessLedger(Protocol):
         Raises LedgerUnavailable (the decision is no) or InvalidCall.
         """
 
+    def last_known(self, subject: bytes, resources: Sequence[bytes], purpose: Purpose) -> Verdict:
+        """As `check`, from the last known state at its own time. Raises LedgerUnavailable where there is none."""
+
     def grant(self, grant_id: int) -> GrantTerms:
         """The terms of a grant. Raises InvalidCall where there is none."""
 

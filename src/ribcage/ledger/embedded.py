@@ -210,6 +210,16 @@ class EmbeddedLedger:
 
         Raises LedgerUnavailable (the decision is no) or InvalidCall.
         """
+        return self._check(subject, resources, purpose, now)
+
+    def last_known(self, subject: bytes, resources: Sequence[bytes], purpose: Purpose) -> Verdict:
+        """As `check`, at the time of the last block: for break-glass while the clock or the ledger is no help.
+
+        Raises LedgerUnavailable where a stored change is missing from the state: that is not the last known one.
+        """
+        return self._check(subject, resources, purpose, self._chain.time)
+
+    def _check(self, subject: bytes, resources: Sequence[bytes], purpose: Purpose, now: float) -> Verdict:
         started = time.perf_counter_ns()
         if len(subject) != 32 or any(len(resource) != 32 for resource in resources):
             raise InvalidCall("expected identifiers of 32 bytes")
