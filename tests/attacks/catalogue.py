@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attacks import cage_attacks as c
+from attacks import glass_attacks
 from attacks import guard_attacks as g
 from attacks import people_attacks as people
 from attacks import recovery_attacks as r
@@ -49,6 +50,28 @@ PEOPLE_ROWS = (
     _people("found_passkey", "no_user_verification", "a session without its user"),
     _people("recovery_code_twice", "no_memory_of_recovery_codes", "a second step-up with one code"),
     _people("doctor_administrates", "no_administrator_check", "a new administrator"),
+)
+
+
+def _glass(name: str, patches: str, success: str) -> Row:
+    return Row(name, tuple(patches.split()), success, g.against_guard(getattr(glass_attacks, name)))
+
+
+GLASS_ROWS = (
+    _glass(
+        "suspended_breaks_glass",
+        "no_suspended_flag glass_overrides_everything",
+        "a permit for a suspended person",
+    ),
+    _glass("glass_without_factor", "no_second_factor", "a permit for a password"),
+    _glass("technologist_breaks_glass", "no_glass_role", "a permit for a role that treats nobody"),
+    _glass("glass_against_legal_block", "glass_overrides_everything", "a disclosure that a court forbids"),
+    _glass("glass_by_the_dozen", "no_glass_limit", "a sixth permit in one day"),
+    _glass("own_judge", "no_other_reviewer", "one's own access, justified"),
+    _glass("code_twice_in_a_fault", "no_memory_of_spent_codes", "two permits for one code"),
+    _glass("glass_on_a_false_state", "believes_a_false_state", "a permit from a ledger that was cut"),
+    _glass("glass_without_a_reserve", "answers_before_journalled", "a permit without its record"),
+    Row("erased_record", ("no_journal_chain",), "nobody is told", glass_attacks.erased_record),
 )
 GUARD_ROWS = (
     *PEOPLE_ROWS,
@@ -146,4 +169,5 @@ GUARD_ROWS = (
         g.against_guard(g.other_user),
         needs_root=True,
     ),
+    *GLASS_ROWS,
 )

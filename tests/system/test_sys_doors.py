@@ -315,7 +315,7 @@ HTTP_WITHOUT_DATA = {
     ("GET", "/"),
     *((method, path) for path in ("/login", "/step-up") for method in ("GET", "POST")),
     ("POST", "/logout"),
-    *(("POST", f"/api/{verb}") for verb in ("login", "step-up", "logout")),
+    *(("POST", f"/api/{verb}") for verb in ("login", "step-up", "logout", "break-glass")),
     ("GET", "/api/session"),
     ("POST", "/api/step-up/recovery"),
     *(("POST", f"/api/{way}/passkey{step}") for way in ("login", "step-up") for step in ("", "/begin")),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 
 from ribcage.guard.protocol import Alarm
 
+_log = logging.getLogger("ribcage.guard")
 _MOST = 200
 Listener = Callable[[Alarm], None]
 
@@ -23,7 +25,8 @@ class Alarms:
         self._listeners.append(listener)
 
     def sound(self, alarm: Alarm) -> None:
-        """Keep an alarm and tell who listens."""
+        """Keep an alarm, say so in the guard's own log and tell who listens."""
+        _log.critical("ALARM: %s, number %d", alarm.kind, alarm.number)
         self._standing.append(alarm)
         for listener in self._listeners:
             listener(alarm)
