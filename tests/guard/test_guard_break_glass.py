@@ -267,6 +267,31 @@ def test_another_officer_judges_it_once(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+def test_what_it_was_about_is_shown_to_an_officer_alone_and_that_is_an_entry(tmp_path: Path) -> None:
+    async def story(night: Night) -> None:
+        await night.fall()
+        await night.breaks(study_instance_uid=STUDY, note="nachts, 夜间")
+        await night.breaks(patient="PID000001")
+        added = [
+            await night.house.person(name, role) for name, role in (("fu", "officer"), ("wu", "clinician"))
+        ]
+        fu, wu = Officer("fu", added[0], night.clock), Officer("wu", added[1], night.clock)
+
+        async def shown(number: int, by: Officer) -> tuple[list[str], str]:
+            asked = p.ShowBreakGlass(number, by.approves())
+            answer = await night.house.admin.call(asked, p.BreakGlassShown)
+            return answer.studies, answer.note
+
+        assert await refused(shown(1, wu)) == "not_permitted"
+        assert await shown(1, fu) == ([STUDY], "nachts, 夜间")
+        assert await shown(2, fu) == ([STUDY], "")
+        log = await night.log()
+        assert log.count('"valueString":"shown"') == 2
+        assert "夜间" not in log
+
+    play(tmp_path, story)
+
+
 def test_ending_it_cuts_what_runs(tmp_path: Path) -> None:
     async def story(night: Night) -> None:
         await night.fall()

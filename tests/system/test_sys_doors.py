@@ -104,6 +104,7 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.DestructionPage,
     p.GetCertificate,  # counts and hashes
     p.BreakGlassPage,  # user names, reasons, times
+    p.ShowBreakGlass,  # UIDs and a note, for an officer
     p.ReviewBreakGlass,
     p.EndBreakGlass,
     p.GetAlarms,

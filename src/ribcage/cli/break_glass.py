@@ -15,9 +15,11 @@ from ribcage.guard.protocol import (
     BreakGlassItem,
     BreakGlassItems,
     BreakGlassPage,
+    BreakGlassShown,
     EndBreakGlass,
     GetAlarms,
     ReviewBreakGlass,
+    ShowBreakGlass,
 )
 
 _WORDS = {
@@ -35,15 +37,19 @@ def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: A
         dest="action", required=True
     )
     verb(actions, "list", "who broke the glass, and what was said of it", with_guard(listed))
-    one = verb(actions, "review", "an officer or administrator judges one", with_guard(review))
-    one.add_argument("number", type=int)
+    for name, text, run in (
+        ("show", "an officer or administrator reads what it was about", show),
+        ("review", "an officer or administrator judges one", review),
+    ):
+        one = verb(actions, name, text, with_guard(run))
+        one.add_argument("number", type=int)
+        one.add_argument(
+            "--approver-fd",
+            type=int,
+            metavar="N",
+            help="read user name, password and code from descriptor N (JSON)",
+        )
     one.add_argument("--verdict", choices=("justified", "unjustified"), required=True)
-    one.add_argument(
-        "--approver-fd",
-        type=int,
-        metavar="N",
-        help="read user name, password and code from descriptor N (JSON)",
-    )
     one = verb(actions, "end", "end one, at once", with_guard(end))
     one.add_argument("number", type=int)
 
@@ -65,6 +71,19 @@ def _line(item: BreakGlassItem) -> str:
         f"{item.number:6} {item.username:16} one {item.scope:8} {item.reason:20} {_moment(item.occurred_at)} "
         f"{over}  {item.verdict or 'not reviewed'}{fault}"
     )
+
+
+async def show(client: GuardClient, options: argparse.Namespace) -> None:
+    """`ribcage break-glass show N`."""
+    by = read_approver(options.approver_fd, "Who reads")
+    shown = await client.call(ShowBreakGlass(options.number, by), BreakGlassShown)
+    for uid in shown.studies:
+        print(f"study {uid}")
+    print(f"note: {_printable(shown.note)}" if shown.note else "no note")
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 async def review(client: GuardClient, options: argparse.Namespace) -> None:

@@ -92,12 +92,12 @@ class BreakGlassRefused:
 
 @dataclass(frozen=True)
 class BreakGlassChanged:
-    """A break-glass access was ended early, or an officer judged it."""
+    """A break-glass access was ended early, or shown to an officer, or judged."""
 
     actor: Actor
     permit: bytes
     number: int
-    change: Literal["ended", "justified", "unjustified"]
+    change: Literal["ended", "shown", "justified", "unjustified"]
 
     def to_entry(self, stamp: Stamp) -> Json:
         """PS3.15 A.5.3.11, Emergency Override Stopped."""

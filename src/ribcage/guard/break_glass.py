@@ -6,7 +6,7 @@ Rules, in order (DESIGN rule 5, docs/adr/0010-break-glass.md):
    withdrawn or missing consent and missing grants are overridden.
 3. One signed transaction, one row and one entry, durable together, then the permit; the alarm sounds at once.
 4. A person may do so a few times in 24 hours. The permit ends by itself; an operator may end it before.
-5. An officer or administrator, never the one who broke the glass, judges it once.
+5. Another person judges it afterwards: `guard.glass_reviews`.
 6. While log, ledger, clock or witness cannot answer: `guard.glass_in_a_fault`.
 7. Every refusal is an entry; too many in a row are throttled, so that nobody searches by breaking glass.
 """
@@ -28,7 +28,6 @@ from ribcage.evidence import audit_event as events
 from ribcage.guard import catalogue
 from ribcage.guard import protocol as p
 from ribcage.guard.accounts import Accounts, Throttle
-from ribcage.guard.approvals import Approvals
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.decision import TREATING_ROLES, Denied, ask_about, check_overridable, fault, last_known
@@ -55,22 +54,18 @@ class Target:
 
 
 class BreakGlass:
-    """Breaks, ends, lists and reviews."""
+    """Breaks the glass, and hands over what was broken in a fault."""
 
     def __init__(
         self,
         core: Core,
         rights: Rights,
         accounts: Accounts,
-        approvals: Approvals,
         in_a_fault: GlassInAFault,
-        rights_changed: Callable[[], None],
     ) -> None:
         self._core = core
         self._rights = rights
         self._accounts = accounts
-        self._approvals = approvals
-        self._rights_changed = rights_changed
         self.in_a_fault = in_a_fault
         self._one_at_a_time = asyncio.Lock()
         self._throttle = Throttle(core.limits.password_attempts, core.limits.password_window_seconds)
@@ -261,79 +256,6 @@ class BreakGlass:
             return GuardRefused(denied.reason, await core.note(event))
         except GuardUnavailable:
             return GuardRefused(denied.reason)
-
-    # --- afterwards -------------------------------------------------------------------------------------
-
-    async def end(self, actor: Actor, request: p.EndBreakGlass) -> p.BreakGlassItem:
-        """End one now. Raises GuardRefused('not_found' | 'conflict')."""
-        now = self._core.clock_watch.trusted()
-        row = await self._change(actor.evidence, request.number, {"ended_at": now}, "ended")
-        self._rights_changed()
-        return self._item(row)
-
-    async def review(self, _: Actor, request: p.ReviewBreakGlass) -> p.BreakGlassItem:
-        """Judge one. Raises GuardRefused('not_found' | 'conflict' and what `Approvals` raises)."""
-        core = self._core
-        with core.engine.connect() as connection:
-            row = self._checked(connection, request.number)
-        by = await self._approvals.verify(request.by, not_also=bytes(row["person_id"]))
-        now = core.clock_watch.trusted()
-        change = {"verdict": request.verdict, "reviewed_by": by.person, "reviewed_at": now}
-        reviewed = await self._change(by, request.number, change, request.verdict)
-        core.alarms.settle(request.number)
-        return self._item(reviewed)
-
-    async def _change(self, by: events.Actor, number: int, change: Row, word: Any) -> Row:
-        core = self._core
-
-        def write(tx: Transaction) -> Row:
-            row = self._checked(tx.connection, number)
-            if (word == "ended" and row["ended_at"]) or (word != "ended" and row["verdict"]):
-                raise GuardRefused("conflict")
-            changed = core.rows.update(tx.connection, break_glass, dict(row, **change))
-            tx.append(core.entry(events.BreakGlassChanged(by, bytes(row["id"]), number, word)))
-            return changed
-
-        changed = await core.committer.run(write)
-        core.permits.take(changed)
-        return changed
-
-    def _checked(self, connection: sa.Connection, number: int) -> Row:
-        query = sa.select(break_glass).where(break_glass.c.number == number)
-        row = connection.execute(query).mappings().one_or_none()
-        if row is None:
-            raise GuardRefused("not_found")
-        return self._core.rows.check(break_glass, row)
-
-    def page(self, request: p.BreakGlassPage) -> p.BreakGlassItems:
-        """Accesses in order."""
-        query = (
-            sa.select(break_glass)
-            .where(break_glass.c.number >= request.start)
-            .order_by(break_glass.c.number)
-            .limit(min(max(request.count, 0), 1000))
-        )
-        with self._core.engine.connect() as connection:
-            rows = [dict(row) for row in connection.execute(query).mappings()]
-        return p.BreakGlassItems(items=[self._item(row) for row in rows])
-
-    def _item(self, row: Row) -> p.BreakGlassItem:
-        return p.BreakGlassItem(
-            number=int(row["number"]),
-            username=self._core.people.name_of(bytes(row["person_id"])),
-            scope="patient" if row["study_key_id"] is None else "study",
-            reason=str(row["reason"]),
-            emergency=bool(row["emergency"]),
-            occurred_at=float(row["occurred_at"]),
-            valid_until=float(row["valid_until"]),
-            ended_at=float(row["ended_at"]),
-            verdict=row["verdict"],
-            reviewed_at=float(row["reviewed_at"]),
-        )
-
-    async def alarms(self, _: Actor, _request: p.GetAlarms) -> p.Alarms:
-        """The alarms that stand."""
-        return p.Alarms(items=self._core.alarms.standing())
 
 
 def check_treating(actor: Actor) -> None:

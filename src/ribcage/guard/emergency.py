@@ -38,7 +38,7 @@ _NAME = "emergency.journal"
 
 
 @dataclass(frozen=True)
-class _Head:
+class Head:
     """`first`: the oldest record that the log may lack; `following`: the next number; hashes before either."""
 
     counter: int
@@ -46,6 +46,27 @@ class _Head:
     following: int
     base: bytes
     last: bytes
+
+
+def seal_record(
+    key: bytes, hospital: bytes, number: int, previous: bytes, payload: bytes, *, _nonce: bytes | None = None
+) -> bytes:
+    """One record's slot. `previous`: SHA-256 of the slot of the record before, 32 zero bytes for the first."""
+    plain = (_TOP.pack(_VERSION, len(payload)) + payload).ljust(_PLAIN_BYTES, b"\0")
+    place = _place(hospital, HEADS + number % RECORDS, number, previous)
+    return seal_column(key, place, plain, _nonce=_nonce)
+
+
+def seal_head(key: bytes, hospital: bytes, head: Head, *, _nonce: bytes | None = None) -> bytes:
+    """One head's slot, which is its counter's lowest bit."""
+    packed = _HEAD.pack(_VERSION, head.counter, head.first, head.following, head.base, head.last)
+    place = _place(hospital, head.counter % HEADS)
+    return seal_column(key, place, packed.ljust(_PLAIN_BYTES, b"\0"), _nonce=_nonce)
+
+
+def _place(hospital: bytes, slot: int, number: int = 0, previous: bytes = _START) -> bytes:
+    kind = "head" if slot < HEADS else "record"
+    return column_context("emergency-journal", kind, hospital + struct.pack(">IQ", slot, number) + previous)
 
 
 class JournalBroken(Exception):
@@ -73,7 +94,7 @@ class EmergencyJournal:
         self._lock = threading.Lock()
         self._failed = False
         self._descriptor = -1
-        self._head = _Head(0, submitted or 0, submitted or 0, _START, _START)
+        self._head = Head(0, submitted or 0, submitted or 0, _START, _START)
         self.pending: dict[int, bytes] = {}
         self.broken_at = -1
         try:
@@ -103,8 +124,8 @@ class EmergencyJournal:
             if len(payload) > MOST_PAYLOAD_BYTES or not self.room:
                 raise GuardUnavailable("the emergency journal takes no more")
             head = self._head
-            slot = self._seal_record(head.following, head.last, payload)
-            grown = _Head(
+            slot = seal_record(self._key, self._hospital, head.following, head.last, payload)
+            grown = Head(
                 head.counter + 1, head.first, head.following + 1, head.base, hashlib.sha256(slot).digest()
             )
             self._write(HEADS + head.following % RECORDS, slot)
@@ -120,7 +141,7 @@ class EmergencyJournal:
                 return
             at = HEADS + (submitted - 1) % RECORDS
             base = hashlib.sha256(os.pread(self._descriptor, SLOT_BYTES, at * SLOT_BYTES)).digest()
-            self._write_head(_Head(head.counter + 1, submitted, head.following, base, head.last))
+            self._write_head(Head(head.counter + 1, submitted, head.following, base, head.last))
 
     def replace(self, submitted: int) -> None:
         """Put a broken file aside and begin a new one. Raises OSError."""
@@ -161,25 +182,12 @@ class EmergencyJournal:
     # --- slots ------------------------------------------------------------------------------------------
 
     def _make(self, submitted: int) -> None:
-        heads = [_Head(counter, submitted, submitted, _START, _START) for counter in range(HEADS)]
+        heads = [Head(counter, submitted, submitted, _START, _START) for counter in range(HEADS)]
         empty = os.urandom(SLOT_BYTES * RECORDS)  # written out, so that the blocks are there
-        write_file(self._path, b"".join(self._seal_head(each) for each in heads) + empty, 0o600)
-        self._head = heads[-1]
-
-    def _context(self, kind: str, slot: int, number: int = 0, previous: bytes = _START) -> bytes:
-        place = self._hospital + struct.pack(">IQ", slot, number) + previous
-        return column_context("emergency-journal", kind, place)
-
-    def _seal_record(self, number: int, previous: bytes, payload: bytes) -> bytes:
-        plain = (_TOP.pack(_VERSION, len(payload)) + payload).ljust(_PLAIN_BYTES, b"\0")
-        context = self._context("record", HEADS + number % RECORDS, number, previous)
-        return seal_column(self._key, context, plain)
-
-    def _seal_head(self, head: _Head) -> bytes:
-        packed = _HEAD.pack(_VERSION, head.counter, head.first, head.following, head.base, head.last)
-        return seal_column(
-            self._key, self._context("head", head.counter % HEADS), packed.ljust(_PLAIN_BYTES, b"\0")
+        write_file(
+            self._path, b"".join(seal_head(self._key, self._hospital, each) for each in heads) + empty, 0o600
         )
+        self._head = heads[-1]
 
     def _write(self, slot: int, sealed: bytes) -> None:
         try:
@@ -190,8 +198,8 @@ class EmergencyJournal:
             self._failed = True
             raise GuardUnavailable("the emergency journal cannot be written") from failure
 
-    def _write_head(self, head: _Head) -> None:
-        self._write(head.counter % HEADS, self._seal_head(head))
+    def _write_head(self, head: Head) -> None:
+        self._write(head.counter % HEADS, seal_head(self._key, self._hospital, head))
         self._head = head
 
     # --- at the start -----------------------------------------------------------------------------------
@@ -222,7 +230,7 @@ class EmergencyJournal:
         if not head.first <= submitted <= following:
             raise JournalBroken(submitted)
         if uncounted is not None or len(heads) < HEADS:  # mended: a crash meanwhile leaves what was there
-            self._write_head(_Head(head.counter + 1, head.first, following, head.base, last))
+            self._write_head(Head(head.counter + 1, head.first, following, head.base, last))
 
     def _take(self, number: int, previous: bytes, slots: list[bytes], submitted: int) -> bytes:
         payload = self._open_record(number, previous, slots)
@@ -235,16 +243,16 @@ class EmergencyJournal:
     def _open_record(self, number: int, previous: bytes, slots: list[bytes]) -> bytes | None:
         slot = HEADS + number % RECORDS
         try:
-            plain = open_column(self._key, self._context("record", slot, number, previous), slots[slot])
+            plain = open_column(self._key, _place(self._hospital, slot, number, previous), slots[slot])
         except CryptoError:
             return None
         version, length = _TOP.unpack_from(plain)
         return plain[_TOP.size : _TOP.size + length] if version == _VERSION else None
 
-    def _open_head(self, slot: int, sealed: bytes) -> _Head | None:
+    def _open_head(self, slot: int, sealed: bytes) -> Head | None:
         try:
-            plain = open_column(self._key, self._context("head", slot), sealed)
+            plain = open_column(self._key, _place(self._hospital, slot), sealed)
         except CryptoError:
             return None
         version, *rest = _HEAD.unpack_from(plain)
-        return _Head(*rest) if version == _VERSION else None
+        return Head(*rest) if version == _VERSION else None

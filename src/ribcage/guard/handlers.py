@@ -251,10 +251,11 @@ def _house(rooms: Rooms) -> Table:
 def _rights(rooms: Rooms) -> Table:
     return {
         p.Object: by_operator(rooms, rooms.rights.objection),
-        p.BreakGlassPage: on_thread(rooms.glass.page),
-        p.ReviewBreakGlass: by_operator(rooms, rooms.glass.review),
-        p.EndBreakGlass: by_operator(rooms, rooms.glass.end),
-        p.GetAlarms: by_operator(rooms, rooms.glass.alarms),
+        p.BreakGlassPage: on_thread(rooms.reviews.page),
+        p.ShowBreakGlass: by_operator(rooms, rooms.reviews.show),
+        p.ReviewBreakGlass: by_operator(rooms, rooms.reviews.review),
+        p.EndBreakGlass: by_operator(rooms, rooms.reviews.end),
+        p.GetAlarms: by_operator(rooms, rooms.reviews.alarms),
     }
 
 

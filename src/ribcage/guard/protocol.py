@@ -1125,6 +1125,20 @@ class ReviewBreakGlass(_Body, frozen=True):
     by: Approver
 
 
+class ShowBreakGlass(_Body, frozen=True):
+    """An officer or administrator reads what it was about, before judging; it is an entry of the log."""
+
+    number: int
+    by: Approver
+
+
+class BreakGlassShown(_Body, frozen=True):
+    """The studies that it opened (the first hundred) and the note; both are empty once the patient's key is gone."""
+
+    studies: list[str]
+    note: str
+
+
 class DestructionItem(_Body, frozen=True):
     """One destruction, without names and UIDs. Times in Unix seconds, 0 where there is none."""
 
@@ -1352,6 +1366,7 @@ AdminRequest = (
     | DestructionPage
     | GetCertificate
     | BreakGlassPage
+    | ShowBreakGlass
     | ReviewBreakGlass
     | EndBreakGlass
     | GetAlarms
@@ -1382,6 +1397,7 @@ Response = (
     | GlassBroken
     | BreakGlassItem
     | BreakGlassItems
+    | BreakGlassShown
     | Alarms
     | LoggedIn
     | Person

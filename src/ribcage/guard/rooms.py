@@ -21,6 +21,7 @@ from ribcage.guard.disclosure import Disclosures
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.health import Examination
 from ribcage.guard.glass_in_a_fault import GlassInAFault
+from ribcage.guard.glass_reviews import GlassReviews
 from ribcage.guard.ingest import Ingest
 from ribcage.guard.log_export import LogExport
 from ribcage.guard.maintain import Upkeep
@@ -64,6 +65,7 @@ class Rooms:
     observation: Observation
     examination: Examination
     glass: BreakGlass
+    reviews: GlassReviews
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -121,5 +123,6 @@ def build_rooms(
         witness_link=WitnessLink(core, disclosures.rights_changed),
         observation=Observation(core, lambda: disclosures.live),
         examination=Examination(core),
-        glass=BreakGlass(core, rights, accounts, approvals, in_a_fault, disclosures.rights_changed),
+        glass=BreakGlass(core, rights, accounts, in_a_fault),
+        reviews=GlassReviews(core, approvals, disclosures.rights_changed),
     )
