@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from ribcage.guard.emergency import Head, seal_head, seal_record
-from ribcage.guard.emergency_records import ClosingRecord, GlassRecord, OpeningRecord, encode
+from ribcage.guard.emergency_records import ClosingRecord, GlassRecord, OpeningRecord, QueryRecord, encode
 
 KEY, HOSPITAL = bytes(range(32)), bytes(range(16))
 AT = 1_750_000_000.5
@@ -51,11 +51,22 @@ RECORDS = (
         octets=1_000_000,
         ending="complete",
     ),
+    QueryRecord(
+        at=AT + 3,
+        person=PERSON,
+        address="192.0.2.7",
+        channel="dicomweb",
+        level="study",
+        keywords=("PatientID",),
+        studies=(STUDY,),
+        records=1,
+        more=False,
+    ),
 )
 
 
 def make() -> dict[str, Any]:
-    """A chain of three records, and the head after them."""
+    """A chain of records, and the head after them."""
     previous, slots = bytes(32), list[dict[str, Any]]()
     for number, record in enumerate(RECORDS):
         payload = encode(record)
@@ -64,15 +75,15 @@ def make() -> dict[str, Any]:
             {"number": number, "previous": previous.hex(), "payload": payload.hex(), "slot": sealed.hex()}
         )
         previous = hashlib.sha256(sealed).digest()
-    head = Head(4, 0, len(RECORDS), bytes(32), previous)
+    head = Head(5, 0, len(RECORDS), bytes(32), previous)
     return {
         "key": KEY.hex(),
         "hospital": HOSPITAL.hex(),
         "records": slots,
         "head": {
-            "counter": 4,
+            "counter": 5,
             "first": 0,
-            "following": 3,
+            "following": len(RECORDS),
             "slot": seal_head(KEY, HOSPITAL, head, _nonce=b"\x09" * 12).hex(),
         },
     }

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ribcage.guard.protocol import Alarm
 
 _log = logging.getLogger("ribcage.guard")
-_MOST = 200
+_MOST, _MOST_REFUSALS = 1000, 50
 Listener = Callable[[Alarm], None]
 
 
@@ -18,6 +18,7 @@ class Alarms:
 
     def __init__(self) -> None:
         self._standing: deque[Alarm] = deque(maxlen=_MOST)
+        self._refusals: deque[Alarm] = deque(maxlen=_MOST_REFUSALS)  # they must not push out the others
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
@@ -27,7 +28,7 @@ class Alarms:
     def sound(self, alarm: Alarm) -> None:
         """Keep an alarm, say so in the guard's own log and tell who listens."""
         _log.critical("ALARM: %s, number %d", alarm.kind, alarm.number)
-        self._standing.append(alarm)
+        (self._refusals if alarm.kind == "break-glass-refused" else self._standing).append(alarm)
         for listener in self._listeners:
             listener(alarm)
 
@@ -46,4 +47,4 @@ class Alarms:
 
     def standing(self) -> list[Alarm]:
         """For `status`."""
-        return list(self._standing)
+        return sorted([*self._standing, *self._refusals], key=lambda alarm: alarm.at)

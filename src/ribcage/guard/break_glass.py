@@ -241,12 +241,12 @@ class BreakGlass:
 
     async def _refuse(self, actor: Actor, request: p.BreakGlass, denied: Denied) -> GuardRefused:
         core, now = self._core, self._core.clock()
-        if denied.cause != "second-factor-needed":
+        if denied.cause != "second-factor-needed":  # an honest omission: an entry, no alarm
             self._throttle.failed(actor.subject.hex(), now)
-        word: Literal["break-glass-too-many", "break-glass-refused"] = "break-glass-refused"
-        if denied.reason == "too_many":
-            word = "break-glass-too-many"
-        core.alarms.sound(p.Alarm(word, core.clock_watch.trusted()))
+            word: Literal["break-glass-too-many", "break-glass-refused"] = "break-glass-refused"
+            if denied.reason == "too_many":
+                word = "break-glass-too-many"
+            core.alarms.sound(p.Alarm(word, core.clock_watch.trusted()))
         target = None
         with contextlib.suppress(Denied, GuardRefused):
             target = self._find(request)

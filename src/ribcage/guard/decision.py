@@ -116,7 +116,7 @@ def decide(core: Core, actor: Actor, study: HeldStudy, want: str, purpose: Purpo
     try:
         verdict = ask_contract(core, actor, study, purpose)
     except Denied as denied:
-        if denied.reason != "unavailable" or right != "retrieve":
+        if denied.reason != "unavailable":
             raise
         in_a_fault = decide_in_a_fault(core, actor, study, want, purpose)
         if in_a_fault is None:

@@ -11,7 +11,13 @@ import sqlalchemy as sa
 
 from ribcage.crypto.errors import RowTampered
 from ribcage.database.schema import emergency_mark
-from ribcage.evidence.audit_event import DisclosureAllowed, DisclosureClosed, Event, PersonActor
+from ribcage.evidence.audit_event import (
+    DisclosureAllowed,
+    DisclosureClosed,
+    Event,
+    PersonActor,
+    QueryAnswered,
+)
 from ribcage.guard.committer import Transaction
 from ribcage.guard.rows import MacRows
 
@@ -63,7 +69,18 @@ class ClosingRecord(_Record, frozen=True):
     ending: str
 
 
-Record = GlassRecord | OpeningRecord | ClosingRecord
+class QueryRecord(_Record, frozen=True):
+    """A query whose answer named studies under broken glass."""
+
+    channel: str
+    level: str
+    keywords: tuple[str, ...]
+    studies: tuple[bytes, ...]
+    records: int
+    more: bool
+
+
+Record = GlassRecord | OpeningRecord | ClosingRecord | QueryRecord
 _ASSURANCE = 2
 
 
@@ -78,9 +95,20 @@ def decode(payload: bytes) -> Record:
     return record
 
 
-def event_of(record: OpeningRecord | ClosingRecord) -> Event:
+def event_of(record: OpeningRecord | ClosingRecord | QueryRecord) -> Event:
     """The entry that the log lacks."""
     actor = PersonActor(record.person, record.address, _ASSURANCE)
+    if isinstance(record, QueryRecord):
+        return QueryAnswered(
+            actor,
+            record.channel,
+            record.level,
+            record.keywords,
+            record.studies,
+            record.records,
+            record.more,
+            "ETREAT",
+        )
     if isinstance(record, ClosingRecord):
         return DisclosureClosed(
             actor,

@@ -30,6 +30,7 @@ from ribcage.guard.emergency_records import (
     ClosingRecord,
     GlassRecord,
     OpeningRecord,
+    QueryRecord,
     Record,
     decode,
     encode,
@@ -70,6 +71,8 @@ class GlassInAFault:
             if watch.last_right >= visitor.second_factor_until:
                 raise Denied("second_factor_needed", "second-factor-was-not-fresh")
             return 0
+        if not request.code:
+            raise Denied("second_factor_needed", "second-factor-needed")
         try:
             return core.people.factors.spend_code(visitor.person_id, request.code, watch.trusted())
         except GuardRefused as refused:
@@ -120,6 +123,10 @@ class GlassInAFault:
         keep = self._opened - {record.disclosure}
         await self._append(record, keep_free=0 if record.disclosure in self._opened else len(keep))
         self._opened.discard(record.disclosure)
+
+    async def query(self, record: QueryRecord) -> None:
+        """What a query named whose entry the log could not take. Raises GuardUnavailable."""
+        await self._append(record, keep_free=len(self._opened))
 
     def over(self, disclosure: bytes) -> None:
         """A disclosure ended whose closing stands in the log, or never came."""

@@ -4,7 +4,8 @@ Rules, in order:
 1. Candidates come by clear columns and keyed tokens; the exact match is made on the opened attributes.
 2. A study is answered only in the view the asker has now; filtering comes before counting and paging.
 3. In the masked view identifying attributes neither match nor return: who may not see a name cannot probe for it.
-4. One entry names the studies answered (receipt kind `query`); it holds no query value.
+4. In a fault only studies of the actor's broken glass are listed, and never an empty list.
+5. One entry names the studies answered (receipt kind `query`); it holds no query value.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from ribcage.evidence.audit_event import QueryAnswered, QueryRefused
 from ribcage.guard import catalogue, matching
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.core import Actor, Core
-from ribcage.guard.decision import Denied, decide
-from ribcage.guard.errors import GuardRefused
+from ribcage.guard.decision import Denied, decide, decide_in_a_fault, fault
+from ribcage.guard.emergency_records import QueryRecord
+from ribcage.guard.errors import GuardRefused, GuardUnavailable
+from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.protocol import Query, QueryAnswer, Record, View
 
 _SLICE_ROWS = 200
@@ -44,23 +47,23 @@ class _Match:
 class Queries:
     """Answers queries for one guard."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, in_a_fault: GlassInAFault) -> None:
         self._core = core
+        self._in_a_fault = in_a_fault
 
     async def answer(self, actor: Actor, request: Query) -> QueryAnswer:
         """Rows the actor may see. Raises GuardRefused('invalid') for an unknown attribute or a wrong range."""
         matching.check(request.filters, request.level)
         await self._check_right(actor, request)
-        self._core.witness.check_open()
-        self._core.clock_watch.check()
-        self._core.disk.check_may_disclose()
+        self._check_state(actor)
         wanted = min(max(request.limit, 0), self._core.limits.query_answer_records)
         if request.level == "study":
             wanted = min(wanted, _STUDIES_IN_ONE_ENTRY)
         records: list[Record] = []
-        studies: dict[bytes, None] = {}
+        studies: dict[bytes, HeldStudy] = {}
         skip, more = max(request.offset, 0), False
-        for match in await self._studies(actor, request):
+        matches, undecided = await self._studies(actor, request)
+        for match in matches:
             rows = [match.values] if request.level == "study" else await self._below(match, request)
             for values in rows:
                 if skip:
@@ -70,12 +73,30 @@ class Queries:
                     break
                 else:
                     records.append(Record(view=match.view, attributes=values))
-                    studies[match.held.key_id] = None
+                    studies[match.held.key_id] = match.held
             if more:
                 break
-        index = await self._entry(actor, request, tuple(studies), len(records), more)
-        promise = self._core.log.promise()
+        if not records and (undecided or fault(self._core)):
+            raise GuardRefused("unavailable")  # an empty list would say that there is nothing
+        index = await self._entry(actor, request, studies, len(records), more)
+        promise = self._core.log.promise() if index >= 0 else b""
         return QueryAnswer(records=records, more=more, log_index=index, promise=promise)
+
+    def _check_state(self, actor: Actor) -> None:
+        """In a fault nothing is listed but what the actor's broken glass opens. Raises GuardRefused."""
+        core = self._core
+        if fault(core) and not self._glass(actor):
+            raise GuardRefused("unavailable")
+
+    def _glass(self, actor: Actor) -> bool:
+        return self._core.permits.any_live(actor.identifier, self._core.clock_watch.trusted())
+
+    def _opened(self, actor: Actor, request: Query, held: HeldStudy) -> bool:
+        """Whether the actor's broken glass opens this study, whatever grants say."""
+        try:
+            return decide_in_a_fault(self._core, actor, held, "best", request.purpose) is not None
+        except Denied:
+            return False
 
     async def _check_right(self, actor: Actor, request: Query) -> None:
         if actor.kind != "operator" and (actor.device is None or "query" in actor.device.may):
@@ -85,44 +106,66 @@ class Queries:
         raise GuardRefused("not_permitted", index)
 
     async def _entry(
-        self, actor: Actor, request: Query, studies: tuple[bytes, ...], records: int, more: bool
+        self, actor: Actor, request: Query, studies: dict[bytes, HeldStudy], records: int, more: bool
     ) -> int:
         event = QueryAnswered(
             actor=actor.evidence,
             channel=request.channel,
             level=request.level,
             keywords=tuple(request.filters),
-            studies=studies,
+            studies=tuple(studies),
             records=records,
             more=more,
             purpose=request.purpose,
         )
-        return await self._core.note(event)
+        try:
+            return await self._core.note(event)
+        except GuardUnavailable:
+            if not studies or not all(self._opened(actor, request, held) for held in studies.values()):
+                raise
+        record = QueryRecord(
+            at=self._core.clock_watch.trusted(),
+            person=actor.identifier,
+            address=actor.address,
+            channel=request.channel,
+            level=request.level,
+            keywords=tuple(request.filters),
+            studies=tuple(studies),
+            records=records,
+            more=more,
+        )
+        await self._in_a_fault.query(record)
+        return -1
 
     # --- studies ----------------------------------------------------------------------------------------
 
-    async def _studies(self, actor: Actor, request: Query) -> list[_Match]:
+    async def _studies(self, actor: Actor, request: Query) -> tuple[list[_Match], bool]:
+        """What matches; and whether there was a study of which nothing could be decided."""
         rows = await asyncio.to_thread(self._candidates, request.filters)
         enough = max(request.offset, 0) + max(request.limit, 0) + 1
-        found: list[_Match] = []
+        found, undecided = list[_Match](), False
         for number, row in enumerate(rows):
             if number % _SLICE_ROWS == _SLICE_ROWS - 1:
                 await asyncio.sleep(0)
             match = self._consider(actor, request, row)
-            if match is not None:
+            if isinstance(match, Denied):
+                undecided = True
+            elif match is not None:
                 found.append(match)
                 if request.level == "study" and len(found) >= enough:
                     break
-        return found
+        return found, undecided
 
-    def _consider(self, actor: Actor, request: Query, row: sa.RowMapping) -> _Match | None:
+    def _consider(self, actor: Actor, request: Query, row: sa.RowMapping) -> _Match | Denied | None:
         try:
             held = catalogue.open_row(self._core, row)
             view = decide(self._core, actor, held, "best", request.purpose, "query").view
         except Denied as denied:
-            if denied.reason == "unavailable":
+            if denied.reason != "unavailable":
+                return None
+            if not self._glass(actor):
                 raise GuardRefused("unavailable") from denied  # an empty list would say that there is nothing
-            return None
+            return denied
         except GuardRefused:
             return None
         values = self._study_values(held, row, view)

@@ -106,7 +106,7 @@ def build_rooms(
         disclosures=disclosures,
         rights=rights,
         ingest=ingest,
-        queries=Queries(core),
+        queries=Queries(core, in_a_fault),
         accounts=accounts,
         own_sessions=OwnSessions(core, push, disclosures.rights_changed),
         passkeys=Passkeys(core, accounts),
