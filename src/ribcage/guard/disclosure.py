@@ -183,7 +183,7 @@ class Disclosures:
         core = self._core
 
         def write(tx: Transaction) -> tuple[int, bytes]:
-            index = tx.append(core.entry(self._opening(live, identifier)))
+            index = tx.append(core.entry(_opening(core, live, identifier)))
             return index, leaf_hash(tx.leaf_data(index))
 
         try:
@@ -212,23 +212,6 @@ class Disclosures:
             expires_at_ms=int(live.expires_at * 1000),
         )
         return -1, leaf_hash(await self._in_a_fault.opening(record))
-
-    def _opening(self, live: _Live, identifier: bytes) -> DisclosureAllowed:
-        decision = live.decision
-        return DisclosureAllowed(
-            actor=live.actor.evidence,
-            disclosure=identifier,
-            study=live.study.key_id,
-            patient=live.study.patient_id,
-            view=decision.view,
-            purpose=live.purpose,
-            channel=live.request.channel,
-            instances=len(live.objects),
-            ground="break_glass" if decision.permit is not None else "grant",
-            ledger_height=self._core.ledger.height,
-            expires_at_ms=int(live.expires_at * 1000),
-            grant=decision.grant_id,
-        )
 
     def _end_of(self, decision: Decision, now: float) -> float:
         """Unix seconds: the limit of a disclosure, or the end of what it rests on if that is earlier."""
@@ -391,6 +374,24 @@ class Disclosures:
             del self._live[identifier]
             self._in_a_fault.over(identifier)
         self._by_receipt = {r: i for r, i in self._by_receipt.items() if i in self._live}
+
+
+def _opening(core: Core, live: _Live, identifier: bytes) -> DisclosureAllowed:
+    decision = live.decision
+    return DisclosureAllowed(
+        actor=live.actor.evidence,
+        disclosure=identifier,
+        study=live.study.key_id,
+        patient=live.study.patient_id,
+        view=decision.view,
+        purpose=live.purpose,
+        channel=live.request.channel,
+        instances=len(live.objects),
+        ground="break_glass" if decision.permit is not None else "grant",
+        ledger_height=core.ledger.height,
+        expires_at_ms=int(live.expires_at * 1000),
+        grant=decision.grant_id,
+    )
 
 
 def _closing(core: Core, live: _Live, event: DisclosureClosed) -> ClosingRecord:
