@@ -212,7 +212,14 @@ def test_without_the_guard_the_answer_is_503_and_health_still_answers(server):
 )
 def test_a_foreign_page_cannot_act_with_the_cookie(server, fields):
     headers = {"Cookie": cookie_of(server), "Content-Type": "application/json"} | fields
-    for path in ("/api/step-up", "/api/logout", "/dicom-web/studies", "/logout", "/search"):
+    for path in (
+        "/api/step-up",
+        "/api/logout",
+        "/api/break-glass",
+        "/dicom-web/studies",
+        "/logout",
+        "/search",
+    ):
         answer = server.request("POST", path, b"{}", headers, device=False)
         assert answer.status == 403, path
         assert json.loads(answer.body)["error"] == "foreign_origin"

@@ -94,7 +94,7 @@ def _people(context: WebContext) -> list[Entry]:
         entry("GET", "/api/events", EventResources(context).events, "person"),
         entry("POST", "/api/logout", people.log_out, "person"),
         entry("GET", "/api/session", people.session, "person"),
-        entry("POST", "/api/break-glass", BreakGlassResource(context).ask, "person", "BreakGlass"),
+        entry("POST", "/api/break-glass", BreakGlassResource(context).ask, "person"),
         entry("GET", "/", forms.home, "person"),
         entry("GET", "/login", forms.login_form, "nothing"),
         entry("POST", "/login", forms.log_in, "person"),
