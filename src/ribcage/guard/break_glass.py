@@ -119,7 +119,7 @@ class BreakGlass:
         if request.code:
             await self._accounts.step_up(p.StepUp(request.principal, request.code))
         now = core.clock_watch.trusted()
-        if now >= core.people.visitor(request.principal.proof, now).second_factor_until:
+        if now >= core.people.visitor(request.principal, now).second_factor_until:
             raise Denied("second_factor_needed", "second-factor-needed")
 
     def _find(self, request: p.BreakGlass) -> Target:

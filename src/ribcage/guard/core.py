@@ -141,9 +141,7 @@ class Core:
             subject=self.subject("person", visitor.person_id),
             address=address,
             department=visitor.department,
-            evidence=PersonActor(
-                visitor.person_id, address, visitor.assurance(self.clock_watch.trusted())
-            ),
+            evidence=PersonActor(visitor.person_id, address, visitor.assurance(self.clock_watch.trusted())),
             visitor=visitor,
         )
 

@@ -73,9 +73,7 @@ class _Live:
 class Disclosures:
     """Live disclosures; lost with the process, so that after a restart everything is asked anew."""
 
-    def __init__(
-        self, core: Core, in_a_fault: GlassInAFault, push: Callable[[Revoked | Told], None]
-    ) -> None:
+    def __init__(self, core: Core, in_a_fault: GlassInAFault, push: Callable[[Revoked | Told], None]) -> None:
         self._core = core
         self._in_a_fault = in_a_fault
         self._push = push
@@ -162,7 +160,7 @@ class Disclosures:
         )
         self._by_receipt[receipt] = identifier
         self._live[identifier] = live
-        self._shown.add(actor, study, request.purpose, decision.view)
+        self._shown.add(actor, study, purpose, live.decision.view)
         return Disclosed(
             disclosure=identifier,
             receipt=receipt,

@@ -66,7 +66,7 @@ class GlassInAFault:
         """Rule 2: the spent code's counter, 0 without one. Raises Denied."""
         core = self._core
         watch = core.clock_watch
-        visitor = core.people.visitor(request.principal.proof, watch.trusted())
+        visitor = core.people.visitor(request.principal, watch.trusted())
         if watch.stepped:
             if watch.last_right >= visitor.second_factor_until:
                 raise Denied("second_factor_needed", "second-factor-was-not-fresh")
