@@ -32,7 +32,7 @@ async def suspended_breaks_glass(house: House) -> bool:
     """The open session of somebody who was suspended."""
     session, codes, _ = await _night(house)
     code = codes.now()
-    await house.front.call(p.StepUp(session, code), p.Noted)
+    await house.front.call(p.StepUp(session, code), p.Person)
     await house.admin.call(p.SuspendPerson("li", True), p.Noted)
     return await answered(house.front.ask(_breaks(session)), p.GlassBroken)
 
@@ -63,7 +63,7 @@ async def glass_against_legal_block(house: House) -> bool:
 async def glass_by_the_dozen(house: House) -> bool:
     """A sixth study in one night."""
     session, codes, _ = await _night(house)
-    await house.front.call(p.StepUp(session, codes.now()), p.Noted)
+    await house.front.call(p.StepUp(session, codes.now()), p.Person)
     device = await house.device("cr-2", "CR2", ["store"])
     for number in range(2, 7):
         await house.store(device, attributes(number), bytes(100))
@@ -136,7 +136,7 @@ def erased_record(folder: Path) -> bool:
         clock = _Stepped()
         async with new_house(folder, clock=clock) as house:
             session, codes, _ = await _night(house)
-            await house.front.call(p.StepUp(session, codes.now()), p.Noted)
+            await house.front.call(p.StepUp(session, codes.now()), p.Person)
             path = folder / "home" / "database" / "emergency.journal"
             before = path.read_bytes()
             clock.step = -3600.0

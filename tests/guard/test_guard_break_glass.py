@@ -46,12 +46,12 @@ class Night:
         totp = pyotp.parse_uri(added.totp_uri)
         self.code = lambda: totp.at(int(self.clock()))
         if step_up:
-            await self.house.front.call(p.StepUp(self.session, self.code()), p.Noted)
+            await self.house.front.call(p.StepUp(self.session, self.code()), p.Person)
 
     async def enter_again(self) -> None:
         """Another session of the same person."""
         self.session = await self.house.session("li", self.password)
-        await self.house.front.call(p.StepUp(self.session, self.code()), p.Noted)
+        await self.house.front.call(p.StepUp(self.session, self.code()), p.Person)
 
     def breaks(self, reason: str = "emergency", **more: str) -> Awaitable[p.GlassBroken]:
         more = more or {"study_instance_uid": STUDY}
@@ -108,7 +108,7 @@ def test_a_doctor_without_a_grant_breaks_the_glass_and_sees_the_film_for_a_while
         assert await refused(night.discloses(purpose="HRESCH")) == "not_permitted"
         assert (await night.breaks()).number == 1  # still the same access
         night.clock.ahead += 4 * 3600 + 1
-        await night.house.front.call(p.StepUp(night.session, night.code()), p.Noted)
+        await night.house.front.call(p.StepUp(night.session, night.code()), p.Person)
         assert await refused(night.discloses()) == "not_permitted"
         assert (await night.breaks()).number == 2
         assert await night.house.verify() == []
@@ -192,7 +192,7 @@ def test_a_legal_block_stands_against_broken_glass(tmp_path: Path) -> None:
         await block(night)
         assert await refused(night.discloses()) == "not_permitted"
         night.clock.ahead += 5 * 3600
-        await night.house.front.call(p.StepUp(night.session, night.code()), p.Noted)
+        await night.house.front.call(p.StepUp(night.session, night.code()), p.Person)
         assert await refused(night.breaks()) == "not_permitted"
         assert "legal-block" in await night.log()
 

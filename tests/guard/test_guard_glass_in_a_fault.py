@@ -32,7 +32,9 @@ def no_commit(night: Night) -> Callable[[], None]:
 
     def fail(_connection: object, _cursor: object, text: str, *_: object) -> None:
         if text.startswith("COMMIT"):
-            raise sa.exc.OperationalError(text, None, sqlite3.OperationalError("disk I/O error"))
+            plain_no = sqlite3.OperationalError("disk I/O error")
+            plain_no.sqlite_errorname = "SQLITE_IOERR_WRITE"  # one in doubt would end the guard
+            raise sa.exc.OperationalError(text, None, plain_no)
 
     sa.event.listen(engine, "before_cursor_execute", fail)
     return lambda: sa.event.remove(engine, "before_cursor_execute", fail)

@@ -248,7 +248,9 @@ class Disclosures:
             rows = {bytes(row["object_id"]): row for row in connection.execute(query).mappings()}
         if len(rows) != len(set(request.object_ids)):
             raise GuardRefused("unavailable")
-        return Opened(objects=[self._opened(live, rows[identifier]) for identifier in request.object_ids])
+        return Opened(
+            objects=[_opened(self._core, live, rows[identifier]) for identifier in request.object_ids]
+        )
 
     def check(self, actor: Actor, request: CheckDisclosure) -> DisclosureChecked:
         """Whether a request may join a live disclosure, and whether a new one would equal it. Raises GuardRefused."""
@@ -282,38 +284,6 @@ class Disclosures:
         except (Denied, GuardRefused):
             return False
         return True
-
-    def _opened(self, live: _Live, row: sa.RowMapping) -> OpenedObject:
-        core, identifier = self._core, bytes(row["object_id"])
-        header, bulk = (
-            object_key(
-                live.study.key,
-                hospital=core.hospital,
-                key_id=live.study.key_id,
-                object_id=identifier,
-                stream=stream,
-            )
-            for stream in (Stream.HEADER, Stream.BULK)
-        )
-        return OpenedObject(
-            object_id=identifier,
-            location=str(row["location"]),
-            header_key=header,
-            bulk_key=bulk,
-            algorithm=int(row["algorithm"]),
-            key_id=live.study.key_id,
-            epoch=int(row["epoch"]),
-            hospital=core.hospital,
-            header_plain_bytes=int(row["header_plain_bytes"]),
-            bulk_plain_bytes=int(row["bulk_plain_bytes"]),
-            header_sealed_bytes=int(row["header_sealed_bytes"]),
-            bulk_sealed_bytes=int(row["bulk_sealed_bytes"]),
-            prefix_bytes=int(row["prefix_bytes"]),
-            data_set_sha256=bytes(row["data_set_sha256"]),
-            sop_class_uid=str(row["sop_class_uid"]),
-            sop_instance_uid=str(row["uid"]),
-            transfer_syntax_uid=str(row["transfer_syntax_uid"]),
-        )
 
     # --- the end of a disclosure ------------------------------------------------------------------------
 
@@ -403,6 +373,39 @@ def _closing(core: Core, live: _Live, event: DisclosureClosed) -> ClosingRecord:
         instances=event.instances,
         octets=event.octets,
         ending=event.ending,
+    )
+
+
+def _opened(core: Core, live: _Live, row: sa.RowMapping) -> OpenedObject:
+    identifier = bytes(row["object_id"])
+    header, bulk = (
+        object_key(
+            live.study.key,
+            hospital=core.hospital,
+            key_id=live.study.key_id,
+            object_id=identifier,
+            stream=stream,
+        )
+        for stream in (Stream.HEADER, Stream.BULK)
+    )
+    return OpenedObject(
+        object_id=identifier,
+        location=str(row["location"]),
+        header_key=header,
+        bulk_key=bulk,
+        algorithm=int(row["algorithm"]),
+        key_id=live.study.key_id,
+        epoch=int(row["epoch"]),
+        hospital=core.hospital,
+        header_plain_bytes=int(row["header_plain_bytes"]),
+        bulk_plain_bytes=int(row["bulk_plain_bytes"]),
+        header_sealed_bytes=int(row["header_sealed_bytes"]),
+        bulk_sealed_bytes=int(row["bulk_sealed_bytes"]),
+        prefix_bytes=int(row["prefix_bytes"]),
+        data_set_sha256=bytes(row["data_set_sha256"]),
+        sop_class_uid=str(row["sop_class_uid"]),
+        sop_instance_uid=str(row["uid"]),
+        transfer_syntax_uid=str(row["transfer_syntax_uid"]),
     )
 
 
