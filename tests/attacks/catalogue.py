@@ -14,6 +14,7 @@ from pathlib import Path
 from attacks import cage_attacks as c
 from attacks import glass_attacks
 from attacks import guard_attacks as g
+from attacks import patient_attacks as patients
 from attacks import people_attacks as people
 from attacks import recovery_attacks as r
 from attacks import viewer_attacks as v
@@ -39,6 +40,22 @@ def _people(name: str, patches: str, success: str) -> Row:
     return Row(name, tuple(patches.split()), success, people.against_people(getattr(people, name)))
 
 
+def _patients(name: str, patches: str, success: str) -> Row:
+    return Row(name, tuple(patches.split()), success, patients.against_patients(getattr(patients, name)))
+
+
+PATIENT_ROWS = (
+    _patients("guessed_birth_date", "no_count_of_tries", "a session at the seventh date"),
+    _patients("wrong_birth_date", "any_birth_date", "a session without the birth date"),
+    _patients("used_invitation", "no_state_of_invitations", "a second session from one letter"),
+    _patients("old_invitation", "no_state_of_invitations", "a session from an old letter"),
+    _patients("guessed_token", "no_throttle", "a session after twenty guesses"),
+    _patients("proof_of_another_patient", "no_patient_in_entries", "an opened entry about another patient"),
+    _patients("patients_cookie_elsewhere", "no_browser_of_patients", "a page for a copied cookie"),
+    _patients("patients_session_without_secret", "no_secret_of_patients", "a page for a session id"),
+    _patients("doctor_invites", "no_administrator_check", "a patient's session for a doctor"),
+    _patients("doctor_withdraws_the_objection", "no_secret_of_patients", "the objection withdrawn"),
+)
 PEOPLE_ROWS = (
     _people("stolen_cookie_elsewhere", "no_client_binding", "a copied cookie answered in another browser"),
     _people("superseded_cookie", "no_grace_limit", "a copied cookie answered after its owner's was replaced"),
@@ -75,6 +92,7 @@ GLASS_ROWS = (
 )
 GUARD_ROWS = (
     *PEOPLE_ROWS,
+    *PATIENT_ROWS,
     _guard("forged_receipt", "no_receipt_mac", "keys for a receipt that the guard never wrote"),
     _guard("stolen_receipt", "no_receipt_owner", "keys for a session that was refused"),
     _guard(

@@ -49,6 +49,7 @@ MORE_ROWS = {
 # Used elsewhere, beside the attack they let through.
 _OF_OTHER_TESTS = {
     "objects_disk_full",  # tests/system
+    "token_from_the_url",  # tests/system/test_sys_patients.py
     "no_cosignature_check",  # tests/guard/test_guard_witness.py, as the three that follow
     "no_memory_of_a_witness",
     "no_witness_gate",

@@ -65,6 +65,11 @@ EVENTS = {
         "8",
     ),
     "emergency-journal-broken": (ae.EmergencyJournalBroken(GUARD, 7), "110113", "8"),
+    "patient-access": (
+        ae.PatientAccessChanged(ae.PatientActor(PATIENT, "192.0.2.7"), PATIENT, "entered"),
+        "110114",
+        "0",
+    ),
     "grant-changed": (
         ae.GrantChanged(ROOT, 3, "added", HASH, HASH, HASH, "masked", "HRESCH", 5),
         "110113",

@@ -70,10 +70,27 @@ WITHOUT_DATA = {
     p.AdminProof,
     p.GetMetrics,  # numbers under labels of a closed list
 }
+# By a patient's own session, or what opens one: entries that concern this patient, and no image.
+BY_PATIENTS = {
+    p.EnterPatient,
+    p.DescribePatient,  # the asker's own
+    p.LeavePatient,
+    p.ListPatientEntries,
+    p.ProvePatientEntry,
+    p.ListPatientRights,
+    p.PatientObjects,
+    p.BeginPatientPasskey,
+    p.AddPatientPasskey,
+    p.ListPatientPasskeys,
+    p.RemovePatientPasskey,
+    p.BeginPatientLogIn,  # a challenge that names nobody
+    p.PatientLogIn,
+}
 # What a person may ask as administrator: role and fresh second factor, each call an entry in the person's name.
 FOR_ADMINISTRATORS = {
     p.AddPerson,
     p.SuspendPerson,
+    p.InvitePatient,  # technologists too; a token for whoever knows the birth date
     p.ListPersons,
     p.AddDevice,
     p.SuspendDevice,
@@ -122,7 +139,7 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
 
 def unlisted(server: GuardServer) -> set[type]:
     """Handlers that nobody reviewed."""
-    return (set(server._front_table) - WITH_RECEIPT - WITHOUT_DATA - BY_ADMINISTRATORS) | (
+    return (set(server._front_table) - WITH_RECEIPT - WITHOUT_DATA - BY_ADMINISTRATORS - BY_PATIENTS) | (
         set(server._admin_table) - FOR_OPERATORS
     )
 
@@ -131,7 +148,10 @@ def test_every_guard_handler_is_reviewed(tmp_path: Path) -> None:
     async def run() -> None:
         async with new_house(tmp_path) as house:
             assert unlisted(house.server) == set()
-            assert set(house.server._front_table) == WITH_RECEIPT | WITHOUT_DATA | BY_ADMINISTRATORS
+            assert (
+                set(house.server._front_table)
+                == WITH_RECEIPT | WITHOUT_DATA | BY_ADMINISTRATORS | BY_PATIENTS
+            )
             assert set(handlers._acts(house.server._rooms)) == FOR_ADMINISTRATORS
             assert set(house.server._admin_table) == FOR_OPERATORS
             house.server._front_table[p.GetStatus] = house.server._admin_table[p.GetStatus]
@@ -141,7 +161,10 @@ def test_every_guard_handler_is_reviewed(tmp_path: Path) -> None:
 
 
 def test_every_request_of_the_protocol_has_a_handler() -> None:
-    assert set(p.Request.__args__) == WITH_RECEIPT | WITHOUT_DATA | BY_ADMINISTRATORS | FOR_OPERATORS
+    assert (
+        set(p.Request.__args__)
+        == WITH_RECEIPT | WITHOUT_DATA | BY_ADMINISTRATORS | BY_PATIENTS | FOR_OPERATORS
+    )
     assert set(p.HouseRequest.__args__) == FOR_ADMINISTRATORS
 
 
@@ -286,7 +309,7 @@ async def forged(archive: Archive, wu: Browser, mine: Instance, theirs: Instance
 
 
 def test_no_call_of_operators_is_open_to_fronts() -> None:
-    assert not FOR_OPERATORS & (WITH_RECEIPT | WITHOUT_DATA | BY_ADMINISTRATORS)
+    assert not FOR_OPERATORS & (WITH_RECEIPT | WITHOUT_DATA | BY_ADMINISTRATORS | BY_PATIENTS)
 
 
 # --- HTTP ---------------------------------------------------------------------------------------------------
@@ -326,10 +349,17 @@ HTTP_WITHOUT_DATA = {
     ("GET", "/api/sessions"),
     *(("POST", f"/api/sessions/{act}") for act in ("end", "end-others")),
 }
+# By the patient's cookie.
+HTTP_BY_PATIENTS = {
+    *(("GET", f"/api/patient/{each}") for each in ("session", "passkeys", "disclosures", "rights", "events")),
+    ("GET", "/api/patient/proof/{n}"),
+    *(("POST", f"/api/patient/{each}") for each in ("enter", "logout", "objection", "passkey")),
+    *(("POST", f"/api/patient/passkey/{each}") for each in ("begin", "remove", "login/begin", "login")),
+}
 # By `AsAdministrator`: persons, devices, grants; no images.
 HTTP_BY_ADMINISTRATORS = {
     *(("GET", f"/api/admin/{each}") for each in ("persons", "devices", "grants", "status", "parked")),
-    *(("POST", f"/api/admin/{each}") for each in ("persons", "devices", "grants")),
+    *(("POST", f"/api/admin/{each}") for each in ("persons", "devices", "grants", "invitations")),
     *(("POST", f"/api/admin/{each}/suspend") for each in ("persons", "devices")),
     ("POST", "/api/admin/grants/revoke"),
 }
@@ -349,7 +379,8 @@ def unlisted_routes(app: Starlette) -> set[tuple[str, str]]:
         (method, route.path) for route in app.routes if isinstance(route, Route) for method in route.methods
     }
     assert len(app.routes) == len(there)  # no mount, no socket, no second method
-    return there - HTTP_WITH_RECEIPT - HTTP_WITHOUT_DATA - HTTP_FILES - HTTP_BY_ADMINISTRATORS
+    reviewed = HTTP_WITH_RECEIPT | HTTP_WITHOUT_DATA | HTTP_FILES | HTTP_BY_ADMINISTRATORS | HTTP_BY_PATIENTS
+    return there - reviewed
 
 
 def _nobody() -> None:

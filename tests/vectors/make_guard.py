@@ -14,10 +14,13 @@ from ribcage.crypto.provider import operator_key
 from ribcage.guard import protocol as p
 from ribcage.guard.factors import Passkey, code_hash
 from ribcage.guard.frames import encode
+from ribcage.guard.patient_access import birth_digest
+from ribcage.guard.patient_people import label_of
 from ribcage.guard.people import split_proof
 from ribcage.guard.session_secrets import Secrets
 
 PROOF = b"\x01" + bytes(range(16)) + bytes(range(32, 64))
+PATIENT_PROOF = b"\x02" + PROOF[1:]
 PASSPHRASE = b"correct horse battery staple"
 # memory 64 KiB, 1 iteration, 1 lane, salt: far too cheap for a home, right for a vector
 CHALLENGE_SALT = bytes.fromhex("000000400000000100000001") + bytes(range(16))
@@ -77,6 +80,15 @@ def make() -> dict[str, Any]:
             "operator_key": key.hex(),
             "nonce": NONCE.hex(),
             "mac": hmac.digest(key, NONCE, "sha256").hex(),
+        },
+        "6_4_patients": {
+            "proof": PATIENT_PROOF.hex(),
+            "cookie": base64.urlsafe_b64encode(PATIENT_PROOF).rstrip(b"=").decode(),
+            "token": base64.urlsafe_b64encode(bytes(range(16))).rstrip(b"=").decode(),
+            "stored_token_sha256": hashlib.sha256(bytes(range(16))).hexdigest(),
+            "birth": birth_digest(KEY, bytes(range(16)), "19700101").hex(),
+            "label": label_of(KEY, bytes(range(16))),
+            "user_handle": derive(KEY, "patient/passkey-user", bytes(range(16))).hex(),
         },
         "6_3_frames": {name: encode(frame).hex() for name, frame in FRAMES.items()},
     }

@@ -19,6 +19,7 @@ from ribcage.cli import (
     destroy,
     doctor,
     importing,
+    invite,
     metrics,
     recovery,
     restore,
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     _evidence_verbs(verbs)
     break_glass.add_verbs(_verb, _with_guard, verbs)
     destroy.add_verbs(_verb, _with_guard, verbs)
+    invite.add_verbs(_verb, _with_guard, verbs)
     clock.add_verbs(_verb, _with_guard, verbs)
     witness.add_verbs(_verb, _with_guard, verbs)
     metrics.add_verbs(_verb, _with_guard, verbs)

@@ -41,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     destruction_reversible_days: int = 7
     disk_stop_mib: int = 512
     disk_reserve_mib: int = 16
+    patient_sees_names: bool = True
     demo: bool = False
     listen: Listen = Listen()
 
@@ -57,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             destruction_reversible_days=self.destruction_reversible_days,
             disk_stop_mib=self.disk_stop_mib,
             disk_reserve_mib=self.disk_reserve_mib,
+            patient_sees_names=self.patient_sees_names,
             web_name=self.hostnames[0] if self.hostnames else "localhost",
             web_port=self.listen.https_port,
         )
@@ -111,6 +113,7 @@ def save(home: Path, settings: Settings) -> None:
         f"destruction_reversible_days = {settings.destruction_reversible_days}",
         f"disk_stop_mib = {settings.disk_stop_mib}",
         f"disk_reserve_mib = {settings.disk_reserve_mib}",
+        f"patient_sees_names = {_toml(settings.patient_sees_names)}",
         f"demo = {_toml(settings.demo)}",
         "",
         "[listen]",

@@ -283,3 +283,54 @@ emergency_mark = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("mac", sa.LargeBinary(32), nullable=False),
 )
+
+patient_entry = sa.Table(
+    "patient_entry",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),  # of the log's entry
+    sa.Column("patient_id", sa.LargeBinary(16), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),  # closed list of `guard.patient_entries`
+    sa.Column("disclosure", sa.LargeBinary(16), index=True),
+    sa.Index("ix_patient_entry_patient_id", "patient_id", "number"),
+)
+
+invitation = sa.Table(
+    "invitation",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("patient_id", sa.LargeBinary(16), nullable=False, index=True),
+    sa.Column("token_sha256", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("birth_digest", sa.LargeBinary(32), nullable=False),  # keyed
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),  # wrong birth dates
+    sa.Column("state", sa.Text, nullable=False),  # open, used, dead
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
+patient_session = sa.Table(
+    "patient_session",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("patient_id", sa.LargeBinary(16), nullable=False, index=True),
+    sa.Column("secret_sha256", sa.LargeBinary(32), nullable=False),
+    sa.Column("client", sa.LargeBinary(32), nullable=False),  # SHA-256 of what the browser calls itself
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False, index=True),
+    sa.Column("ended", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
+patient_passkey = sa.Table(
+    "patient_passkey",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("patient_id", sa.LargeBinary(16), nullable=False, index=True),
+    sa.Column("credential_token", sa.LargeBinary(32), nullable=False, index=True),
+    sa.Column("secret", sa.LargeBinary, nullable=False),  # sealed column; empty: removed
+    sa.Column("last_counter", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)

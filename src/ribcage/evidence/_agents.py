@@ -72,6 +72,24 @@ class PersonActor:
 
 
 @dataclass(frozen=True)
+class PatientActor:
+    """A patient by internal pseudonymous id (16 bytes), who came by an invitation or a passkey."""
+
+    patient: bytes
+    address: str
+
+    def reference(self) -> str:
+        """Short form for compact leaves."""
+        return f"patient:{identity(self.patient)}"
+
+    def agents(self, *, requestor: bool = True) -> list[Json]:
+        """FHIR agents."""
+        agent = _agent("patient", identity(self.patient), requestor=requestor)
+        agent["network"] = network(self.address)
+        return [agent]
+
+
+@dataclass(frozen=True)
 class OperatorActor:
     """The local administrator by login name (a short label)."""
 
@@ -124,7 +142,7 @@ class StrangerActor:
         return [agent]
 
 
-Actor = DeviceActor | PersonActor | OperatorActor | SystemActor | StrangerActor
+Actor = DeviceActor | PersonActor | PatientActor | OperatorActor | SystemActor | StrangerActor
 
 
 def audit_event(

@@ -15,6 +15,7 @@ from ribcage.evidence._agents import (
     Actor,
     DeviceActor,
     OperatorActor,
+    PatientActor,
     PersonActor,
     StrangerActor,
     SystemActor,
@@ -57,11 +58,13 @@ from ribcage.evidence._image_events import (
     SealingLeased,
     StudyDestroyed,
 )
+from ribcage.evidence._patient_events import AccessChange, PatientAccessChanged
 from ribcage.evidence.entry import ENTRY_VERSION, Json, Stamp, canonical, parse
 
 __all__ = [
     "ENTRY_VERSION",
     "KINDS",
+    "AccessChange",
     "Actor",
     "AdministrationUsed",
     "ApplicationActivity",
@@ -92,6 +95,8 @@ __all__ = [
     "Maintenance",
     "ObjectionChanged",
     "OperatorActor",
+    "PatientAccessChanged",
+    "PatientActor",
     "PersonActor",
     "PersonChanged",
     "QueryAnswered",
@@ -134,6 +139,7 @@ Event = (
     | InstancesTransferred
     | Maintenance
     | ObjectionChanged
+    | PatientAccessChanged
     | PersonChanged
     | QueryAnswered
     | QueryRefused
@@ -173,6 +179,7 @@ KINDS = MappingProxyType(
         "logout": "logged out",
         "maintenance": "upkeep",
         "objection-changed": "patient's objection changed",
+        "patient-access": "a patient's way in",
         "person-changed": "person changed",
         "query-answered": "query answered",
         "query-refused": "query REFUSED",

@@ -189,31 +189,8 @@ class Administration:
             return '{"broken":"this row does not open: run ribcage verify"}'
 
     async def prove(self, actor: Actor, request: ProveEntry) -> EntryProof:
-        """Opening and inclusion proof of one entry, under the newest cosigned checkpoint, else under a fresh one."""
-        core = self._core
-        if not 0 <= request.index < core.log.size:
-            raise GuardRefused("not_found")
-        await sign_checkpoint(core)
-        with core.engine.connect() as connection:
-            covering = sa.select(checkpoint).where(checkpoint.c.size > request.index)
-            newest = covering.order_by(checkpoint.c.size.desc()).limit(_CHECKPOINTS_LOOKED_AT)
-            trust = core.witness.trust
-            row = best_checkpoint(list(connection.execute(newest)), trust.key if trust else None)
-            sealed = connection.execute(
-                sa.select(log_leaf.c.sealed).where(log_leaf.c.number == request.index)
-            ).scalar_one()
-            if row is None:
-                raise GuardRefused("unavailable")
-            path = core.log.prove(connection, request.index, int(row.size))
-        salt, body = core.log.open(request.index, bytes(sealed))
-        return EntryProof(
-            index=request.index,
-            body=body,
-            salt=salt,
-            path=path,
-            checkpoint=bytes(row.note),
-            verifier_key=core.log.epochs.verifier_key(int(row.size)),
-        )
+        """A portable proof of one entry."""
+        return await prove_entry(self._core, request.index)
 
     # --- state ------------------------------------------------------------------------------------------
 
@@ -269,6 +246,33 @@ class Administration:
                 for row in rows
             ]
         )
+
+
+async def prove_entry(core: Core, index: int) -> EntryProof:
+    """Opening and inclusion proof of one entry, under the newest cosigned checkpoint, else under a fresh one."""
+    if not 0 <= index < core.log.size:
+        raise GuardRefused("not_found")
+    await sign_checkpoint(core)
+    with core.engine.connect() as connection:
+        covering = sa.select(checkpoint).where(checkpoint.c.size > index)
+        newest = covering.order_by(checkpoint.c.size.desc()).limit(_CHECKPOINTS_LOOKED_AT)
+        trust = core.witness.trust
+        row = best_checkpoint(list(connection.execute(newest)), trust.key if trust else None)
+        sealed = connection.execute(
+            sa.select(log_leaf.c.sealed).where(log_leaf.c.number == index)
+        ).scalar_one()
+        if row is None:
+            raise GuardRefused("unavailable")
+        path = core.log.prove(connection, index, int(row.size))
+    salt, body = core.log.open(index, bytes(sealed))
+    return EntryProof(
+        index=index,
+        body=body,
+        salt=salt,
+        path=path,
+        checkpoint=bytes(row.note),
+        verifier_key=core.log.epochs.verifier_key(int(row.size)),
+    )
 
 
 async def sign_checkpoint(core: Core) -> None:

@@ -2,7 +2,8 @@
 
 Rules, in order:
 1. The calls are those of `HouseRequest` and run in the same rooms as the operator's, with the person as actor.
-2. An administrator needs a second factor that is fresh right now; so does an officer, who may read only.
+2. An administrator needs a second factor that is fresh right now; so does an officer, who may read only, and a
+   technologist, who may invite patients.
 3. Every call is durable with the person's name before its answer: changes by their own entry, lists and refusals by
    `AdministrationUsed`.
 4. A device is registered by a CSR alone: no private key passes a front.
@@ -30,6 +31,7 @@ from ribcage.ledger.errors import LedgerError
 
 Act = Callable[[Actor, Any], Awaitable[p.Response]]
 READING = frozenset({p.ListPersons, p.ListDevices, p.ListGrants, p.GetStatus, p.ParkedPage})
+INVITING = frozenset({p.InvitePatient})
 _GRANTS = 1000
 _GRANTS_LOOKED_AT = 20_000
 _FRESH = 2
@@ -59,7 +61,8 @@ class Administrators:
     def _check(self, actor: Actor, request: p.HouseRequest) -> None:
         """Rules 2 and 4."""
         roles = actor.visitor.roles if actor.visitor is not None else frozenset()
-        if "administrator" not in roles and not ("officer" in roles and type(request) in READING):
+        also = (("officer", READING), ("technologist", INVITING))
+        if "administrator" not in roles and not any(r in roles and type(request) in may for r, may in also):
             raise GuardRefused("not_permitted")
         if actor.visitor is None or actor.visitor.assurance(self._core.clock()) < _FRESH:
             raise GuardRefused("second_factor_needed")

@@ -184,5 +184,45 @@ def make_study(core: Core, tx: Transaction, attributes: Attributes, department: 
 
 def facts_of(held: HeldStudy, sealed: bytes) -> StudyFacts:
     """The study's sealed attributes. Raises CryptoError when moved or changed."""
-    plain = open_column(held.patient_key, column_context("study", "sealed", held.uid), sealed)
+    return open_facts(held.patient_key, held.uid, sealed)
+
+
+def open_facts(patient_key: bytes, uid: str, sealed: bytes) -> StudyFacts:
+    """The same with the patient's key alone."""
+    plain = open_column(patient_key, column_context("study", "sealed", uid), sealed)
     return msgspec.json.decode(plain, type=StudyFacts)
+
+
+def written_token(core: Core, written: str) -> bytes | None:
+    """The keyed token of 'ID' or 'ID|ISSUER', None for a placeholder."""
+    identifier, _, issuer = written.partition("|")
+    attributes = Attributes("", "", "", "", patient_id=identifier, issuer_of_patient_id=issuer)
+    return patient_token(core, attributes)
+
+
+def find_patient(core: Core, written: str) -> tuple[bytes, bytes]:
+    """`(internal id, key)` of 'ID' or 'ID|ISSUER'. Raises GuardRefused('not_found')."""
+    token = written_token(core, written)
+    if token is None:
+        raise GuardRefused("not_found")  # a placeholder names nobody
+    with core.engine.connect() as connection:
+        query = sa.select(patient).where(patient.c.id_token == token)
+        row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise GuardRefused("not_found")
+    return bytes(row["id"]), _patient_key(core, row)
+
+
+def patient_key(core: Core, patient_id: bytes) -> bytes:
+    """The key of a patient by internal id. Raises GuardRefused('not_found') for one who is gone."""
+    with core.engine.connect() as connection:
+        query = sa.select(patient).where(patient.c.id == patient_id)
+        row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise GuardRefused("not_found")
+    return _patient_key(core, row)
+
+
+def _patient_key(core: Core, row: sa.RowMapping) -> bytes:
+    core.rows.check(patient, row)
+    return core.keyring.key(bytes(row["key_id"]), "patient", patient_context(core, bytes(row["id"])))

@@ -19,10 +19,11 @@ from ribcage.evidence.audit_event import (
     Stamp,
     entry_body,
 )
+from ribcage.guard import patient_entries
 from ribcage.guard.alarms import Alarms
 from ribcage.guard.clock import ClockWatch
 from ribcage.guard.closed import ClosedStudies
-from ribcage.guard.committer import Committer
+from ribcage.guard.committer import Committer, Transaction
 from ribcage.guard.devices import Devices, KnownDevice
 from ribcage.guard.disk import DiskWatch
 from ribcage.guard.emergency import EmergencyJournal
@@ -164,9 +165,15 @@ class Core:
         moment = self.clock_watch.trusted() if at is None else at
         return entry_body(event, Stamp(int(moment * 1000), self.hospital))
 
+    def append(self, tx: Transaction, event: Event, at: float | None = None) -> int:
+        """Add an entry that may concern a patient, whose index is written with it; its number in the log."""
+        number = tx.append(self.entry(event, at))
+        patient_entries.note(tx.connection, number, event)
+        return number
+
     async def note(self, event: Event) -> int:
         """Make one entry durable that stands alone; its number in the log. Raises GuardUnavailable."""
-        return await self.committer.run(lambda tx: tx.append(self.entry(event)))
+        return await self.committer.run(lambda tx: self.append(tx, event))
 
     def subject(self, kind: str, identifier: bytes) -> bytes:
         """A person's or device's identifier on the ledger."""

@@ -22,9 +22,12 @@ from ribcage.database.schema import (
     destruction,
     grant_note,
     instance,
+    invitation,
     name_token,
     parked,
     patient,
+    patient_passkey,
+    patient_session,
     series,
     study,
 )
@@ -230,6 +233,8 @@ class Destroyer:
                 connection.execute(sa.delete(table).where(table.c.study_pk == pk))
             connection.execute(sa.delete(study).where(study.c.pk == pk))
         if patient_too:
+            for table in (invitation, patient_session, patient_passkey):
+                connection.execute(sa.delete(table).where(table.c.patient_id == row["patient_id"]))
             connection.execute(sa.delete(patient).where(patient.c.id == row["patient_id"]))
         log_key = self._core.keyring.service("log")
         for note in connection.execute(sa.select(grant_note)).mappings().all():

@@ -81,7 +81,7 @@ class Destructions:
                 "log_index": -1,
             }
             core.rows.insert(tx.connection, destruction, row)
-            tx.append(core.entry(_changed(by, row, "asked")))
+            core.append(tx, _changed(by, row, "asked"))
             return row
 
         return self.item(await core.committer.run(write))
@@ -117,7 +117,7 @@ class Destructions:
             if row["state"] not in states:
                 raise GuardRefused("conflict")
             moved = core.rows.update(tx.connection, destruction, dict(row, **change))
-            tx.append(core.entry(_changed(by, moved, word)))
+            core.append(tx, _changed(by, moved, word))
             return moved
 
         moved = await core.committer.run(write)

@@ -68,6 +68,10 @@ class Devices:
         """Every device, by name."""
         return sorted(self._by_fingerprint.values(), key=lambda row: str(row["name"]))
 
+    def get(self, fingerprint: bytes) -> dict[str, Any] | None:
+        """The device's row by its certificate's fingerprint, suspended or not; None where there is none."""
+        return self._by_fingerprint.get(fingerprint)
+
     def find(self, name: str) -> dict[str, Any]:
         """The row of device `name`. Raises GuardRefused('not_found')."""
         for row in self._by_fingerprint.values():

@@ -181,7 +181,7 @@ class Disclosures:
         core = self._core
 
         def write(tx: Transaction) -> tuple[int, bytes]:
-            index = tx.append(core.entry(_opening(core, live, identifier)))
+            index = core.append(tx, _opening(core, live, identifier))
             return index, leaf_hash(tx.leaf_data(index))
 
         try:

@@ -198,7 +198,7 @@ def _entry(
 ) -> Callable[[Transaction], int]:
     def write(tx: Transaction) -> int:
         mark(tx)
-        return tx.append(core.entry(event, at))
+        return core.append(tx, event, at)
 
     return write
 

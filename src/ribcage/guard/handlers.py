@@ -31,7 +31,13 @@ _STOP_SECONDS = 0.05  # so that the answer leaves first
 
 def front_table(rooms: Rooms) -> Table:
     """What every front may ask."""
-    return {**_doors(rooms), **_images(rooms), **_people(rooms), **_proof_of_operator(rooms)}
+    return {
+        **_doors(rooms),
+        **_images(rooms),
+        **_people(rooms),
+        **_patients(rooms),
+        **_proof_of_operator(rooms),
+    }
 
 
 def admin_table(rooms: Rooms) -> Table:
@@ -179,6 +185,25 @@ def _people(rooms: Rooms) -> Table:
     }
 
 
+def _patients(rooms: Rooms) -> Table:
+    access, listed, passkeys = rooms.patients, rooms.patient_list, rooms.patient_passkeys
+    return {
+        p.EnterPatient: by_anyone(access.enter),
+        p.DescribePatient: by_anyone(access.describe),
+        p.LeavePatient: by_anyone(access.leave),
+        p.ListPatientEntries: by_anyone(listed.page),
+        p.ProvePatientEntry: by_anyone(listed.prove),
+        p.ListPatientRights: by_anyone(rooms.patient_rights.page),
+        p.PatientObjects: by_anyone(rooms.patient_rights.object),
+        p.BeginPatientPasskey: by_anyone(passkeys.begin),
+        p.AddPatientPasskey: by_anyone(passkeys.add),
+        p.ListPatientPasskeys: by_anyone(passkeys.page),
+        p.RemovePatientPasskey: by_anyone(passkeys.remove),
+        p.BeginPatientLogIn: by_anyone(passkeys.begin_log_in),
+        p.PatientLogIn: by_anyone(passkeys.log_in),
+    }
+
+
 def _proof_of_operator(rooms: Rooms) -> Table:
     provider = rooms.provider
 
@@ -223,6 +248,7 @@ def _acts(rooms: Rooms) -> dict[type, Act]:
     return {
         p.AddPerson: administration.add_person,
         p.SuspendPerson: suspend_person,
+        p.InvitePatient: rooms.patients.invite,
         p.ListPersons: reads(lists.persons),
         p.AddDevice: add_device,
         p.SuspendDevice: suspend_device,

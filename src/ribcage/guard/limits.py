@@ -19,6 +19,17 @@ class GuardLimits:
     passkeys_per_person: int = 10
     web_name: str = "localhost"  # the relying party of passkeys
     web_port: int = 8443  # 0: given by the system
+    patient_session_seconds: int = 1800
+    patient_sessions: int = 8  # live ones of one patient; then the oldest ends
+    patient_sees_names: bool = True  # of persons and devices; else role and department
+    patient_passkeys: int = 5
+    patient_page_entries: int = 50
+    patient_calls_per_minute: int = 60  # pages and proofs of one patient
+    patient_objections_per_hour: int = 20
+    invitation_days: int = 30  # at most
+    invitation_tries: int = 5  # wrong birth dates, then it is dead
+    enter_attempts: int = 20  # failed ones of one address within `password_window_seconds`
+    patient_index_entries: int = 2000  # older entries looked through at one tick
     disclosure_seconds: int = 900
     admission_lease_seconds: int = 900
     pending_admissions: int = 4096

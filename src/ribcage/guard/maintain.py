@@ -25,11 +25,15 @@ from ribcage.database.schema import (
     emergency_mark,
     factor,
     instance,
+    invitation,
     ledger_transaction,
     log_leaf,
     log_tile,
     parked,
     patient,
+    patient_entry,
+    patient_passkey,
+    patient_session,
     person,
     session,
     study,
@@ -41,7 +45,7 @@ from ribcage.evidence.entry import Json, canonical, detail, parse
 from ribcage.evidence.errors import EvidenceError, WitnessMissing
 from ribcage.evidence.leaf import make_leaf
 from ribcage.evidence.tiles import TILE_WIDTH, TileBuilder
-from ribcage.guard import catalogue
+from ribcage.guard import catalogue, patient_entries
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
@@ -52,7 +56,10 @@ from ribcage.ledger.errors import JournalError
 _TRIES = 3
 TILE = "tile"
 _SUSPENSIONS = tuple(canonical(detail("change", word)) for word in ("suspended", "restored"))
-_MAC_TABLES = (person, factor, session, device, patient, study, destruction, break_glass, emergency_mark)
+_MAC_TABLES = (
+    person, factor, session, device, patient, study, destruction, break_glass, emergency_mark,
+    invitation, patient_session, patient_passkey,
+)  # fmt: skip
 _STUDY = re.compile(rb'"study":"([0-9a-f]{32})"')
 _DESTROYED = re.compile(rb'"system":"urn:ribcage:study","value":"([0-9a-f]{32})"')
 _PARKED_ENTRY = re.compile(rb'"type":"parked-entry","valueString":"([0-9]+)"')
@@ -101,6 +108,29 @@ class _Promises:
             yield Difference("ledger", "tail", f"{self.changes} changes by the log", f"{stored} stored")
 
 
+class _PatientIndex:
+    """The patients' index beside the log, both read in order: each entry that concerns a patient has its row."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        query = sa.select(patient_entry).order_by(patient_entry.c.number)
+        self._complete = patient_entries.complete(connection)
+        self._rows = iter(connection.execute(query).mappings())
+        self._next = next(self._rows, None)
+
+    def check(self, number: int, entry: Json) -> Iterator[Difference]:
+        """A patient is shown every entry: none was taken out of the index, or moved."""
+        concern = patient_entries.concern_in(entry)
+        if concern is None or not self._complete:
+            return
+        while self._next is not None and self._next["number"] < number:
+            self._next = next(self._rows, None)
+        where = f"patient_entry {number}"
+        if self._next is None or self._next["number"] != number:
+            yield Difference("rows", where, "the index of this entry", "nothing")
+        elif dict(self._next) != patient_entries.row(number, concern):
+            yield Difference("rows", where, "as the entry says", "another row")
+
+
 class Upkeep:
     """Runs pages of verification on a thread with a connection of its own."""
 
@@ -142,12 +172,13 @@ class Upkeep:
         }
         tree, checked, promised = TileBuilder(), 0, _Promises()
         rows = connection.execute(sa.select(log_leaf).order_by(log_leaf.c.number)).mappings()
+        index = _PatientIndex(connection)  # the same snapshot: the log's statement is open
         for row in rows:
             number = int(row["number"])
             while tree.size < number:
                 differences.append(Difference("log", f"entry {tree.size}", "an entry", "nothing"))
                 tree.append(merkle.leaf_hash(ABSENT_LEAF))
-            differences += self._leaf(number, bytes(row["leaf_data"]), bytes(row["sealed"]), promised)
+            differences += self._leaf(number, bytes(row["leaf_data"]), bytes(row["sealed"]), promised, index)
             tree.append(merkle.leaf_hash(bytes(row["leaf_data"])))
             checked += 1
             if tree.size in notes:
@@ -161,7 +192,9 @@ class Upkeep:
         differences += promised.kept(connection)
         return VerifyAnswer(cursor=-1, checked=checked, differences=differences, locations=[])
 
-    def _leaf(self, number: int, data: bytes, sealed: bytes, promised: _Promises) -> Iterator[Difference]:
+    def _leaf(
+        self, number: int, data: bytes, sealed: bytes, promised: _Promises, index: _PatientIndex
+    ) -> Iterator[Difference]:
         try:
             salt, body = self._core.log.open(number, sealed)
             entry = parse(body)
@@ -172,6 +205,7 @@ class Upkeep:
         if computed != data:
             yield Difference("log", f"entry {number}", computed.hex()[:16], data.hex()[:16])
         promised.add(number, _kind(entry), body)
+        yield from index.check(number, entry)
 
     def _head(self, note: bytes, size: int, root: bytes) -> Iterator[Difference]:
         try:

@@ -99,9 +99,7 @@ class People:
         self._limits = limits
         self._last_use: dict[bytes, float] = {}
         self._seen: dict[bytes, float] = {}
-        self._shown: dict[
-            bytes, tuple[bytes, float]
-        ] = {}  # session -> issued secret, when it was first shown
+        self._shown: dict[bytes, tuple[bytes, float]] = {}  # session -> issued secret, when first shown
         self._decoy = _decoy()
         self.findings: list[str] = []
         with engine.connect() as connection:
@@ -125,15 +123,17 @@ class People:
     def find(self, username: str) -> dict[str, Any]:
         """The person's row. Raises GuardRefused('not_found')."""
         identifier = self._by_name.get(username)
-        if identifier is None:
-            raise GuardRefused("not_found")
-        if identifier not in self._persons:
+        if identifier is None or identifier not in self._persons:
             raise GuardRefused("not_found")
         return self._persons[identifier]
 
     def all(self) -> list[dict[str, Any]]:
         """Every person, by user name."""
         return sorted(self._persons.values(), key=lambda row: str(row["username"]))
+
+    def get(self, person_id: bytes) -> dict[str, Any] | None:
+        """The person's row by id, None where there is none that holds."""
+        return self._persons.get(person_id)
 
     def active(self, person_id: bytes) -> bool:
         """Whether the person exists and is not suspended."""

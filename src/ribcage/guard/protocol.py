@@ -453,12 +453,16 @@ class Person(_Body, frozen=True):
 
 
 class Told(_Body, frozen=True):
-    """Unsolicited, for the event streams of one session (16 bytes): an assurance, a study closed to it, its end."""
+    """Unsolicited, for the event streams of one session (16 bytes): an assurance, a study closed to it, its end; for
+    a patient's session an entry that concerns the patient.
+    """
 
     session: bytes
-    kind: Literal["assurance", "revoked", "session-ended"]
+    kind: Literal["assurance", "revoked", "session-ended", "entry"]
     until: float = 0.0
     study: str = ""
+    entry: int = -1  # of the log, for a patient's session
+    about: str = ""  # its kind
 
 
 class SessionItem(_Body, frozen=True):
@@ -571,6 +575,193 @@ class RecoveryCodes(_Body, frozen=True):
     """Shown once, kept as hashes."""
 
     codes: list[str]
+
+
+# --- patients -------------------------------------------------------------------------------------------
+
+
+class PatientSession(_Body, frozen=True):
+    """A patient: the opaque proof from the patient's own cookie. No principal: it opens no image."""
+
+    proof: bytes
+    address: str
+    client: bytes = b""
+
+
+class EnterPatient(_Body, frozen=True):
+    """An invitation's token and the birth date that must fit it (DA string)."""
+
+    token: str
+    birth_date: str
+    address: str
+    client: bytes = b""
+
+
+class PatientState(_Body, frozen=True):
+    """What a patient's session may know of itself. `proof` where it is new: to be set as the cookie."""
+
+    expires_at: float
+    passkeys: int
+    hospital: str
+    proof: bytes = b""
+
+
+class DescribePatient(_Body, frozen=True):
+    """Describe the session to itself."""
+
+    session: PatientSession
+
+
+class LeavePatient(_Body, frozen=True):
+    """End this session."""
+
+    session: PatientSession
+
+
+class ListPatientEntries(_Body, frozen=True):
+    """The log's entries that concern the asker, newest first. `before` 0: the newest."""
+
+    session: PatientSession
+    before: int = 0
+
+
+class Somebody(_Body, frozen=True):
+    """Whom the log names, as a patient may read it. `label` is stable for one patient; "" where there is none."""
+
+    by: str
+    label: str
+    role: str
+    department: str
+
+
+class PatientEntry(_Body, frozen=True):
+    """One entry. Times in Unix seconds. `end_entry` -1: still open, or cut by a restart."""
+
+    number: int
+    at: float
+    kind: str
+    who: Somebody
+    purpose: str
+    view: str
+    channel: str
+    study_date: str
+    modality: list[str]
+    break_glass: bool
+    instances: int
+    reason: str
+    end_entry: int = -1
+    end_at: float = 0.0
+    end_how: str = ""
+    end_instances: int = 0
+
+
+class PatientEntries(_Body, frozen=True):
+    """One page; `next_before` 0: no more. `complete`: all older entries have been looked through."""
+
+    items: list[PatientEntry]
+    next_before: int
+    complete: bool
+
+
+class ProvePatientEntry(_Body, frozen=True):
+    """A portable proof of one entry that concerns the asker."""
+
+    session: PatientSession
+    index: int
+
+
+class ListPatientRights(_Body, frozen=True):
+    """Standing objections, and grants that concern the asker."""
+
+    session: PatientSession
+
+
+class PatientObjects(_Body, frozen=True):
+    """An objection of the asker, or its end. `subject`: '*' or a label."""
+
+    session: PatientSession
+    subject: str
+    standing: bool
+
+
+class ObjectionItem(_Body, frozen=True):
+    """A standing objection; against everybody where `subject` is '*'."""
+
+    subject: str
+    who: Somebody
+    since: float
+
+
+class PatientGrantItem(_Body, frozen=True):
+    """A grant in force. `of`: what it was given for."""
+
+    who: Somebody
+    view: str
+    purpose: str
+    valid_until: float
+    of: Literal["study", "patient", "department"]
+
+
+class PatientRights(_Body, frozen=True):
+    """What stands for and against others seeing the asker's films."""
+
+    objections: list[ObjectionItem]
+    grants: list[PatientGrantItem]
+
+
+class BeginPatientPasskey(_Body, frozen=True):
+    """Options to register a passkey."""
+
+    session: PatientSession
+
+
+class AddPatientPasskey(_Body, frozen=True):
+    """What `navigator.credentials.create(...).toJSON()` gave."""
+
+    session: PatientSession
+    label: str
+    credential: str
+
+
+class ListPatientPasskeys(_Body, frozen=True):
+    """The asker's passkeys."""
+
+    session: PatientSession
+
+
+class RemovePatientPasskey(_Body, frozen=True):
+    """Remove one of the asker's passkeys."""
+
+    session: PatientSession
+    id: bytes
+
+
+class BeginPatientLogIn(_Body, frozen=True):
+    """Options to log in with a patient's passkey; they name nobody."""
+
+    address: str
+
+
+class PatientLogIn(_Body, frozen=True):
+    """An assertion of a patient's passkey with user verification."""
+
+    credential: str
+    address: str
+    client: bytes = b""
+
+
+class InvitePatient(_Body, frozen=True):
+    """Make an invitation for 'ID' or 'ID|ISSUER', good for `days`."""
+
+    patient: str
+    days: int = 7
+
+
+class PatientInvited(_Body, frozen=True):
+    """The token, given this once; it belongs into the fragment of a link."""
+
+    token: str
+    expires_at: float
 
 
 # --- fronts ---------------------------------------------------------------------------------------------
@@ -1283,7 +1474,8 @@ class Stop(_Body, frozen=True):
 
 
 HouseRequest = (
-    AddPerson
+    InvitePatient
+    | AddPerson
     | SuspendPerson
     | ListPersons
     | AddDevice
@@ -1334,6 +1526,19 @@ FrontRequest = (
     | RemovePasskey
     | MakeRecoveryCodes
     | AsAdministrator
+    | EnterPatient
+    | DescribePatient
+    | LeavePatient
+    | ListPatientEntries
+    | ProvePatientEntry
+    | ListPatientRights
+    | PatientObjects
+    | BeginPatientPasskey
+    | AddPatientPasskey
+    | ListPatientPasskeys
+    | RemovePatientPasskey
+    | BeginPatientLogIn
+    | PatientLogIn
     | AdminChallenge
     | AdminProof
     | GetMetrics
@@ -1349,6 +1554,7 @@ AdminRequest = (
     | RevokeGrant
     | ListGrants
     | Object
+    | InvitePatient
     | AuditPage
     | ProveEntry
     | BeginExport
@@ -1407,6 +1613,10 @@ Response = (
     | PasskeyItem
     | PasskeyItems
     | RecoveryCodes
+    | PatientState
+    | PatientEntries
+    | PatientRights
+    | PatientInvited
     | PersonItems
     | DeviceItems
     | GrantItems

@@ -18,10 +18,12 @@ from ribcage.database.schema import (
     destruction,
     device,
     instance,
+    invitation,
     meta,
     name_token,
     parked,
     patient,
+    patient_session,
     person,
     series,
     session,
@@ -120,7 +122,8 @@ class Restoration:
                 == mark["value"]
             ):
                 return
-            tx.connection.execute(sa.delete(session))
+            for table in (session, patient_session, invitation):  # one that was used would be good again
+                tx.connection.execute(sa.delete(table))
             self._end_permits(tx)
             lost = self.lost_studies(tx.connection)
             event = HomeRestored(
@@ -215,7 +218,7 @@ class Restoration:
         ring = self._core.keyring
         epoch = ring.end_of(key).epoch if ring.is_destroyed(key) else 0
         event = StudyDestroyed(self._operator, key, whose, held, epoch, parked_entries=entries)
-        return tx.append(self._core.entry(event))
+        return self._core.append(tx, event)
 
     def _stays_destroyed(self, tx: Transaction, row: dict[str, Any], index: int) -> None:
         """The register knows it as done, so that the same Study UID is parked and not taken for a new one."""

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 
 from ribcage.crypto.columns import column_context, seal_column
 from ribcage.crypto.errors import KeyStoreFailure
-from ribcage.database.schema import grant_note, ledger_transaction, patient
+from ribcage.database.schema import grant_note, ledger_transaction
+from ribcage.evidence.audit_event import Actor as Evidence
 from ribcage.evidence.audit_event import Event, GrantChanged, ObjectionChanged
 from ribcage.guard import catalogue, protocol
 from ribcage.guard.committer import Transaction
@@ -67,7 +68,7 @@ class Rights:
             def write(tx: Transaction) -> None:
                 row = {"height": prepared.height, "block_time": prepared.block_time, "raw": prepared.raw}
                 tx.connection.execute(sa.insert(ledger_transaction), row)
-                tx.append(core.entry(event(prepared)))
+                core.append(tx, event(prepared))
                 extra(tx, prepared)
 
             try:
@@ -140,15 +141,20 @@ class Rights:
     async def objection(self, actor: Actor, request: protocol.Object) -> Noted:
         """An explicit objection, or its end."""
         identifier, resource = self._patient(request.patient)
-        everybody = request.subject == "*"
-        subject = calls.EVERYBODY if everybody else self._subject(request.subject)
+        subject = None if request.subject == "*" else self._subject(request.subject)
+        await self.object(actor.evidence, (identifier, resource), subject, request.standing)
+        return Noted()
+
+    async def object(
+        self, by: Evidence, whose: tuple[bytes, bytes], subject: bytes | None, standing: bool
+    ) -> None:
+        """The same by identifiers: the patient's internal and ledger one, the subject's, None for everybody."""
 
         def event(prepared: Prepared) -> Event:
-            named = None if everybody else subject
-            return ObjectionChanged(actor.evidence, identifier, named, request.standing, prepared.transaction)
+            return ObjectionChanged(by, whose[0], subject, standing, prepared.transaction)
 
-        await self.change(calls.objection(resource, subject, request.standing), event, _nothing)
-        return Noted()
+        call = calls.objection(whose[1], calls.EVERYBODY if subject is None else subject, standing)
+        await self.change(call, event, _nothing)
 
     async def suspension(self, subject: bytes, suspended: bool, event: Callable[[bytes], Event]) -> None:
         """Suspend a subject on the ledger, or lift it. `event` takes the transaction's hash."""
@@ -183,21 +189,8 @@ class Rights:
 
     def _patient(self, written: str) -> tuple[bytes, bytes]:
         """`(internal id, ledger identifier)` of 'ID' or 'ID|ISSUER'."""
-        core = self._core
-        identifier, _, issuer = written.partition("|")
-        attributes = protocol.Attributes("", "", "", "", patient_id=identifier, issuer_of_patient_id=issuer)
-        token = catalogue.patient_token(core, attributes)
-        if token is None:
-            raise GuardRefused("not_found")  # a placeholder names nobody
-        with core.engine.connect() as connection:
-            query = sa.select(patient).where(patient.c.id_token == token)
-            row = connection.execute(query).mappings().one_or_none()
-        if row is None:
-            raise GuardRefused("not_found")
-        core.rows.check(patient, row)
-        internal = bytes(row["id"])
-        key = core.keyring.key(bytes(row["key_id"]), "patient", catalogue.patient_context(core, internal))
-        return internal, core.patient_resource(key)
+        internal, key = catalogue.find_patient(self._core, written)
+        return internal, self._core.patient_resource(key)
 
 
 def _nothing(_tx: Transaction, _prepared: Prepared) -> None:

@@ -28,6 +28,10 @@ from ribcage.guard.maintain import Upkeep
 from ribcage.guard.observation import Observation
 from ribcage.guard.own_sessions import OwnSessions
 from ribcage.guard.passkeys import Passkeys
+from ribcage.guard.patient_access import PatientAccess
+from ribcage.guard.patient_list import PatientList
+from ribcage.guard.patient_passkeys import PatientPasskeys
+from ribcage.guard.patient_rights import PatientOwnRights
 from ribcage.guard.people import SessionMisused
 from ribcage.guard.query import Queries
 from ribcage.guard.recovery import Recoveries
@@ -52,6 +56,10 @@ class Rooms:
     own_sessions: OwnSessions
     passkeys: Passkeys
     lists: Lists
+    patients: PatientAccess
+    patient_list: PatientList
+    patient_rights: PatientOwnRights
+    patient_passkeys: PatientPasskeys
     administration: Administration
     log_export: LogExport
     upkeep: Upkeep
@@ -98,6 +106,8 @@ def build_rooms(
         disclosures.rights_changed()
 
     destructions = Destructions(core, approvals, closed)
+    patients = PatientAccess(core, push)
+    patient_list = PatientList(core, patients, push)
     return Rooms(
         core=core,
         provider=provider,
@@ -111,6 +121,10 @@ def build_rooms(
         own_sessions=OwnSessions(core, push, disclosures.rights_changed),
         passkeys=Passkeys(core, accounts),
         lists=Lists(core),
+        patients=patients,
+        patient_list=patient_list,
+        patient_rights=PatientOwnRights(core, patients, patient_list, rights),
+        patient_passkeys=PatientPasskeys(core, patients),
         administration=Administration(core, rights),
         log_export=LogExport(core),
         upkeep=Upkeep(core),

@@ -113,6 +113,8 @@ class GuardServer:
                     await self._rooms.strangers.report()
                 await self._look()
                 await self._rooms.glass.hand_over()
+                self._rooms.patient_list.tick()
+                await self._rooms.patient_list.look_through()
                 await sign_checkpoint(self._core)
                 await self._rooms.destroyer.tick()
             except Exception as failure:  # noqa: BLE001 - the ticker must live; the next tick tries again

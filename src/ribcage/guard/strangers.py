@@ -28,7 +28,11 @@ class Strangers:
         """One refused request."""
         address = "" if isinstance(principal, Operator) else principal.address
         listener = "dicom" if isinstance(principal, Device) and principal.ae_title else "https"
-        key = (address, listener, _REASONS[type(principal)])
+        self.count(address, listener, _REASONS[type(principal)])
+
+    def count(self, address: str, listener: str, reason: str) -> None:
+        """One refused request, by its words."""
+        key = (address, listener, reason)
         if key not in self._seen and len(self._seen) >= _REMEMBERED:
             key = (_ELSEWHERE, *key[1:])
         self._seen[key] += 1

@@ -71,6 +71,13 @@ class GrantBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grant_id: int
 
 
+class InvitationBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/admin/invitations."""
+
+    patient: str
+    days: int = 7
+
+
 class AdministrationResources:
     """Handlers of the administrator's routes."""
 
@@ -151,6 +158,14 @@ class AdministrationResources:
         body = await read_json(request, self._context.limits, GrantBody)
         await self._ask(session, p.RevokeGrant(body.grant_id), p.Noted)
         return Response(status_code=204)
+
+    async def invite(self, request: Request) -> Response:
+        """POST /api/admin/invitations: a token for the fragment of a link, shown once."""
+        session = require_session(request)
+        body = await read_json(request, self._context.limits, InvitationBody)
+        answer = await self._ask(session, p.InvitePatient(body.patient, body.days), p.PatientInvited)
+        path = f"/patient#{answer.token}"
+        return answer_json({"token": answer.token, "path": path, "expires_at": answer.expires_at})
 
     async def status(self, request: Request) -> Response:
         """GET /api/admin/status: as `ribcage status`."""

@@ -76,4 +76,6 @@ def _event(told: Told) -> dict[str, object]:
         return {"type": "assurance", "until": told.until}
     if told.kind == "revoked":
         return {"type": "revoked", "study": told.study}
+    if told.kind == "entry":
+        return {"type": "disclosure", "n": told.entry, "kind": told.about}
     return ENDED

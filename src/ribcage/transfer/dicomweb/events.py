@@ -43,30 +43,38 @@ class EventResources:
         except BaseException:
             hub.close(session.proof[_SESSION_ID], stream)
             raise
-        body = self._body(session.proof[_SESSION_ID], stream, person.expires_at)
-        return StreamedResponse(body, _HEADERS, self._context.limits.send_stall_seconds)
+        return opened(self._context, session.proof, stream, person.expires_at)
 
-    async def _body(self, session: bytes, stream: Stream, expires_at: float) -> AsyncGenerator[bytes, None]:
-        heartbeat = self._context.limits.event_heartbeat_seconds
-        try:
-            yield _line({"type": "hello"})
-            while not stream.overrun:
-                left = expires_at - time.time()
-                if left <= 0:
-                    yield _line(ENDED)
-                    return
-                try:
-                    event = await stream.get(min(heartbeat, left))
-                except TimeoutError:
-                    yield b": \n\n"
-                    continue
-                if event is None:
-                    return
-                yield _line(event)
-                if event == ENDED:
-                    return
-        finally:
-            self._context.events.close(session, stream)
+
+def opened(context: WebContext, proof: bytes, stream: Stream, expires_at: float) -> Response:
+    """The answer that gives a stream's events until the session ends."""
+    body = _body(context, proof[_SESSION_ID], stream, expires_at)
+    return StreamedResponse(body, _HEADERS, context.limits.send_stall_seconds)
+
+
+async def _body(
+    context: WebContext, session: bytes, stream: Stream, expires_at: float
+) -> AsyncGenerator[bytes, None]:
+    heartbeat = context.limits.event_heartbeat_seconds
+    try:
+        yield _line({"type": "hello"})
+        while not stream.overrun:
+            left = expires_at - time.time()
+            if left <= 0:
+                yield _line(ENDED)
+                return
+            try:
+                event = await stream.get(min(heartbeat, left))
+            except TimeoutError:
+                yield b": \n\n"
+                continue
+            if event is None:
+                return
+            yield _line(event)
+            if event == ENDED:
+                return
+    finally:
+        context.events.close(session, stream)
 
 
 def _line(event: dict[str, object]) -> bytes:

@@ -5,8 +5,8 @@ Rules, in order:
 2. Exactly one well-formed Host; it is what RetrieveURL repeats, so nothing else may stand in it.
 3. A browser acting for another site is refused (Fetch Metadata; for unsafe methods Origin must equal Host where
    Sec-Fetch-Site is absent). `Origin: null` beside `same-origin` is our own form: no-referrer makes it null.
-   A person's cookie on an unsafe method without either header is refused; a device's certificate is not, since
-   programs send neither.
+   A person's or patient's cookie on an unsafe method without either header is refused; a device's certificate is
+   not, since programs send neither.
 4. Errors become `{error, hint}` with the status of their class. Once an answer has begun nothing can be told:
    it is cut, and the missing last chunk shows it.
 """
@@ -52,8 +52,9 @@ SECURITY_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 COOKIE_NAME: Final = "__Host-ribcage"
+PATIENT_COOKIE: Final = "__Host-ribcage-patient"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-NAVIGABLE: Final = frozenset({"/", "/login", "/healthz"})  # another site may link to these
+NAVIGABLE: Final = frozenset({"/", "/login", "/patient", "/healthz"})  # another site may link to these
 
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.\-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _log: Final = logging.getLogger("ribcage.transfer.dicomweb")
@@ -157,7 +158,9 @@ def _check_site(method: str, path: str, headers: Headers, host: str) -> None:
     own = f"https://{host}".lower()
     if origin is not None and origin.lower() != own and not (origin == "null" and site == "same-origin"):
         raise ForeignOrigin("expected Origin to equal Host")
-    if site == "none" or (site is None and origin is None and f"{COOKIE_NAME}=" in headers.get("cookie", "")):
+    cookies = headers.get("cookie", "")
+    known = any(f"{name}=" in cookies for name in (COOKIE_NAME, PATIENT_COOKIE))
+    if site == "none" or (site is None and origin is None and known):
         raise ForeignOrigin("expected Origin or Sec-Fetch-Site beside a session cookie")
 
 

@@ -60,7 +60,7 @@ class OwnFactorResources:
         """POST /api/login/passkey/begin."""
         await read_json(request, self._context.limits, Empty)
         question = p.BeginPasskeyLogIn(peer_of(request).address)
-        return _options(await self._context.guard().call(question, p.PasskeyOptions))
+        return options(await self._context.guard().call(question, p.PasskeyOptions))
 
     async def log_in(self, request: Request) -> Response:
         """POST /api/login/passkey: sets the cookie."""
@@ -93,26 +93,26 @@ class OwnFactorResources:
     async def _begin(self, request: Request, use: Literal["register", "step-up"]) -> Response:
         session = require_session(request)
         await read_json(request, self._context.limits, Empty)
-        return _options(await self._context.guard().call(p.BeginPasskey(session, use), p.PasskeyOptions))
+        return options(await self._context.guard().call(p.BeginPasskey(session, use), p.PasskeyOptions))
 
     async def add(self, request: Request) -> Response:
         """POST /api/passkeys."""
         session = require_session(request)
         body = await read_json(request, self._context.limits, NewPasskeyBody)
         question = p.AddPasskey(session, body.label, _text(body.credential))
-        return answer_json(_passkey(await self._context.guard().call(question, p.PasskeyItem)))
+        return answer_json(passkey(await self._context.guard().call(question, p.PasskeyItem)))
 
     async def passkeys(self, request: Request) -> Response:
         """GET /api/passkeys."""
         question = p.ListPasskeys(require_session(request))
         answer = await self._context.guard().call(question, p.PasskeyItems)
-        return answer_json({"passkeys": [_passkey(each) for each in answer.items]})
+        return answer_json({"passkeys": [passkey(each) for each in answer.items]})
 
     async def remove(self, request: Request) -> Response:
         """POST /api/passkeys/remove."""
         session = require_session(request)
         body = await read_json(request, self._context.limits, IdBody)
-        await self._context.guard().call(p.RemovePasskey(session, _id(body.id)), p.Noted)
+        await self._context.guard().call(p.RemovePasskey(session, read_id(body.id)), p.Noted)
         return Response(status_code=204)
 
     async def make_codes(self, request: Request) -> Response:
@@ -144,7 +144,7 @@ class OwnFactorResources:
         """POST /api/sessions/end."""
         session = require_session(request)
         body = await read_json(request, self._context.limits, IdBody)
-        await self._context.guard().call(p.EndSessions(session, _id(body.id)), p.Noted)
+        await self._context.guard().call(p.EndSessions(session, read_id(body.id)), p.Noted)
         return Response(status_code=204)
 
     async def end_others(self, request: Request) -> Response:
@@ -155,11 +155,13 @@ class OwnFactorResources:
         return Response(status_code=204)
 
 
-def _options(answer: p.PasskeyOptions) -> Response:
+def options(answer: p.PasskeyOptions) -> Response:
+    """The guard's options as they are."""
     return answer_json(json.loads(answer.options))
 
 
-def _passkey(item: p.PasskeyItem) -> dict[str, object]:
+def passkey(item: p.PasskeyItem) -> dict[str, object]:
+    """A passkey as JSON."""
     return {
         "id": _written(item.id),
         "label": item.label,
@@ -177,7 +179,8 @@ def _written(identifier: bytes) -> str:
     return base64.urlsafe_b64encode(identifier).rstrip(b"=").decode()
 
 
-def _id(text: str) -> bytes:
+def read_id(text: str) -> bytes:
+    """An id of one of our lists. Raises BadRequest."""
     if _ID.fullmatch(text) is None:
         raise BadRequest("expected an id from the list")
     try:

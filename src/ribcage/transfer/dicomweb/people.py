@@ -109,10 +109,10 @@ def fresh_cookie(new: LoggedIn | Person) -> str:
 
 def described(request: Request, person: Person) -> Response:
     """The session as JSON, and the cookie of its next secret."""
-    return answer_json(describe(person) | {"language": _language(request)}, fresh_cookie(person))
+    return answer_json(describe(person) | {"language": language(request)}, fresh_cookie(person))
 
 
-def _language(request: Request) -> str:
+def language(request: Request) -> str:
     """`zh` or `en`: the first of both that the browser asks for."""
     for each in request.headers.get("accept-language", "").lower().split(","):
         if each.strip()[:2] in ("zh", "en"):

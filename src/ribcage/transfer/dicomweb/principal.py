@@ -4,7 +4,8 @@ Rules, in order:
 1. The cookie `__Host-ribcage` carries the session proof in base64url. A cookie that cannot be read is refused;
    it never falls back to the certificate. It is read from the Cookie field alone, never from a URL.
 2. Without a cookie the TLS certificate is the identity; on HTTP a device has no AE title (DESIGN rule 4).
-3. Neither: 401. Whether session and certificate are valid is the guard's decision, at each request.
+3. A patient's cookie is another one, read by the patient's routes alone; they read no other.
+4. Neither: 401. Whether session and certificate are valid is the guard's decision, at each request.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from typing import Final, cast
 
 from starlette.requests import Request
 
-from ribcage.guard.protocol import Device, Principal, Purpose, Session
+from ribcage.guard.protocol import Device, PatientSession, Principal, Purpose, Session
 from ribcage.transfer.dicomweb.errors import BadRequest, Unauthenticated
-from ribcage.transfer.dicomweb.headers import COOKIE_NAME
+from ribcage.transfer.dicomweb.headers import COOKIE_NAME, PATIENT_COOKIE
 from ribcage.transfer.dicomweb.peer import PEER_EXTENSION, Peer
 
 _PROOF: Final = re.compile(r"[A-Za-z0-9_\-]{16,1400}")
@@ -47,21 +48,35 @@ def identify(request: Request) -> Principal:
 
 def session_of(request: Request) -> Session | None:
     """The session of the cookie, None without one. Raises Unauthenticated where it cannot be read (rule 1)."""
+    proof = _cookie(request, COOKIE_NAME)
+    if proof is None:
+        return None
+    return Session(proof, peer_of(request).address, client_of(request), time.time())
+
+
+def require_patient(request: Request) -> PatientSession:
+    """The session of the patient's own cookie; no other is looked at. Raises Unauthenticated."""
+    proof = _cookie(request, PATIENT_COOKIE)
+    if proof is None:
+        raise Unauthenticated("expected a patient's session cookie")
+    return PatientSession(proof, peer_of(request).address, client_of(request))
+
+
+def _cookie(request: Request, wanted: str) -> bytes | None:
     values = [
         value.strip()
         for field in request.headers.getlist("cookie")
         for name, _, value in (pair.partition("=") for pair in field.split(";"))
-        if name.strip() == COOKIE_NAME
+        if name.strip() == wanted
     ]
     if not values:
         return None
     if len(values) > 1 or _PROOF.fullmatch(values[0]) is None:
         raise Unauthenticated("expected one readable session cookie")
     try:
-        proof = base64.urlsafe_b64decode(values[0] + "=" * (-len(values[0]) % 4))
+        return base64.urlsafe_b64decode(values[0] + "=" * (-len(values[0]) % 4))
     except binascii.Error as failure:
         raise Unauthenticated("expected one readable session cookie") from failure
-    return Session(proof, peer_of(request).address, client_of(request), time.time())
 
 
 def client_of(request: Request) -> bytes:
@@ -77,15 +92,15 @@ def require_session(request: Request) -> Session:
     return session
 
 
-def session_cookie(proof: bytes, seconds: int) -> str:
+def session_cookie(proof: bytes, seconds: int, name: str = COOKIE_NAME) -> str:
     """A Set-Cookie value for a new session that lasts `seconds`."""
     text = base64.urlsafe_b64encode(proof).rstrip(b"=").decode("ascii")
-    return f"{COOKIE_NAME}={text}; Max-Age={max(0, seconds)}; {_ATTRIBUTES}"
+    return f"{name}={text}; Max-Age={max(0, seconds)}; {_ATTRIBUTES}"
 
 
-def dead_cookie() -> str:
+def dead_cookie(name: str = COOKIE_NAME) -> str:
     """A Set-Cookie value that removes the session cookie."""
-    return f"{COOKIE_NAME}=; Max-Age=0; {_ATTRIBUTES}"
+    return f"{name}=; Max-Age=0; {_ATTRIBUTES}"
 
 
 def purpose_of(request: Request) -> Purpose:

@@ -2,8 +2,9 @@
 
 `receipt` routes answer about instances; their handlers go through `capture.admit`, `usage.disclose` or the
 guard's `Query`, each of which leaves a durable entry first. `person` routes speak of the asking session alone.
-`house` routes speak of persons, devices and grants to administrators, each call an entry. `nothing` routes hold no
-data of the archive.
+`patient` routes speak of the log's entries that concern the asking patient, by the patient's own cookie. `house`
+routes speak of persons, devices and grants to administrators, each call an entry. `nothing` routes hold no data of
+the archive.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ribcage.transfer.dicomweb.forms import FormResources
 from ribcage.transfer.dicomweb.frames import FrameResources
 from ribcage.transfer.dicomweb.observe import metrics
 from ribcage.transfer.dicomweb.own_factors import OwnFactorResources
+from ribcage.transfer.dicomweb.patients import PatientResources
 from ribcage.transfer.dicomweb.people import PeopleResources
 from ribcage.transfer.dicomweb.places import SERVICE
 from ribcage.transfer.dicomweb.rendered import RenderedResources
@@ -34,7 +36,7 @@ from ribcage.transfer.dicomweb.retrieve import RetrieveResources
 from ribcage.transfer.dicomweb.search import SearchResources
 from ribcage.transfer.dicomweb.store import StoreResources
 
-Gives = Literal["receipt", "house", "person", "nothing"]
+Gives = Literal["receipt", "house", "person", "patient", "nothing"]
 Handler = Callable[[Request], Awaitable[Response]]
 
 _STUDY: Final = f"{SERVICE}/studies/{{study}}"
@@ -53,7 +55,13 @@ class Entry:
 
 def routes(context: WebContext) -> list[Entry]:
     """All routes, in order of matching."""
-    return [*_dicom(context), *_people(context), *_own_factors(context), *_administration(context)]
+    return [
+        *_dicom(context),
+        *_people(context),
+        *_own_factors(context),
+        *_administration(context),
+        *_patients(context),
+    ]
 
 
 def _dicom(context: WebContext) -> list[Entry]:
@@ -142,6 +150,7 @@ def _administration(context: WebContext) -> list[Entry]:
         "devices/suspend": house.suspend_device,
         "grants": house.add_grant,
         "grants/revoke": house.revoke_grant,
+        "invitations": house.invite,
     }
     return [
         *(
@@ -152,6 +161,32 @@ def _administration(context: WebContext) -> list[Entry]:
             entry("POST", f"/api/admin/{name}", each, "house", "AsAdministrator")
             for name, each in acts.items()
         ),
+    ]
+
+
+def _patients(context: WebContext) -> list[Entry]:
+    patients = PatientResources(context)
+    answers = {
+        "session": patients.session,
+        "passkeys": patients.passkeys,
+        "disclosures": patients.disclosures,
+        "proof/{n}": patients.proof,
+        "rights": patients.rights,
+        "events": patients.events,
+    }
+    acts = {
+        "enter": patients.enter,
+        "logout": patients.leave,
+        "passkey/begin": patients.begin,
+        "passkey": patients.add,
+        "passkey/remove": patients.remove,
+        "passkey/login/begin": patients.begin_log_in,
+        "passkey/login": patients.log_in,
+        "objection": patients.object,
+    }
+    return [
+        *(entry("GET", f"/api/patient/{name}", each, "patient") for name, each in answers.items()),
+        *(entry("POST", f"/api/patient/{name}", each, "patient") for name, each in acts.items()),
     ]
 
 
