@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from attacks.patches._put import Put
-from ribcage.guard.people import People
+from ribcage.guard.factors import Factors
 
 
 def apply(put: Put) -> None:
-    put(People, "spent", lambda *_: None)
+    put(Factors, "spent", lambda *_: None)
