@@ -19,13 +19,19 @@ const say = (text) => console.log(`[${((Date.now() - started) / 1000).toFixed(0)
 await rm(fresh, { recursive: true, force: true });
 await mkdir(fresh, { recursive: true });
 
-say("console: the app");
+say("console: the app and the patient's page");
 await build({
   configFile: false,
   root: here,
   base: "/app/",
   logLevel: "warn",
-  build: { outDir: `${fresh}/app`, assetsInlineLimit: 0, emptyOutDir: false, modulePreload: { polyfill: false } },
+  build: {
+    outDir: `${fresh}/app`,
+    assetsInlineLimit: 0,
+    emptyOutDir: false,
+    modulePreload: { polyfill: false },
+    rollupOptions: { input: ["index.html", "patient.html"].map((page) => `${here}${page}`) },
+  },
 });
 
 say("console: the viewer's overlay");

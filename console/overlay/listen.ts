@@ -26,15 +26,3 @@ export function listen(onAnswer: OnAnswer): void {
     return answer;
   };
 }
-
-/** The archive's own word, where it has a stream of events; without one, questions every few seconds must do. */
-export function listenToEvents(onEvent: (type: string) => void): void {
-  const source = new EventSource("/api/events");
-  source.onmessage = (message) => {
-    try {
-      onEvent(String((JSON.parse(String(message.data)) as { type?: unknown }).type));
-    } catch {
-      onEvent("unknown"); // heard something: asking again does no harm
-    }
-  };
-}

@@ -9,9 +9,12 @@
  */
 
 import "./overlay.css";
-import { Refused, session, stepUp, viewOf } from "../shared/api";
-import { language, say, type Word } from "../shared/words";
-import { listen, listenToEvents } from "./listen";
+import { Refused, session, statusOf, stepUp, viewOf } from "../shared/api";
+import { hearEvents } from "../shared/events";
+import { language } from "../shared/language";
+import { passkeysHere, provePasskey } from "../shared/passkeys";
+import { say, whyNotProved, type Word } from "../shared/words";
+import { listen } from "./listen";
 import { lapsed, left, START, step, type Heard, type State } from "./state";
 
 const POLL_SECONDS = 15;
@@ -42,7 +45,7 @@ async function poll(): Promise<void> {
   try {
     hear({ kind: "session", session: await session() });
   } catch (failure) {
-    hear({ kind: "refused", status: failure instanceof Refused ? failure.status : 0 });
+    hear({ kind: "refused", status: statusOf(failure) });
   }
 }
 
@@ -52,7 +55,7 @@ async function askView(): Promise<void> {
   try {
     hear({ kind: "view-now", view: await viewOf(study) });
   } catch (failure) {
-    hear({ kind: "refused", status: failure instanceof Refused ? failure.status : 0 });
+    hear({ kind: "refused", status: statusOf(failure) });
   } finally {
     asking = false;
   }
@@ -82,6 +85,7 @@ function draw(): void {
   note.textContent = [state.pixelsUnchecked && state.view === "masked" ? t("pixels") : "", t("diagnosis")].filter(Boolean).join(" · ");
   full.hidden = state.view !== "masked" || state.cover !== null;
   reader.textContent = state.session?.display_name ?? "";
+  passkey.hidden = !passkeysHere() || (state.session?.factors?.passkeys ?? 0) === 0;
   drawMarks();
   drawCover();
 }
@@ -100,8 +104,9 @@ function drawCover(): void {
   const why = state.cover;
   document.documentElement.classList.toggle("rc-covered", why !== null);
   cover.hidden = why === null;
-  if (why === null || cover.dataset.why === why) return;
-  cover.dataset.why = why;
+  const drawn = `${why ?? ""} ${readsFilms()}`;
+  if (why === null || cover.dataset.drawn === drawn) return;
+  cover.dataset.drawn = drawn;
   const box = element("div", "rc-box");
   box.setAttribute("role", "alertdialog");
   const text = element("p", "rc-why", t(why));
@@ -113,8 +118,13 @@ function drawCover(): void {
     box.append(prove, reloading("goOnMasked"));
   }
   if (why === "unreachable" || why === "refused") box.append(reloading("reload"));
+  if (why === "refused" && readsFilms()) box.append(link(`/app/emergency#${study}`, "emergency"));
   if (why !== "ended") box.append(link("/app/", "toList"));
   cover.replaceChildren(box);
+}
+
+function readsFilms(): boolean {
+  return ["clinician", "radiologist"].some((role) => state.session?.roles.includes(role));
 }
 
 function link(address: string, word: Word): HTMLAnchorElement {
@@ -132,34 +142,40 @@ function reloading(word: Word): HTMLButtonElement {
 // --- the second factor ------------------------------------------------------------------------------------------
 
 const ask = element("dialog", "rc-dialog");
+const passkey = element("button", "rc-plain", t("usePasskey"));
 
 function makeDialog(): void {
   const form = element("form", "rc-form");
   const warning = element("p", "rc-warning");
   warning.setAttribute("role", "alert");
   const field = element("label", "rc-field", t("code"));
+  const hint = element("small", "rc-hint", t("codeHint"));
   const input = element("input", "rc-code");
-  Object.assign(input, { autocomplete: "one-time-code", inputMode: "numeric", maxLength: 16, required: true, name: "code" });
-  field.append(input);
+  Object.assign(input, { autocomplete: "one-time-code", maxLength: 24, required: true, name: "code" });
+  field.append(input, hint);
   const confirm = element("button", "rc-full", t("confirm"));
   const cancel = element("button", "rc-plain", t("cancel"));
   cancel.type = "button";
   cancel.onclick = () => ask.close();
-  form.append(element("h2", "rc-title", t("proveTitle")), element("p", "", t("proveText")), field, warning, confirm, cancel);
+  passkey.type = "button";
+  form.append(element("h2", "rc-title", t("proveTitle")), element("p", "", t("proveText")), field, warning, confirm, passkey, cancel);
+  const prove = (work: Promise<unknown>): void => {
+    confirm.disabled = passkey.disabled = true;
+    work
+      .then(() => location.reload())
+      .catch((failure: unknown) => {
+        warning.textContent = t(whyNotProved(statusOf(failure), failure instanceof Refused ? failure.code : ""));
+        confirm.disabled = passkey.disabled = false;
+        input.focus();
+        void poll();
+      });
+  };
+  passkey.onclick = () => prove(provePasskey("/api/step-up/passkey/begin", "/api/step-up/passkey"));
   form.onsubmit = (event) => {
     event.preventDefault();
     const code = input.value.trim();
     input.value = "";
-    confirm.disabled = true;
-    stepUp(code)
-      .then(() => location.reload())
-      .catch((failure: unknown) => {
-        const status = failure instanceof Refused ? failure.status : 0;
-        warning.textContent = t(status === 401 || status === 403 ? "wrongCode" : status === 429 ? "tooMany" : "tryAgain");
-        confirm.disabled = false;
-        input.focus();
-        void poll();
-      });
+    prove(stepUp(code));
   };
   // Keys typed here are no shortcuts of OHIF's.
   for (const kind of ["keydown", "keyup", "keypress"]) ask.addEventListener(kind, (event) => event.stopPropagation());
@@ -183,7 +199,7 @@ function start(): void {
   document.body.append(bar, marks, cover, ask);
   draw();
   void poll();
-  listenToEvents(onEvent);
+  hearEvents("/api/events", (event) => onEvent(event.type), () => void poll());
   setInterval(() => void poll(), POLL_SECONDS * 1000);
   setInterval(() => {
     draw();

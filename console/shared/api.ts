@@ -7,46 +7,60 @@ export interface Session {
   assurance: number;
   second_factor_until: number; // seconds since 1970, 0 where never proved
   expires_at: number;
+  factors?: { totp: boolean; passkeys: number; recovery_codes: number };
+  notices?: string[];
+  hospital?: string;
 }
 
 export type View = "full" | "masked" | "none";
 
-export interface Study {
-  uid: string;
-  name: string;
-  patientId: string;
-  date: string;
-  modalities: string;
-  description: string;
-  instances: number;
-  view: string;
-}
-
-/** An answer that is not 2xx; status 0: no answer. */
+/** An answer that is not 2xx; status 0: no answer. `code` is the archive's own word for it. */
 export class Refused extends Error {
-  constructor(readonly status: number) {
+  constructor(
+    readonly status: number,
+    readonly code = "",
+  ) {
     super(`refused with ${status}`);
   }
 }
 
-async function ask(path: string, body?: unknown): Promise<Response> {
+/** The refusal's status; 0 for anything else that went wrong. */
+export function statusOf(failure: unknown): number {
+  return failure instanceof Refused ? failure.status : 0;
+}
+
+/** GET, or POST when there is a body. Raises Refused. */
+export async function ask(path: string, body?: unknown): Promise<Response> {
   const request: RequestInit =
     body === undefined
       ? { credentials: "same-origin", cache: "no-store" }
-      : { method: "POST", credentials: "same-origin", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+      : { method: "POST", credentials: "same-origin", cache: "no-store", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
   let answer: Response;
   try {
     answer = await fetch(path, request);
   } catch {
     throw new Refused(0);
   }
-  if (!answer.ok) throw new Refused(answer.status);
+  if (!answer.ok) throw new Refused(answer.status, await codeOf(answer));
   return answer;
 }
 
+/** The same, for an answer in JSON. Raises Refused. */
+export async function askJson<T>(path: string, body?: unknown): Promise<T> {
+  return (await ask(path, body)).json() as Promise<T>;
+}
+
+async function codeOf(answer: Response): Promise<string> {
+  try {
+    return String(((await answer.json()) as { error?: unknown }).error ?? "");
+  } catch {
+    return "";
+  }
+}
+
 /** Who is logged in. Raises Refused(401) when nobody is. */
-export async function session(): Promise<Session> {
-  return (await ask("/api/session")).json() as Promise<Session>;
+export function session(): Promise<Session> {
+  return askJson("/api/session");
 }
 
 /** Log in: the answer sets the cookie. */
@@ -59,9 +73,16 @@ export async function logOut(): Promise<void> {
   await ask("/api/logout", {});
 }
 
-/** Prove the second factor. Raises Refused. */
-export async function stepUp(code: string): Promise<Session> {
-  return (await ask("/api/step-up", { code })).json() as Promise<Session>;
+/** Prove the second factor: six digits, or a recovery code. Raises Refused. */
+export function stepUp(given: string): Promise<Session> {
+  const recovery = recoveryCode(given);
+  return recovery ? askJson("/api/step-up/recovery", { code: recovery }) : askJson("/api/step-up", { code: given.replace(/\s/g, "") });
+}
+
+/** A recovery code as the archive writes it, "" when the text is none. */
+export function recoveryCode(given: string): string {
+  const plain = given.replace(/[\s-]/g, "").toUpperCase();
+  return /^[0-9A-Z]{16}$/.test(plain) ? (plain.match(/.{4}/g) ?? []).join("-") : "";
 }
 
 /** Which view of a study this session gets now. Raises Refused. */
@@ -73,35 +94,4 @@ export async function viewOf(study: string): Promise<View> {
 /** A view by its header field. */
 export function asView(text: string | null): View {
   return text === "full" || text === "original" ? "full" : text === "masked" ? "masked" : "none";
-}
-
-/**
- * Search by attributes. QIDO-RS puts them into the request's query string, the one exception that the protocol forces:
- * it never becomes the page's address, is not cached and is not recorded by the archive.
- */
-export async function search(filters: Record<string, string>): Promise<{ studies: Study[]; more: boolean }> {
-  const query = new URLSearchParams({ ...filters, includefield: "StudyDescription", limit: "100" });
-  const answer = await ask(`/dicom-web/studies?${query}`);
-  if (answer.status === 204) return { studies: [], more: false };
-  const records = (await answer.json()) as DicomJson[];
-  const all = answer.headers.get("X-Ribcage-View") ?? "";
-  return { studies: records.map((each) => asStudy(each, all)), more: (answer.headers.get("Warning") ?? "").includes("additional results") };
-}
-
-type DicomJson = Record<string, { vr: string; Value?: unknown[] }>;
-
-/** One record of QIDO-RS as a row. */
-export function asStudy(record: DicomJson, view: string): Study {
-  const text = (tag: string): string => (record[tag]?.Value ?? []).map(String).join(", ");
-  const names = (record["00100010"]?.Value?.[0] ?? {}) as { Alphabetic?: string; Ideographic?: string };
-  return {
-    uid: text("0020000D"),
-    name: [names.Ideographic?.replaceAll("^", ""), names.Alphabetic?.replaceAll("^", " ")].filter(Boolean).join(" "),
-    patientId: text("00100020"),
-    date: text("00080020").replace(/^(\d{4})(\d{2})(\d{2})$/, "$1-$2-$3"),
-    modalities: text("00080061"),
-    description: text("00081030"),
-    instances: Number(text("00201208") || 0),
-    view,
-  };
 }

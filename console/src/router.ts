@@ -18,8 +18,16 @@ export function useRoute(): [string, (path: string) => void] {
     return () => window.removeEventListener("popstate", onBack);
   }, []);
   const go = (to: string): void => {
-    history.pushState(null, "", BASE + to);
+    if (pathOf(location.pathname) !== to) history.pushState(null, "", BASE + to);
     setPath(to);
+    window.scrollTo(0, 0);
   };
   return [path, go];
+}
+
+/** Take what stands behind `#` and remove it from the address bar, the history and what is sent on. */
+export function takeFragment(): string {
+  const given = location.hash.slice(1);
+  if (location.hash) history.replaceState(null, "", location.pathname);
+  return given;
 }

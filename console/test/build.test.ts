@@ -3,8 +3,6 @@ import { describe, expect, it } from "vitest";
 import { immutable } from "../build/manifest.mjs";
 // @ts-expect-error plain JavaScript of the build
 import { amended, leftOver, moved } from "../build/ohif.mjs";
-import { asStudy } from "../shared/api";
-import { WORDS } from "../shared/words";
 import { pathOf } from "../src/router";
 
 describe("OHIF below /viewer/", () => {
@@ -32,18 +30,6 @@ describe("OHIF below /viewer/", () => {
 });
 
 describe("console", () => {
-  it("has every text in both languages", () => {
-    for (const [word, [english, chinese]] of Object.entries(WORDS)) {
-      expect(english, word).not.toBe("");
-      expect(chinese, word).not.toBe("");
-      expect(english.includes("{0}")).toBe(chinese.includes("{0}"));
-    }
-  });
-  it("reads a masked and an empty record", () => {
-    const record = { "00100010": { vr: "PN", Value: [{ Alphabetic: "Wang^Wangshu", Ideographic: "王^望舒" }] }, "00080020": { vr: "DA", Value: ["20250102"] } };
-    expect(asStudy(record, "full")).toMatchObject({ name: "王望舒 Wang Wangshu", date: "2025-01-02", instances: 0 });
-    expect(asStudy({ "00100010": { vr: "PN" } }, "masked").name).toBe("");
-  });
   it("routes below /app/", () => {
     expect(pathOf("/app/")).toBe("");
     expect(pathOf("/app/login")).toBe("login");

@@ -23,6 +23,7 @@ FILES = {
     "viewer/app-config.js": b"window.config = {};",
     "viewer/0123456789abcdef.wasm": b"\0asm",
     "app/index.html": b"<!doctype html><title>app</title>",
+    "app/patient.html": b"<!doctype html><title>patient</title>",
     "app/assets/index-Y8nQGUzx.js": b"start();",
     "NOTICES.txt": b"licences",
 }
@@ -147,6 +148,18 @@ def test_the_viewer_is_for_a_live_session(serve: Serve, tmp_path: Path) -> None:
     assert page.headers["cache-control"] == "no-store"
 
 
+def test_staff_and_patients_have_pages_of_their_own(serve: Serve, tmp_path: Path) -> None:
+    server = serve(build(tmp_path / "static"))
+    assert get(server, "/app/").body == FILES["app/index.html"]
+    for cookie in ("", "__Host-ribcage=%%%", "__Host-ribcage-patient=%%%"):  # a page holds nothing, so it asks nothing
+        page = get(server, "/patient", **({"Cookie": cookie} if cookie else {}))
+        assert (page.status, page.body) == (200, FILES["app/patient.html"])
+        assert "set-cookie" not in page.headers
+        assert page.headers["cache-control"] == "no-store"
+    for path in ("/patient/", "/patient/x", "/patient.html"):
+        assert get(server, path).status == 404
+
+
 def test_no_page_runs_inline_script_or_text_or_is_framed(serve: Serve, tmp_path: Path) -> None:
     server = serve(build(tmp_path / "static"))
     cookie = session_cookie(server.guard.new_session(), 100).partition(";")[0]
@@ -154,7 +167,8 @@ def test_no_page_runs_inline_script_or_text_or_is_framed(serve: Serve, tmp_path:
     for answer, scripts, styles in (
         (viewer, {"'self'", "'wasm-unsafe-eval'"}, {"'self'", "'unsafe-inline'"}),
         (get(server, "/app/"), {"'self'"}, {"'self'"}),
-        (get(server, "/app/patient"), {"'self'"}, {"'self'"}),
+        (get(server, "/app/admin/persons"), {"'self'"}, {"'self'"}),
+        (get(server, "/patient"), {"'self'"}, {"'self'"}),
     ):
         policy = directives(answer)
         assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == {"'none'"}
@@ -181,7 +195,7 @@ def test_text_becomes_code_in_the_decoding_worker_alone(serve: Serve, tmp_path: 
 def test_without_a_build_each_address_says_what_to_do(serve: Serve, tmp_path: Path) -> None:
     server = serve(tmp_path / "missing")
     cookie = session_cookie(server.guard.new_session(), 100).partition(";")[0]
-    for path in ("/viewer/viewer", "/viewer/x.js", "/app/", "/app/login", "/app/assets/x.js", "/NOTICES.txt"):
+    for path in ("/viewer/viewer", "/viewer/x.js", "/app/", "/patient", "/app/login", "/app/assets/x.js", "/NOTICES.txt"):
         answer = get(server, path, Cookie=cookie)
         assert (answer.status, answer.body.decode()) == (503, NOT_BUILT)
         assert "make console" in NOT_BUILT

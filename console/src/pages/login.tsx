@@ -1,50 +1,59 @@
-/** Log-in by name and password. The second factor is asked where it matters, not here. */
+/** Log-in by name and password, or by passkey. After a password the second factor is asked where it matters, not here. */
 
 import { useState, type FormEvent } from "react";
-import { Button, Form, Input, Label, TextField } from "react-aria-components";
+import { Button, Form } from "react-aria-components";
 import { logIn, Refused } from "../../shared/api";
-import type { Word } from "../../shared/words";
-import { useConsole } from "../context";
+import { passkeysHere, provePasskey } from "../../shared/passkeys";
+import { useConsole, whyNot } from "../context";
+import { Field, Title, Warning } from "../parts";
+import type { Word } from "../words";
 
 export function LogIn() {
   const { t, go, refresh } = useConsole();
   const [warning, setWarning] = useState<Word | null>(null);
   const [busy, setBusy] = useState(false);
 
-  async function submit(event: FormEvent<HTMLFormElement>): Promise<void> {
-    event.preventDefault();
-    const given = new FormData(event.currentTarget);
+  async function enter(work: Promise<unknown>, wrong: Word): Promise<void> {
     setBusy(true);
+    setWarning(null);
     try {
-      await logIn(String(given.get("username")), String(given.get("password")));
+      await work;
       await refresh();
       go("");
     } catch (failure) {
       const status = failure instanceof Refused ? failure.status : 0;
-      setWarning(status === 429 ? "tooMany" : status >= 400 && status < 500 ? "wrongName" : "tryAgain");
+      setWarning([400, 401, 403].includes(status) ? wrong : whyNot(failure));
       setBusy(false);
     }
   }
 
+  function submit(event: FormEvent<HTMLFormElement>): void {
+    event.preventDefault();
+    const given = new FormData(event.currentTarget);
+    void enter(logIn(String(given.get("username")).trim(), String(given.get("password"))), "wrongName");
+  }
+
   return (
     <section className="narrow">
-      <h1>{t("signIn")}</h1>
-      <Form onSubmit={(event) => void submit(event)}>
-        <TextField name="username" isRequired autoFocus autoComplete="username" maxLength={128}>
-          <Label>{t("username")}</Label>
-          <Input />
-        </TextField>
-        <TextField name="password" type="password" isRequired autoComplete="current-password" maxLength={128}>
-          <Label>{t("password")}</Label>
-          <Input />
-        </TextField>
-        <p role="alert" className="warning">
-          {warning && t(warning)}
-        </p>
-        <Button type="submit" className="main" isDisabled={busy}>
+      <Title word="signIn" />
+      <Form onSubmit={submit}>
+        <Field label="username" name="username" isRequired autoComplete="username" autoFocus />
+        <Field label="password" name="password" type="password" isRequired autoComplete="current-password" />
+        <Warning word={warning} />
+        <Button type="submit" className="main wide" isDisabled={busy}>
           {t("signIn")}
         </Button>
       </Form>
+      {passkeysHere() && (
+        <>
+          <p className="or">{t("orPasskey")}</p>
+          <Button className="wide" isDisabled={busy} onPress={() => void enter(provePasskey("/api/login/passkey/begin", "/api/login/passkey"), "wrongPasskey")}>
+            {t("signInPasskey")}
+          </Button>
+        </>
+      )}
+      <p className="quiet">{t("lostFactor")}</p>
+      <p className="quiet">{t("recorded")}</p>
     </section>
   );
 }

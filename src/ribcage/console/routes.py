@@ -1,4 +1,4 @@
-"""The console's routes: static files, and two pages that hold no data themselves.
+"""The console's routes: static files, and three pages that hold no data themselves.
 
 Rules, in order:
 1. Files are open to everybody: they are the same for all and hold nothing of the archive.
@@ -48,6 +48,7 @@ def console_routes(context: WebContext, folder: Path = STATIC) -> list[Entry]:
         entry("GET", "/viewer/{name:path}", files.viewer_file, "nothing"),
         entry("GET", "/app/assets/{name:path}", files.app_file, "nothing"),
         entry("GET", "/app/{page:path}", files.app, "nothing"),
+        entry("GET", "/patient", files.patient, "nothing"),
         entry("GET", "/NOTICES.txt", files.notices, "nothing"),
     ]
 
@@ -74,6 +75,10 @@ class ConsoleFiles:
     async def app(self, request: Request) -> Response:
         """GET /app/…: the console's only page; which of its views is shown is its own affair."""
         return self._give(request, "app/index.html", APP_POLICY)
+
+    async def patient(self, request: Request) -> Response:
+        """GET /patient: the patient's page; it takes its invitation out of the fragment, which no server sees."""
+        return self._give(request, "app/patient.html", APP_POLICY)
 
     async def app_file(self, request: Request) -> Response:
         """GET /app/assets/{name}: one of the console's files."""

@@ -1,0 +1,125 @@
+/** People: add one, with secrets that are shown once; suspend one. */
+
+import { useState } from "react";
+import { Button, Input } from "react-aria-components";
+import { ask, askJson } from "../../shared/api";
+import { useConsole } from "../context";
+import { Answer, Box, Field, Sure, Table, useAsked } from "../parts";
+import { QrCode } from "../qr";
+import type { Word } from "../words";
+import { Act, textOf, Ticks } from "./forms";
+import { AdminPage, useMayChange } from "./frame";
+
+const ROLES = ["radiologist", "clinician", "technologist", "administrator", "officer"] as const;
+
+interface Person {
+  username: string;
+  display_name: string;
+  roles: (typeof ROLES)[number][];
+  department: string;
+  suspended: boolean;
+  passkeys: number;
+  recovery_codes: number;
+}
+
+interface Secrets {
+  username: string;
+  password: string;
+  totp_uri: string;
+}
+
+export function Persons() {
+  const { t } = useConsole();
+  const mayChange = useMayChange();
+  const asked = useAsked<{ persons: Person[] }>("/api/admin/persons");
+  const [secrets, setSecrets] = useState<Secrets | null>(null);
+  const [chosen, setChosen] = useState<Person | null>(null);
+
+  async function add(given: FormData): Promise<void> {
+    const username = textOf(given, "username");
+    const body = { username, display_name: textOf(given, "display_name"), roles: given.getAll("roles"), department: textOf(given, "department") };
+    const answer = await askJson<Omit<Secrets, "username">>("/api/admin/persons", body);
+    setSecrets({ username, ...answer });
+    await asked.again();
+  }
+
+  const columns: Word[] = ["username", "displayName", "roles", "department", "factors", "state"];
+  return (
+    <AdminPage path="admin/persons" title="persons">
+      {mayChange && (
+        <Act title="addPerson" act={add}>
+          <Field label="username" hint="usernameHint" name="username" isRequired autoComplete="off" maxLength={64}>
+            <Input autoCapitalize="none" spellCheck={false} />
+          </Field>
+          <Field label="displayName" name="display_name" isRequired autoComplete="off" />
+          <Field label="department" name="department" autoComplete="off" />
+          <Ticks label="roles" name="roles" options={ROLES} initial={["radiologist"]} />
+        </Act>
+      )}
+      <Answer asked={asked}>
+        {({ persons }) =>
+          persons.length === 0 ? (
+            <p className="state">{t("noPersons")}</p>
+          ) : (
+            <Table
+              label={t("persons")}
+              columns={columns}
+              rows={persons.map((each) => ({
+                key: each.username,
+                cells: [
+                  each.username,
+                  each.display_name,
+                  each.roles.map((role) => t(role)).join(", "),
+                  each.department || t("none"),
+                  `${t("factorCount", each.passkeys)}, ${t("codeCount", each.recovery_codes)}`,
+                  t(each.suspended ? "suspended" : "active"),
+                  mayChange && (
+                    <Button key="suspend" onPress={() => setChosen(each)}>
+                      {t(each.suspended ? "resume" : "suspend")}
+                    </Button>
+                  ),
+                ],
+              }))}
+            />
+          )
+        }
+      </Answer>
+      {secrets && <Handover secrets={secrets} onDone={() => setSecrets(null)} />}
+      {chosen && (
+        <Sure
+          title={t(chosen.suspended ? "resume" : "suspend")}
+          text={chosen.suspended ? chosen.display_name : t("suspendPersonAsk", chosen.display_name)}
+          act={async () => {
+            await ask("/api/admin/persons/suspend", { username: chosen.username, suspended: !chosen.suspended });
+            await asked.again();
+          }}
+          onDone={() => setChosen(null)}
+        />
+      )}
+    </AdminPage>
+  );
+}
+
+/** Password and second factor, in this page's memory until they are handed over. */
+function Handover({ secrets, onDone }: { secrets: Secrets; onDone: () => void }) {
+  const { t } = useConsole();
+  const key = new URL(secrets.totp_uri).searchParams.get("secret") ?? "";
+  return (
+    <Box title={t("personOnce")}>
+      <p>{t("personOnceText", secrets.username)}</p>
+      <dl>
+        <dt>{t("firstPassword")}</dt>
+        <dd className="secret">{secrets.password}</dd>
+      </dl>
+      <p>{t("totpPicture")}</p>
+      <QrCode text={secrets.totp_uri} label={t("totpPicture")} />
+      <p className="quiet">{t("totpText")}</p>
+      <p className="secret">{key.replace(/(.{4})(?=.)/g, "$1 ")}</p>
+      <div className="buttons">
+        <Button className="main" onPress={onDone}>
+          {t("handedOver")}
+        </Button>
+      </div>
+    </Box>
+  );
+}

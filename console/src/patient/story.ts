@@ -1,0 +1,60 @@
+/** What an entry of the log says, in plain words. */
+
+import { asDay } from "../../shared/studies";
+import type { PatientWord } from "../words/patient";
+import type { Row, Who } from "./api";
+
+export type Tell = (word: PatientWord, value?: string) => string;
+
+const ROLES: readonly PatientWord[] = ["administrator", "clinician", "officer", "radiologist", "technologist", "device", "operator", "patient", "archive"];
+const PURPOSES: readonly PatientWord[] = ["TREAT", "ETREAT", "HRESCH", "HOPERAT", "PATRQT"];
+const VIEWS: readonly PatientWord[] = ["full", "original", "masked"];
+const PICTURES: Record<string, PatientWord> = { CR: "pictureXray", DX: "pictureXray", DR: "pictureXray", RF: "pictureXray", MG: "pictureXray", CT: "pictureCT", MR: "pictureMR", US: "pictureUS" };
+const ACCESSES: Record<string, PatientWord> = {
+  invited: "invited", entered: "entered", "wrong-birth-date": "triedEnter", "passkey-added": "phoneAdded", "passkey-removed": "phoneRemoved",
+  "passkey-used": "phoneUsed", "passkey-refused": "phoneRefused",
+};
+const DESTRUCTIONS: Record<string, PatientWord> = { destroyed: "destroyed", cancelled: "kept" };
+
+/** The name as far as the hospital tells it, with what they are. */
+export function nameOf(person: Who, t: Tell): string {
+  const role = ROLES.find((each) => each === person.role);
+  const words = [person.by, role && t(role), person.department].filter((each) => each !== undefined && each !== "");
+  return [...new Set(words)].slice(0, 2).join(" · ") || t("somebody");
+}
+
+/** Who did what, as a heading and a line below it. */
+export function story(row: Row, t: Tell): { who: string; what: string; how: string } {
+  if (row.kind === "access") return { who: "", what: t(ACCESSES[row.reason] ?? "other"), how: "" };
+  if (row.kind === "destruction") return { who: "", what: t(DESTRUCTIONS[row.reason] ?? "destroying"), how: "" };
+  if (row.kind === "objection") {
+    const whom = row.role === "patient" || (row.by === "" && row.label === "") ? t("everyone") : nameOf(row, t);
+    return { who: "", what: t(row.reason === "withdrawn" ? "youAllowed" : "youStopped", whom), how: "" };
+  }
+  const who = nameOf(row, t);
+  if (row.kind === "refused") return { who, what: t("tried"), how: "" };
+  if (row.kind === "break-glass") return { who, what: t("brokeGlass"), how: "" };
+  if (row.kind !== "disclosure") return { who: "", what: t("other"), how: "" };
+  return { who, what: t("sawOf", picture(row, t)), how: how(row, t) };
+}
+
+function picture(row: Row, t: Tell): string {
+  const kinds = [...new Set(row.modality.map((each) => t(PICTURES[each] ?? "pictureOther")))];
+  return [kinds.join(", ") || t("pictureOther"), row.study_date && `(${asDay(row.study_date)})`].filter(Boolean).join(" ");
+}
+
+function how(row: Row, t: Tell): string {
+  const purpose = PURPOSES.find((each) => each === row.purpose);
+  const view = VIEWS.find((each) => each === row.view);
+  return [purpose, view].flatMap((word) => (word ? t(word) : [])).join(", ");
+}
+
+/** A date of birth as people type it (eight digits, with or without signs between) as YYYY-MM-DD; "" when it is none. */
+export function birthDate(typed: string): string {
+  const found = /^\s*(\d{4})\D{0,2}(\d{1,2})\D{0,2}(\d{1,2})\D?\s*$/.exec(typed);
+  if (!found) return "";
+  const [, year = "", month = "", day = ""] = found;
+  const wanted = `${year}-${month.padStart(2, "0")}-${day.padStart(2, "0")}`;
+  const date = new Date(`${wanted}T00:00:00Z`);
+  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(wanted) ? wanted : "";
+}
