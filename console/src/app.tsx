@@ -20,6 +20,7 @@ import { StepUpBox } from "./step_up";
 import { ALL, type Word } from "./words";
 
 const ASK_SECONDS = 300;
+const SOON_SECONDS = 120;
 
 export function App() {
   const [path, go] = useRoute();
@@ -169,5 +170,5 @@ function FactorLeft({ until, t }: { until: number; t: Say }) {
     return () => clearInterval(timer);
   }, []);
   const rest = left(until, now);
-  return rest ? <span className="left">{t("factorLeft", rest)}</span> : null;
+  return rest ? <span className={until - now < SOON_SECONDS ? "left soon" : "left"}>{t("factorLeft", rest)}</span> : null;
 }

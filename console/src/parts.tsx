@@ -147,30 +147,30 @@ export function Sure({ title, text, act, onDone }: { title: string; text: string
   );
 }
 
-/** A table that becomes a list of cards on a phone: each cell names its column. */
+/** A table that becomes a list of cards on a phone: each cell names its column. The roles are said, for cards lose them. */
 export function Table({ label, columns, rows }: { label: string; columns: readonly Word[]; rows: { key: string; cells: ReactNode[]; more?: ReactNode }[] }) {
   const { t } = useConsole();
   return (
-    <table aria-label={label}>
-      <thead>
-        <tr>
+    <table role="table" aria-label={label}>
+      <thead role="rowgroup">
+        <tr role="row">
           {columns.map((word) => (
-            <th key={word} scope="col">
+            <th key={word} role="columnheader" scope="col">
               {t(word)}
             </th>
           ))}
-          <th scope="col">
-            <span className="unseen">{t("open")}</span>
+          <th role="columnheader" scope="col">
+            <span className="unseen">{t("acts")}</span>
           </th>
         </tr>
       </thead>
       {rows.map(({ key, cells, more }) => (
-        <tbody key={key}>
-          <tr>
+        <tbody key={key} role="rowgroup">
+          <tr role="row">
             {cells.map((cell, place) => {
               const word = columns[place];
               return (
-                <td key={place} data-label={word ? t(word) : undefined} className={word ? undefined : "acts"}>
+                <td key={place} role="cell" data-label={word ? t(word) : undefined} className={word ? undefined : "acts"}>
                   {cell}
                 </td>
               );

@@ -113,7 +113,7 @@ export function Results({ studies, masked }: { studies: Study[]; masked: boolean
   const rows = studies.map((study) => ({
     key: study.uid,
     cells: [
-      ...cells(study),
+      ...cells(study).map((cell, place) => (cell === "" && masked && place < 3 ? <span key={place} className="quiet">{t("masked")}</span> : cell)),
       <span className="buttons" key="acts">
         <Open study={study} />
         {!masked && study.patientId !== "" && (
@@ -157,20 +157,20 @@ function Priors({ of }: { of: Study }) {
   }, [of.uid]);
   if (found !== null && found.length > 0)
     return found.map((study) => (
-      <tr key={study.uid} className="prior">
+      <tr key={study.uid} role="row" className="prior">
         {cells(study).map((cell, place) => (
-          <td key={place} data-label={COLUMNS[place] && t(COLUMNS[place])}>
+          <td key={place} role="cell" data-label={COLUMNS[place] && t(COLUMNS[place])}>
             {cell}
           </td>
         ))}
-        <td className="acts">
+        <td role="cell" className="acts">
           <Open study={study} />
         </td>
       </tr>
     ));
   return (
-    <tr className="prior">
-      <td colSpan={COLUMNS.length + 1} role="status">
+    <tr role="row" className="prior">
+      <td role="cell" aria-live="polite" colSpan={COLUMNS.length + 1}>
         {warning ? t(warning) : t(found === null ? "searching" : "noPriors")}
       </td>
     </tr>

@@ -9,7 +9,7 @@ export const CONSOLE = {
   notFound: ["There is no such page.", "没有此页面。"],
   close: ["Close", "关闭"],
   retry: ["Try again", "重试"],
-  yes: ["yes", "是"],
+  acts: ["What you can do", "操作"],
   remove: ["Remove", "移除"],
   add: ["Add", "添加"],
   label: ["Name of the device", "设备名称"],
