@@ -28,3 +28,11 @@ export function asTime(seconds: number, chosen: Language, dayToo = true): string
   if (dayToo) Object.assign(form, { year: "numeric", month: chosen === "zh" ? "long" : "short", day: "numeric" });
   return new Intl.DateTimeFormat(chosen === "zh" ? "zh-CN" : "en-GB", form).format(seconds * 1000);
 }
+
+/** A DICOM date (YYYYMMDD) for people; anything else as it is. */
+export function asDate(text: string, chosen: Language): string {
+  const [, year, month, day] = /^(\d{4})(\d{2})(\d{2})$/.exec(text) ?? [];
+  if (day === undefined) return text;
+  const form: Intl.DateTimeFormatOptions = { year: "numeric", month: chosen === "zh" ? "long" : "short", day: "numeric", timeZone: "UTC" };
+  return new Intl.DateTimeFormat(chosen === "zh" ? "zh-CN" : "en-GB", form).format(Date.UTC(Number(year), Number(month) - 1, Number(day)));
+}

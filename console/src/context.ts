@@ -25,7 +25,7 @@ export function useConsole(): Console & { t: Say } {
 
 /** A refusal in plain words. */
 export function whyNot(failure: unknown): Word {
-  const { status, code } = failure instanceof Refused ? failure : { status: 0, code: "" };
+  const { status, code } = failure instanceof Refused ? failure : { status: -1, code: "" };
   if (code === "passkey") return "passkeyNot";
   if (code === "second_factor_needed") return "factorNeeded";
   const words: Record<number, Word> = {

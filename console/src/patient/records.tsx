@@ -113,12 +113,12 @@ const LOOKS = new Set(["disclosure", "break-glass", "refused"]);
 /** Announced politely as soon as it happens; its place is there before, or nobody would hear it. */
 function Alarm({ row, sounding }: { row: Row | undefined; sounding: boolean }) {
   const { t, language } = useWords();
-  const told = row && story(row, t);
+  const told = row && story(row, t, language);
   return (
     <div role="status" aria-live="polite" className={sounding ? "alarm" : "calm"}>
       {sounding ? (
         <>
-          <strong>{t("now")}</strong> {told ? `${[told.who, told.what].filter(Boolean).join(" ")}. ${asTime(row.at, language, false)}` : t("nowText")}
+          <strong>{t("now")}</strong> {told ? `${[told.who, told.what].filter(Boolean).join(" ")}${t("fullStop")}${asTime(row.at, language, false)}` : t("nowText")}
         </>
       ) : (
         t("listening")
@@ -132,12 +132,14 @@ function List({ shown, onStop }: { shown: Shown; onStop: (target: Target) => voi
   const stopped = new Set(shown.objections.map((each) => each.subject));
   if (shown.rows.length === 0) return <p>{t("nobody")}</p>;
   return (
-    <ol className="cards">
+    <>
+      <p className="quiet">{t("proofText")}</p>
+      <ol className="cards">
       {shown.rows.map((row) => {
-        const { who: name, what, how } = story(row, t);
+        const { who: name, what, how } = story(row, t, language);
         const urgent = row.break_glass || row.kind === "break-glass";
         return (
-          <li key={row.n} className={urgent ? "card urgent" : "card"}>
+          <li key={row.n} className={urgent ? "card urgent" : name ? "card" : "card minor"}>
             <span className="quiet">{asTime(row.at, language)}</span>
             {urgent && <strong className="badge">{t("emergency")}</strong>}
             {name && <strong className="name">{name}</strong>}
@@ -154,8 +156,8 @@ function List({ shown, onStop }: { shown: Shown; onStop: (target: Target) => voi
           </li>
         );
       })}
-      <li className="quiet">{t("proofText")}</li>
-    </ol>
+      </ol>
+    </>
   );
 }
 

@@ -1,6 +1,6 @@
 /** What an entry of the log says, in plain words. */
 
-import { asDay } from "../../shared/studies";
+import { asDate, type Language } from "../../shared/language";
 import type { PatientWord } from "../words/patient";
 import type { Row, Who } from "./api";
 
@@ -24,34 +24,35 @@ export function nameOf(person: Who, t: Tell): string {
 }
 
 /** Who did what, as a heading and a line below it. */
-export function story(row: Row, t: Tell): { who: string; what: string; how: string } {
+export function story(row: Row, t: Tell, language: Language): { who: string; what: string; how: string } {
   if (row.kind === "access") return { who: "", what: t(ACCESSES[row.reason] ?? "other"), how: "" };
   if (row.kind === "destruction") return { who: "", what: t(DESTRUCTIONS[row.reason] ?? "destroying"), how: "" };
   if (row.kind === "objection") {
-    const whom = row.role === "patient" || (row.by === "" && row.label === "") ? t("everyone") : nameOf(row, t);
-    return { who: "", what: t(row.reason === "withdrawn" ? "youAllowed" : "youStopped", whom), how: "" };
+    const withdrawn = row.reason === "withdrawn";
+    if (row.role === "patient") return { who: "", what: t(withdrawn ? "youAllowedSomebody" : "youStoppedSomebody"), how: "" };
+    return { who: "", what: t(withdrawn ? "youAllowed" : "youStopped", nameOf(row, t)), how: "" };
   }
   const who = nameOf(row, t);
   if (row.kind === "refused") return { who, what: t("tried"), how: "" };
   if (row.kind === "break-glass") return { who, what: t("brokeGlass"), how: "" };
   if (row.kind !== "disclosure") return { who: "", what: t("other"), how: "" };
-  return { who, what: t("sawOf", picture(row, t)), how: how(row, t) };
+  return { who, what: t("sawOf", picture(row, t, language)), how: how(row, t) };
 }
 
-function picture(row: Row, t: Tell): string {
+function picture(row: Row, t: Tell, language: Language): string {
   const kinds = [...new Set(row.modality.map((each) => t(PICTURES[each] ?? "pictureOther")))];
-  return [kinds.join(", ") || t("pictureOther"), row.study_date && `(${asDay(row.study_date)})`].filter(Boolean).join(" ");
+  return [kinds.join(t("comma")) || t("pictureOther"), row.study_date && `(${asDate(row.study_date, language)})`].filter(Boolean).join(" ");
 }
 
 function how(row: Row, t: Tell): string {
   const purpose = PURPOSES.find((each) => each === row.purpose);
   const view = VIEWS.find((each) => each === row.view);
-  return [purpose, view].flatMap((word) => (word ? t(word) : [])).join(", ");
+  return [purpose, view].flatMap((word) => (word ? t(word) : [])).join(t("comma"));
 }
 
 /** A date of birth as people type it (eight digits, with or without signs between) as YYYY-MM-DD; "" when it is none. */
 export function birthDate(typed: string): string {
-  const found = /^\s*(\d{4})\D{0,2}(\d{1,2})\D{0,2}(\d{1,2})\D?\s*$/.exec(typed);
+  const found = /^(\d{4})(\d{2})(\d{2})$/.exec(typed.trim()) ?? /^(\d{4})\D{1,2}(\d{1,2})\D{1,2}(\d{1,2})\D?$/.exec(typed.trim());
   if (!found) return "";
   const [, year = "", month = "", day = ""] = found;
   const wanted = `${year}-${month.padStart(2, "0")}-${day.padStart(2, "0")}`;
