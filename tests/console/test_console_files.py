@@ -151,7 +151,7 @@ def test_the_viewer_is_for_a_live_session(serve: Serve, tmp_path: Path) -> None:
 def test_staff_and_patients_have_pages_of_their_own(serve: Serve, tmp_path: Path) -> None:
     server = serve(build(tmp_path / "static"))
     assert get(server, "/app/").body == FILES["app/index.html"]
-    for cookie in ("", "__Host-ribcage=%%%", "__Host-ribcage-patient=%%%"):  # a page holds nothing, so it asks nothing
+    for cookie in ("", "__Host-ribcage=%%%", "__Host-ribcage-patient=%%%"):  # it holds and asks nothing
         page = get(server, "/patient", **({"Cookie": cookie} if cookie else {}))
         assert (page.status, page.body) == (200, FILES["app/patient.html"])
         assert "set-cookie" not in page.headers
@@ -195,7 +195,7 @@ def test_text_becomes_code_in_the_decoding_worker_alone(serve: Serve, tmp_path: 
 def test_without_a_build_each_address_says_what_to_do(serve: Serve, tmp_path: Path) -> None:
     server = serve(tmp_path / "missing")
     cookie = session_cookie(server.guard.new_session(), 100).partition(";")[0]
-    for path in ("/viewer/viewer", "/viewer/x.js", "/app/", "/patient", "/app/login", "/app/assets/x.js", "/NOTICES.txt"):
+    for path in ("/viewer/viewer", "/viewer/x.js", "/app/", "/patient", "/app/assets/x.js", "/NOTICES.txt"):
         answer = get(server, path, Cookie=cookie)
         assert (answer.status, answer.body.decode()) == (503, NOT_BUILT)
         assert "make console" in NOT_BUILT

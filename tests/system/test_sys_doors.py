@@ -369,6 +369,7 @@ HTTP_FILES = {
     ("GET", "/viewer/{name:path}"),
     ("GET", "/app/assets/{name:path}"),
     ("GET", "/app/{page:path}"),
+    ("GET", "/patient"),
     ("GET", "/NOTICES.txt"),
 }
 

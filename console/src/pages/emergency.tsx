@@ -22,7 +22,7 @@ const REASONS: readonly (readonly [string, Word])[] = [
 ];
 
 export function Emergency() {
-  const { t, language, guarded } = useConsole();
+  const { t, language, guarded, session } = useConsole();
   const [study] = useState(() => /^[0-9.]{1,64}$/.exec(takeFragment())?.[0] ?? "");
   const [warning, setWarning] = useState<Word | null>(null);
   const [busy, setBusy] = useState(false);
@@ -32,12 +32,12 @@ export function Emergency() {
   async function submit(event: FormEvent<HTMLFormElement>): Promise<void> {
     event.preventDefault();
     const given = Object.fromEntries([...new FormData(event.currentTarget)].map(([name, value]) => [name, String(value).trim()]));
-    const { patient = "", reason = "", note = "" } = given;
+    const { patient = "", reason = "", note = "", code = "" } = given;
     setBusy(true);
     setWarning(null);
     try {
       const whom = study ? { study } : { patient };
-      const { valid_until } = await guarded(() => askJson<{ valid_until: number }>("/api/break-glass", { ...whom, reason, note }));
+      const { valid_until } = await guarded(() => askJson<{ valid_until: number }>("/api/break-glass", { ...whom, reason, note, code }));
       setUntil(valid_until);
       setStudies((await search(study ? { StudyInstanceUID: study } : { PatientID: patient.split("|")[0] ?? "" })).studies);
     } catch (failure) {
@@ -59,6 +59,7 @@ export function Emergency() {
           {study ? <p>{t("emergencyThis")}</p> : <Field label="emergencyWhom" hint="emergencyWhomHint" name="patient" isRequired autoComplete="off" />}
           <Choice label="reason" name="reason" options={REASONS.map(([value, word]) => [value, t(word)] as const)} />
           <Field label="note" hint="noteHint" name="note" autoComplete="off" maxLength={200} />
+          {(session?.assurance ?? 0) < 2 && <Field label="code" hint="emergencyCode" name="code" autoComplete="one-time-code" maxLength={16} />}
           <Warning word={warning} />
           <Button type="submit" className="danger" isDisabled={busy}>
             {t("emergencyDo")}

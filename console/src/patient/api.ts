@@ -47,6 +47,8 @@ export interface Grant extends Who {
   valid_until: number;
 }
 
+export type Note = { zh: string; en: string };
+
 export const who = (): Promise<Patient> => askJson("/api/patient/session");
 export const enter = (token: string, birthDate: string): Promise<Patient> => askJson("/api/patient/enter", { token, birth_date: birthDate });
 export const leave = (): Promise<Response> => ask("/api/patient/logout", {});
@@ -54,6 +56,6 @@ export const rows = (before = 0): Promise<Rows> => askJson(`/api/patient/disclos
 export const rights = (): Promise<{ objections: Objection[]; grants: Grant[] }> => askJson("/api/patient/rights");
 
 /** Say stop, or take it back; in force when answered. */
-export function object(subject: string, standing: boolean): Promise<{ objections: Objection[]; note?: { zh: string; en: string } }> {
+export function object(subject: string, standing: boolean): Promise<{ objections: Objection[]; note?: Note }> {
   return askJson("/api/patient/objection", { subject, standing });
 }

@@ -7,7 +7,7 @@ import { hearEvents } from "../../shared/events";
 import { asTime } from "../../shared/language";
 import { addPasskey, passkeysHere } from "../../shared/passkeys";
 import type { PatientWord } from "../words/patient";
-import { rights as askRights, rows as askRows, who, type Grant, type Objection, type Patient, type Row } from "./api";
+import { rights as askRights, rows as askRows, who, type Grant, type Note, type Objection, type Patient, type Row } from "./api";
 import { useWords, whyNot } from "./context";
 import { StopBox, Stopped, type Target } from "./stop";
 import { nameOf, story } from "./story";
@@ -21,11 +21,11 @@ interface Shown {
 }
 
 export function Records({ patient, onEnd, onPatient }: { patient: Patient; onEnd: () => void; onPatient: (patient: Patient) => void }) {
-  const { t } = useWords();
+  const { t, language } = useWords();
   const [shown, setShown] = useState<Shown | null>(null);
   const [warning, setWarning] = useState<PatientWord | null>(null);
   const [alarm, setAlarm] = useState<number | null>(null); // the entry that was just written
-  const [note, setNote] = useState("");
+  const [note, setNote] = useState<Note | null>(null);
   const [target, setTarget] = useState<Target | null>(null);
 
   const failed = useCallback((failure: unknown) => (statusOf(failure) === 401 ? onEnd() : setWarning(whyNot(failure))), [onEnd]);
@@ -64,10 +64,11 @@ export function Records({ patient, onEnd, onPatient }: { patient: Patient; onEnd
     [look, onEnd],
   );
 
-  function stopped(said: string): void {
+  function stopped(said: Note | null): void {
     setTarget(null);
-    if (said) setNote(said);
-    if (said) void look();
+    if (said === null) return;
+    setNote(said);
+    void look();
   }
 
   return (
@@ -90,7 +91,7 @@ export function Records({ patient, onEnd, onPatient }: { patient: Patient; onEnd
           )}
           {!shown.complete && <p className="quiet">{t("notAll")}</p>}
           <h2>{t("stopTitle")}</h2>
-          <p role="status">{note}</p>
+          <p role="status">{note?.[language]}</p>
           <Stopped objections={shown.objections} onChange={stopped} />
           {!shown.objections.some((each) => each.subject === "*") && (
             <>

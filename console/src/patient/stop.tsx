@@ -3,8 +3,8 @@
 import { useState } from "react";
 import { Button, Dialog, Heading, Modal, ModalOverlay } from "react-aria-components";
 import { asTime } from "../../shared/language";
-import type { PatientWord } from "../words/patient";
-import { object, type Objection } from "./api";
+import { PATIENT, type PatientWord } from "../words/patient";
+import { object, type Note, type Objection } from "./api";
 import { useWords, whyNot } from "./context";
 import { nameOf } from "./story";
 
@@ -13,8 +13,8 @@ export interface Target {
   name: string;
 }
 
-export function StopBox({ target, onDone }: { target: Target; onDone: (note: string) => void }) {
-  const { t, language } = useWords();
+export function StopBox({ target, onDone }: { target: Target; onDone: (note: Note | null) => void }) {
+  const { t } = useWords();
   const [busy, setBusy] = useState(false);
   const [warning, setWarning] = useState<PatientWord | null>(null);
 
@@ -22,7 +22,7 @@ export function StopBox({ target, onDone }: { target: Target; onDone: (note: str
     setBusy(true);
     try {
       const { note } = await object(target.subject, true);
-      onDone(note?.[language] ?? t("stopped"));
+      onDone(note ?? both("stopped"));
     } catch (failure) {
       setWarning(whyNot(failure));
       setBusy(false);
@@ -30,7 +30,7 @@ export function StopBox({ target, onDone }: { target: Target; onDone: (note: str
   }
 
   return (
-    <ModalOverlay className="shade" isOpen onOpenChange={(open) => !open && onDone("")}>
+    <ModalOverlay className="shade" isOpen onOpenChange={(open) => !open && onDone(null)}>
       <Modal className="box">
         <Dialog role="alertdialog">
           <Heading slot="title">{t("stopSure", target.name)}</Heading>
@@ -43,7 +43,7 @@ export function StopBox({ target, onDone }: { target: Target; onDone: (note: str
             <Button className="danger wide" isDisabled={busy} onPress={() => void stop()}>
               {t("stopDo")}
             </Button>
-            <Button className="wide" autoFocus onPress={() => onDone("")}>
+            <Button className="wide" autoFocus onPress={() => onDone(null)}>
               {t("cancel")}
             </Button>
           </div>
@@ -53,14 +53,14 @@ export function StopBox({ target, onDone }: { target: Target; onDone: (note: str
   );
 }
 
-export function Stopped({ objections, onChange }: { objections: Objection[]; onChange: (note: string) => void }) {
+export function Stopped({ objections, onChange }: { objections: Objection[]; onChange: (note: Note) => void }) {
   const { t, language } = useWords();
   const [warning, setWarning] = useState<PatientWord | null>(null);
 
   async function allow(subject: string): Promise<void> {
     try {
       await object(subject, false);
-      onChange(t("allowed"));
+      onChange(both("allowed"));
     } catch (failure) {
       setWarning(whyNot(failure));
     }
@@ -84,4 +84,10 @@ export function Stopped({ objections, onChange }: { objections: Objection[]; onC
       </p>
     </>
   );
+}
+
+/** A text in both languages, for somebody may choose the other while it stands there. */
+function both(word: PatientWord): Note {
+  const [en, zh] = PATIENT[word];
+  return { en, zh };
 }

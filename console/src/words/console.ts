@@ -86,6 +86,7 @@ export const CONSOLE = {
   reasonFailure: ["A system has failed", "系统故障"],
   note: ["Note (optional, sealed)", "备注（可选，加密保存）"],
   noteHint: ["At most 200 characters", "最多 200 字"],
+  emergencyCode: ["Works even while other parts of the archive are down", "系统部分故障时也有效"],
   emergencyDo: ["Open in an emergency", "紧急打开"],
   emergencyDone: ["Open until {0}. It will be reviewed.", "可查看至 {0}，将接受复核。"],
   emergencyNot: ["Not opened: no such patient or study, or your role may not.", "未打开：没有此患者或检查，或您的角色无权。"],
