@@ -43,6 +43,7 @@ ARGUMENTS = [
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
+AGENT = "Ribcage-Test/1"  # as `Browser`: a session belongs to the client that logged in
 PATIENCE = 60_000  # milliseconds, for a machine that is busy
 FILM = make_study(47, 1, rows=512, columns=448)
 _numbers = itertools.count(1)
@@ -119,7 +120,7 @@ def compressed(archive: Archive) -> dict[UID, Study]:
 
 
 @pytest.fixture
-def ward(archive: Archive) -> Ward:
+def ward(archive: Archive, compressed: dict[UID, Study]) -> Ward:
     """A doctor of this test's own: no code is used twice."""
     name = f"li{next(_numbers)}"
     request = p.AddPerson(username=name, display_name="Li Ming", roles=["radiologist"])
@@ -139,6 +140,7 @@ def chromium(tmp_path: Path) -> Iterator[BrowserContext]:
         context = driver.chromium.launch_persistent_context(
             tmp_path / "profile", executable_path=CHROMIUM, args=ARGUMENTS, ignore_https_errors=True,
             viewport={"width": 1440, "height": 900}, locale="en-US",
+            user_agent=AGENT,
         )  # fmt: skip
         context.set_default_timeout(PATIENCE)
         yield context
@@ -297,12 +299,12 @@ def test_from_log_in_by_search_to_the_picture(ward: Ward, chromium: BrowserConte
     page.goto(f"{ward.doctor.base}/app/")
     page.get_by_label("Username").fill(ward.username)
     page.get_by_label("Password").fill("wrong")
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log in", exact=True).click()
     page.get_by_text("Username or password is wrong.").wait_for()
     page.get_by_label("Password").fill(ward.password)
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log in", exact=True).click()
     page.get_by_role("button", name="Search").click()
-    page.get_by_role("link", name="Open").wait_for()
+    page.get_by_role("link", name="Open").first.wait_for()
     assert traces(ward.film, page.content()) == []  # masked before the second factor
     shoot(page, "list")
     page.get_by_role("button", name="中文").click()
