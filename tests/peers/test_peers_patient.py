@@ -30,7 +30,6 @@ from peers.visits import (
     prove,
     traces,
 )  # fmt: skip
-from ribcage.guard import protocol as p
 
 pytestmark = [
     pytest.mark.peers,
