@@ -41,6 +41,16 @@ EVENTS = {
         "object",
         "0",
     ),
+    "derivation-allowed": (
+        ae.DerivationAllowed(PERSON, STUDY, PATIENT, "masked", "dicomweb", 3, patient_given=True),
+        "110103",
+        "0",
+    ),
+    "derivation-refused": (
+        ae.DerivationRefused(PERSON, None, None, "dicomweb", "unknown-study"),
+        "110103",
+        "8",
+    ),
     "destruction-changed": (
         ae.DestructionChanged(ROOT, STUDY, STUDY, 7, "approved", "retention-end", 1_800_000_000_000),
         "110113",

@@ -40,7 +40,8 @@ from ribcage.transfer.dimse import services
 from system.senders import SUCCESS, Instance, instance_of, send
 
 # Handlers whose answer follows from a durable decision: admission, query or disclosure.
-WITH_RECEIPT = {p.Admit, p.Commit, p.Query, p.Disclose, p.Open}
+# `Derived` names the patient to the front alone, for an object that the masked view made.
+WITH_RECEIPT = {p.Derive, p.Admit, p.Commit, p.Query, p.Disclose, p.Open}
 # Reviewed: they return nothing that was stored.
 WITHOUT_DATA = {
     p.Hello,  # the listener's own TLS identity

@@ -8,6 +8,7 @@ Rules, in order (DESIGN rules 1, 2, 6):
 5. When the guard refuses the commit, or kept a twin of this instance, the file is removed. When it does not
    answer, nobody knows whether it committed: the file stays, the peer is told "not stored" and sends again; an
    unused file is found as a stray.
+6. What a person saves about a study passes `capture.saving` first.
 """
 
 from __future__ import annotations
@@ -15,11 +16,21 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from ribcage.capture import saving
 from ribcage.capture.disarm import Arrival, Expected, Inspected, arrival_of_file, inspect
 from ribcage.capture.errors import NotStored, admission_error
 from ribcage.dicom.scan import DEFAULT_LIMITS, ScanLimits
 from ribcage.guard.errors import GuardError, GuardRefused
-from ribcage.guard.protocol import Admit, Admitted, AlreadyHeld, Channel, Commit, Committed, Principal
+from ribcage.guard.protocol import (
+    Admit,
+    Admitted,
+    AlreadyHeld,
+    Channel,
+    Commit,
+    Committed,
+    Principal,
+    Session,
+)
 from ribcage.storage import ingest
 from ribcage.storage.errors import StorageError
 from ribcage.storage.objects import ObjectStore
@@ -39,13 +50,17 @@ class WayIn:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A durable instance: what it is, and whether it was new (`Committed`) or held before (`AlreadyHeld`)."""
+    """A durable instance: what it is, and whether it was new (`Committed`) or held before (`AlreadyHeld`).
+
+    `coerced`: patient and study were written into it before.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
     study_instance_uid: str
     series_instance_uid: str
     outcome: Committed | AlreadyHeld
+    coerced: bool = False
 
 
 async def admit_instance(
@@ -61,24 +76,28 @@ async def admit_instance(
 
     `data` must not change until then. Raises AdmissionError.
     """
-    return await _admit(
-        way, principal, channel, called_ae_title, Arrival(data, transfer_syntax_uid, 0, expected)
-    )
+    saved = saving.Saved(Arrival(data, transfer_syntax_uid, 0, expected))
+    return await _admit(way, principal, channel, called_ae_title, saved)
 
 
 async def admit_file(
     way: WayIn, principal: Principal, channel: Channel, file: Octets, expected: Expected | None = None
 ) -> Admission:
-    """Admit one whole DICOM file (PS3.10), as STOW-RS and import carry it; it comes back bit for bit.
+    """Admit one whole DICOM file (PS3.10), as STOW-RS and import carry it; it comes back bit for bit, but for an
+    object that a person made in the masked view (`capture.saving`).
 
     `file` must not change until this returns. Raises AdmissionError.
     """
-    return await _admit(way, principal, channel, "", arrival_of_file(file, expected or Expected()))
+    saved = saving.Saved(arrival_of_file(file, expected or Expected()))
+    if isinstance(principal, Session):
+        saved = await saving.prepare(way.guard, principal, channel, saved.arrival, way.limits)
+    return await _admit(way, principal, channel, "", saved)
 
 
 async def _admit(
-    way: WayIn, principal: Principal, channel: Channel, called_ae_title: str, arrival: Arrival
+    way: WayIn, principal: Principal, channel: Channel, called_ae_title: str, saved: saving.Saved
 ) -> Admission:
+    arrival = saved.arrival
     if memoryview(arrival.data).nbytes <= _INLINE_BYTES:
         inspected = inspect(arrival, way.limits)
     else:
@@ -92,6 +111,7 @@ async def _admit(
         arrival.transfer_syntax_uid,
         inspected.data_set_sha256,
         memoryview(arrival.data).nbytes - arrival.prefix_bytes,
+        saved.receipt,
     )
     try:
         answer = await way.guard.ask(request)
@@ -109,6 +129,7 @@ async def _admit(
         attributes.study_instance_uid,
         attributes.series_instance_uid,
         outcome,
+        saved.coerced,
     )
 
 

@@ -3,6 +3,7 @@
 AdmissionError
 ├── NotAuthenticated     no valid session, unregistered or suspended certificate: 0124, 401
 ├── NotAuthorized        known, but may not store: 0124, 403
+│   └── StepUpNeeded     a second factor would allow it: 0124, 403 with the offer
 ├── IdentityMismatch     the data set is not what the command or the URL named: A900, 409
 ├── NotUnderstood        malformed data set or file: C000, 400
 ├── Unsupported          a transfer syntax or SOP class we do not take: C000 or 0122, 415
@@ -50,6 +51,10 @@ class NotAuthorized(AdmissionError):
 
     dimse_status: ClassVar[int] = 0x0124
     http_status: ClassVar[int] = 403
+
+
+class StepUpNeeded(NotAuthorized):
+    """The object names its patient, whom this session may see after a second factor alone."""
 
 
 class IdentityMismatch(AdmissionError):
@@ -104,7 +109,7 @@ class NotStored(AdmissionError):
 _BY_REASON: dict[str, type[AdmissionError]] = {
     "not_authenticated": NotAuthenticated,
     "not_permitted": NotAuthorized,
-    "second_factor_needed": NotAuthorized,
+    "second_factor_needed": StepUpNeeded,
     "not_found": NotAuthorized,
     "invalid": NotUnderstood,
     "throttled": Throttled,

@@ -90,6 +90,11 @@ def encode_element(tag: int, vr: str, value: bytes, encoding: Encoding) -> bytes
     return _header(tag, vr, len(value), encoding) + value
 
 
+def encode_item(elements: bytes, encoding: Encoding) -> bytes:
+    """One sequence item of defined length around encoded elements (PS3.5 7.5)."""
+    return _header(ITEM, "", len(elements), encoding) + elements
+
+
 def _header(tag: int, vr: str, length: int, encoding: Encoding) -> bytes:
     order = ">" if encoding is Encoding.EXPLICIT_BE else "<"
     if encoding is Encoding.IMPLICIT_LE or not vr:

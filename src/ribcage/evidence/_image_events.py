@@ -75,6 +75,67 @@ class SealingLeased:
 
 
 @dataclass(frozen=True)
+class DerivationAllowed:
+    """A person may save one object about a study (receipt kind `derive`); `patient_given`: it was made in the masked
+    view, and the front got the patient for it."""
+
+    actor: Actor
+    study: bytes
+    patient: bytes | None
+    view: str
+    channel: str
+    references: int
+    patient_given: bool
+
+    def to_entry(self, stamp: Stamp) -> Json:
+        """DICOM Instances Accessed, action create (PS3.15 A.5.3.6)."""
+        details = [
+            detail("channel", token(self.channel)),
+            detail("patient-given", "yes" if self.patient_given else "no"),
+            detail("references", count(self.references)),
+            detail("view", token(self.view)),
+        ]
+        study = entity("study", identity(self.study), role=STUDY_ROLE, details=details)
+        return audit_event(
+            stamp,
+            kind="derivation-allowed",
+            event=ACCESSED,
+            action="C",
+            actor=self.actor,
+            entities=[study, *patient_entity(self.patient)],
+        )
+
+
+@dataclass(frozen=True)
+class DerivationRefused:
+    """An object that a person may not save, and why. `study` is None when the asked one does not exist here."""
+
+    actor: Actor
+    study: bytes | None
+    patient: bytes | None
+    channel: str
+    reason: str
+
+    def to_entry(self, stamp: Stamp) -> Json:
+        """PS3.15 A.5.3.6 with a serious failure."""
+        name = identity(self.study) if self.study is not None else "unknown"
+        details = [detail("channel", token(self.channel))]
+        return audit_event(
+            stamp,
+            kind="derivation-refused",
+            event=ACCESSED,
+            action="C",
+            actor=self.actor,
+            outcome=SERIOUS,
+            reason=self.reason,
+            entities=[
+                entity("study", name, role=STUDY_ROLE, details=details),
+                *patient_entity(self.patient),
+            ],
+        )
+
+
+@dataclass(frozen=True)
 class InstanceParked:
     """One instance was kept apart as a conflict; `reason` is a short label."""
 

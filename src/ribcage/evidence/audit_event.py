@@ -46,6 +46,8 @@ from ribcage.evidence._house_events import (
     SessionAlarm,
 )
 from ribcage.evidence._image_events import (
+    DerivationAllowed,
+    DerivationRefused,
     DestructionChanged,
     DisclosureAllowed,
     DisclosureClosed,
@@ -79,6 +81,8 @@ __all__ = [
     "ClockChanged",
     "ConfigurationChanged",
     "ConsentChanged",
+    "DerivationAllowed",
+    "DerivationRefused",
     "DestructionChanged",
     "DeviceActor",
     "DeviceChanged",
@@ -126,6 +130,8 @@ Event = (
     | ClockChanged
     | ConfigurationChanged
     | ConsentChanged
+    | DerivationAllowed
+    | DerivationRefused
     | DestructionChanged
     | DeviceChanged
     | DisclosureAllowed
@@ -163,6 +169,8 @@ KINDS = MappingProxyType(
         "clock-changed": "clock stepped, restored or accepted",
         "configuration-changed": "security setting changed",
         "consent-changed": "consent changed",
+        "derivation-allowed": "object about a study allowed",
+        "derivation-refused": "object about a study REFUSED",
         "destruction-changed": "destruction asked, approved or cancelled",
         "device-changed": "device changed",
         "disclosure-allowed": "disclosure allowed",

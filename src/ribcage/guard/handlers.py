@@ -151,6 +151,7 @@ def _images(rooms: Rooms) -> Table:
         return rooms.disclosures.check(rooms.actor(connection, request.principal), request)
 
     return {
+        p.Derive: by_principal(rooms, rooms.derivations.derive),
         p.Admit: by_principal(rooms, rooms.ingest.admit),
         p.Commit: by_anyone(rooms.ingest.commit),
         p.IngestClosed: by_principal(rooms, rooms.ingest.closed),

@@ -2,7 +2,7 @@
 
 Rules, in order:
 1. A sealing key is given under a lease whose entry is durable (receipt kind `admit`); one lease for each principal
-   and study, at most 15 minutes.
+   and study, at most 15 minutes. What a person saves about a study needs a receipt of `guard.derivation` besides.
 2. The same SOP Instance UID with the same data set hash is held already: success, no second copy; a parked one too.
 3. The same UID with another hash, a patient or a series that contradicts the study: parked under a key of its own.
    The peer is answered as if it were new; nothing tells what exists.
@@ -34,9 +34,19 @@ from ribcage.guard import catalogue
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
+from ribcage.guard.derivation import Derivations
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.people import STORING_ROLES
-from ribcage.guard.protocol import Admit, Admitted, AlreadyHeld, Commit, Committed, IngestClosed, IngestNoted
+from ribcage.guard.protocol import (
+    SAVED_CLASSES,
+    Admit,
+    Admitted,
+    AlreadyHeld,
+    Commit,
+    Committed,
+    IngestClosed,
+    IngestNoted,
+)
 
 _ID_BYTES = 16
 _HASH_BYTES = 32
@@ -59,8 +69,9 @@ class _Admission:
 class Ingest:
     """Pending admissions and leases."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, derivations: Derivations) -> None:
         self._core = core
+        self._derivations = derivations
         self._leases: dict[tuple[bytes, str], tuple[float, HeldStudy]] = {}
         self._admissions: dict[bytes, _Admission] = {}
 
@@ -68,7 +79,7 @@ class Ingest:
 
     async def admit(self, actor: Actor, request: Admit) -> Admitted | AlreadyHeld:
         """Keys for one new object. Raises GuardRefused."""
-        self._check_permission(actor)
+        self._check_permission(actor, request)
         self._core.witness.check_not_behind()
         self._core.disk.check_may_store()
         self._forget_abandoned()
@@ -98,7 +109,10 @@ class Ingest:
             if admission.parked:
                 self._core.keyring.discard([admission.key_id])
 
-    def _check_permission(self, actor: Actor) -> None:
+    def _check_permission(self, actor: Actor, request: Admit) -> None:
+        if actor.visitor is not None and request.attributes.sop_class_uid in SAVED_CLASSES:
+            self._derivations.use(actor, request)
+            return
         if actor.kind == "operator":
             return
         if actor.device is not None and "store" in actor.device.may:

@@ -17,6 +17,22 @@ from typing import Literal
 import msgspec
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
+MAX_REFERENCES = 20_000  # distinct UIDs in one `Derive`
+
+# What a person may save about a study: reports and measurements, key objects, segmentations, presentation states.
+SAVED_CLASSES = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.88.11",  # Basic Text SR
+        "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced SR
+        "1.2.840.10008.5.1.4.1.1.88.33",  # Comprehensive SR
+        "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR
+        "1.2.840.10008.5.1.4.1.1.88.59",  # Key Object Selection
+        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
+        "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
+        "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
+        "1.2.840.10008.5.1.4.1.1.11.2",  # Color Softcopy Presentation State
+    }
+)
 
 View = Literal["none", "masked", "full", "original"]
 Purpose = Literal["TREAT", "ETREAT", "HRESCH", "HOPERAT", "PATRQT"]
@@ -106,8 +122,51 @@ class Attributes(_Body, frozen=True):
     specific_character_set: str = ""
 
 
+class Derive(_Body, frozen=True):
+    """A person wants to save an object of `SAVED_CLASSES` about a study: may they, and whose patient is it?
+
+    `studies` and `instances`: what the object refers to. `masked`: it says it is of the study's masked pseudonym.
+    """
+
+    principal: Principal
+    channel: Channel
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    studies: list[str]
+    instances: list[str]
+    masked: bool
+
+
+class PatientModule(_Body, frozen=True):
+    """Patient and study as the index has them, for one saved object; it never leaves a front. '' where absent."""
+
+    patient_id: str
+    issuer_of_patient_id: str
+    patient_name: str
+    patient_birth_date: str
+    patient_sex: str
+    study_date: str
+    study_time: str
+    accession_number: str
+    study_id: str
+    study_description: str
+    referring_physician_name: str
+
+
+class Derived(_Body, frozen=True):
+    """A receipt of kind `derive` for one `Admit`; the patient only where the object was made in the masked view."""
+
+    receipt: bytes
+    log_index: int
+    patient: PatientModule | None = None
+
+
 class Admit(_Body, frozen=True):
-    """Ask for a sealing key for one instance whose bytes were received and scanned."""
+    """Ask for a sealing key for one instance whose bytes were received and scanned.
+
+    `derivation`: the receipt of `Derived`, where a person saves an object of `SAVED_CLASSES`.
+    """
 
     principal: Principal
     channel: Channel
@@ -116,6 +175,7 @@ class Admit(_Body, frozen=True):
     transfer_syntax_uid: str
     data_set_sha256: bytes
     data_set_bytes: int
+    derivation: bytes = b""
 
 
 class Admitted(_Body, frozen=True):
@@ -1502,6 +1562,7 @@ FrontRequest = (
     | GetReadiness
     | CheckDevice
     | Refusal
+    | Derive
     | Admit
     | Commit
     | IngestClosed
@@ -1592,6 +1653,7 @@ Response = (
     | Readiness
     | Metrics
     | DeviceKnown
+    | Derived
     | Admitted
     | AlreadyHeld
     | Committed

@@ -15,6 +15,7 @@ from ribcage.guard.backup import Backups
 from ribcage.guard.break_glass import BreakGlass
 from ribcage.guard.connection import Connection
 from ribcage.guard.core import Actor, Core
+from ribcage.guard.derivation import Derivations
 from ribcage.guard.destroyer import Destroyer
 from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
@@ -50,6 +51,7 @@ class Rooms:
     stop: Callable[[], None]
     disclosures: Disclosures
     rights: Rights
+    derivations: Derivations
     ingest: Ingest
     queries: Queries
     accounts: Accounts
@@ -99,7 +101,8 @@ def build_rooms(
     in_a_fault = GlassInAFault(core)
     disclosures = Disclosures(core, in_a_fault, push)
     rights = Rights(core, disclosures.rights_changed)
-    ingest, approvals, accounts = Ingest(core), Approvals(core), Accounts(core, push)
+    derivations, approvals, accounts = Derivations(core), Approvals(core), Accounts(core, push)
+    ingest = Ingest(core, derivations)
 
     def closed(key_id: bytes) -> None:
         ingest.forget_study(key_id)
@@ -115,6 +118,7 @@ def build_rooms(
         stop=stop,
         disclosures=disclosures,
         rights=rights,
+        derivations=derivations,
         ingest=ingest,
         queries=Queries(core, in_a_fault),
         accounts=accounts,

@@ -1,25 +1,15 @@
-"""The masked view of one stored instance: `usage.masking` on the header, the pixel element alone of the bulk.
-
-The pseudonym is made of the Study Instance UID, which the masked view shows anyway: all instances of a study have
-the same one, and two studies of a patient have different ones.
-"""
+"""The masked view of one stored instance: `usage.masking` on the header, under the study's pseudonym."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 
 from ribcage.guard.protocol import InstanceRef, View
 from ribcage.usage.errors import MaskedViewRefused
 from ribcage.usage.masking import MaskedHeader, NoMaskingRule, mask_header
+from ribcage.usage.pseudonyms import masked_id, masked_name
 
 _INLINE_BYTES = 64 * 1024  # up to here masking costs less than a thread's turn
-_LABEL = b"ribcage masked view\0"
-
-
-def pseudonym(study_instance_uid: str) -> str:
-    """Six hexadecimal digits for one study."""
-    return hashlib.sha256(_LABEL + study_instance_uid.encode()).hexdigest()[:6]
 
 
 async def masked_header(header: bytes, ref: InstanceRef, view: View, study_instance_uid: str) -> MaskedHeader:
@@ -40,11 +30,10 @@ async def masked_header(header: bytes, ref: InstanceRef, view: View, study_insta
 
 
 def _mask(header: bytes, ref: InstanceRef, study_instance_uid: str) -> MaskedHeader:
-    name = pseudonym(study_instance_uid)
     return mask_header(
         header,
         ref.transfer_syntax_uid,
         ref.sop_class_uid,
-        patient_name=f"Masked^{name}",
-        patient_id=f"MASKED-{name}",
+        patient_name=masked_name(study_instance_uid),
+        patient_id=masked_id(study_instance_uid),
     )

@@ -26,6 +26,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ribcage.capture import errors as admission
 from ribcage.guard.errors import GuardError
 from ribcage.transfer.dicomweb.errors import (
     BadRequest,
@@ -112,7 +113,7 @@ def to_web_error(failure: Exception) -> WebError:
         return from_status(408)
     status = getattr(failure, "http_status", 500)
     error = from_status(status if isinstance(status, int) else 500)
-    if isinstance(failure, SecondFactorNeeded):
+    if isinstance(failure, SecondFactorNeeded | admission.StepUpNeeded):
         error = StepUpNeeded()
     if isinstance(failure, DisclosureError) and failure.decided_microseconds:
         error.headers = {**error.headers, **server_timing(failure.decided_microseconds)}

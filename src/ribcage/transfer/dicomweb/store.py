@@ -5,8 +5,9 @@ Rules, in order:
 2. One part is held at a time, its bytes counted against the front's budget.
 3. Each part stands alone: one that fails is reported, the others are stored. A refusal of the asker himself
    (401, 403, 429, 503) before anything was stored ends the request.
-4. A body that is cut or malformed after instances were stored is answered 202: they are durable.
-5. `IngestClosed` is sent however the request ends.
+4. An object of the masked view that was given its patient is stored with a warning; the answer holds UIDs alone.
+5. A body that is cut or malformed after instances were stored is answered 202: they are durable.
+6. `IngestClosed` is sent however the request ends.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class StoreResources:
             if not report.stored:
                 await _drain(body)
                 raise
-            report.unnamed.append(answers.CANNOT_UNDERSTAND)  # rule 4
+            report.unnamed.append(answers.CANNOT_UNDERSTAND)  # rule 5
             await _drain(body)
         finally:
             promise = await self._close(principal, report)
@@ -136,11 +137,12 @@ class StoreResources:
                 admission.sop_instance_uid,
                 admission.study_instance_uid,
                 admission.series_instance_uid,
+                answers.COERCED if admission.coerced else 0,
             )
         )
 
     async def _close(self, principal: Principal, report: StoreReport) -> bytes:
-        """The closing entry (rule 5) and its promise; shielded, since the peer may have gone."""
+        """The closing entry (rule 6) and its promise; shielded, since the peer may have gone."""
         if report.stored or report.failures:
             closed = IngestClosed(
                 principal=principal, channel="dicomweb", studies=report.studies(), failed=report.failures

@@ -1,7 +1,7 @@
 """The Store Instances Response Module as JSON or XML (PS3.18 10.5.3, Annex I), sans-IO.
 
-Status: 200 all stored, 202 some, 409 none though well-formed (PS3.18 table 10.5.3-1). Failure reasons are
-DIMSE statuses (PS3.4 table B.2-1), taken from the error's class.
+Status: 200 all stored, 202 some or with warnings, 409 none though well-formed (PS3.18 table 10.5.3-1). Failure
+reasons are DIMSE statuses (PS3.4 table B.2-1), taken from the error's class.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape, quoteattr
 from ribcage.dicom.dictionary import keyword_of
 
 CANNOT_UNDERSTAND: Final = 0xC000
+COERCED: Final = 0xB000  # Coercion of Data Elements (PS3.18 I.2.1)
 
 Element = tuple[int, str, "list[str | int | list[Element]]"]  # tag, VR, values; items for SQ
 _MAX_UNNAMED: Final = 1000
@@ -22,12 +23,13 @@ _MAX_UNNAMED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """SOP class and instance; study and series only of what was stored."""
+    """SOP class and instance; study, series and Warning Reason only of what was stored."""
 
     sop_class_uid: str
     sop_instance_uid: str
     study: str = ""
     series: str = ""
+    warning: int = 0
 
 
 @dataclass
@@ -48,7 +50,7 @@ class StoreReport:
         """200, 202 or 409 (PS3.18 table 10.5.3-1)."""
         if not self.stored:
             return 409
-        return 202 if self.failures else 200
+        return 202 if self.failures or any(named.warning for named in self.stored) else 200
 
     def studies(self) -> dict[str, int]:
         """Stored instances by Study Instance UID, for the closing entry."""
@@ -78,7 +80,7 @@ def _module(report: StoreReport, base: str) -> list[Element]:
             (0x00081198, "SQ", [[*_named(n), (0x00081197, "US", [why])] for n, why in report.failed])
         )
     if report.stored:
-        elements.append((0x00081199, "SQ", [[*_named(n), _url(n, base)] for n in report.stored]))
+        elements.append((0x00081199, "SQ", [_stored(n, base) for n in report.stored]))
     if report.unnamed:
         reasons = report.unnamed[:_MAX_UNNAMED]
         elements.append((0x0008119A, "SQ", [[(0x00081197, "US", [why])] for why in reasons]))
@@ -87,6 +89,11 @@ def _module(report: StoreReport, base: str) -> list[Element]:
 
 def _named(named: Named) -> list[Element]:
     return [(0x00081150, "UI", [named.sop_class_uid]), (0x00081155, "UI", [named.sop_instance_uid])]
+
+
+def _stored(named: Named, base: str) -> list[Element]:
+    warning: list[Element] = [(0x00081196, "US", [named.warning])] if named.warning else []
+    return [*_named(named), _url(named, base), *warning]
 
 
 def _url(named: Named, base: str) -> Element:
