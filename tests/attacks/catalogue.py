@@ -17,6 +17,7 @@ from attacks import guard_attacks as g
 from attacks import patient_attacks as patients
 from attacks import people_attacks as people
 from attacks import recovery_attacks as r
+from attacks import saving_attacks as s
 from attacks import viewer_attacks as v
 
 
@@ -89,6 +90,26 @@ GLASS_ROWS = (
     _glass("glass_on_a_false_state", "believes_a_false_state", "a permit from a ledger that was cut"),
     _glass("glass_without_a_reserve", "answers_before_journalled", "a permit without its record"),
     Row("erased_record", ("no_journal_chain",), "nobody is told", glass_attacks.erased_record),
+)
+
+
+def _saving(name: str, patches: str, success: str) -> Row:
+    return Row(name, tuple(patches.split()), success, g.against_guard(getattr(s, name)))
+
+
+SAVING_ROWS = (
+    _saving("saving_without_right", "no_contract", "the patient of a study without a right"),
+    _saving(
+        "saving_without_treating", "no_saving_role no_treating_role", "a report by a role that treats nobody"
+    ),
+    _saving("reference_to_a_stranger", "references_unchecked", "a report that refers to a stranger's image"),
+    _saving(
+        "patient_guessed_by_saving",
+        "patients_named_in_the_masked_view",
+        "a report that was filed: the guess is right",
+    ),
+    _saving("saving_unasked", "saving_needs_no_receipt", "a report without a decision"),
+    _saving("saving_after_revocation", "saving_asked_once", "a report after the revocation"),
 )
 GUARD_ROWS = (
     *PEOPLE_ROWS,
@@ -188,4 +209,5 @@ GUARD_ROWS = (
         needs_root=True,
     ),
     *GLASS_ROWS,
+    *SAVING_ROWS,
 )

@@ -62,7 +62,7 @@ class House:
         return p.Session(proof=logged.proof, address="127.0.0.1")
 
     async def store(
-        self, device: p.Principal, attributes: p.Attributes, data: bytes
+        self, device: p.Principal, attributes: p.Attributes, data: bytes, derivation: bytes = b""
     ) -> p.Committed | p.AlreadyHeld:
         """What a front does with one instance: seal and write with the keys it is given."""
         digest = hashlib.sha256(data).digest()
@@ -75,6 +75,7 @@ class House:
                 transfer_syntax_uid="1.2.840.10008.1.2.1",
                 data_set_sha256=digest,
                 data_set_bytes=len(data),
+                derivation=derivation,
             )
         )
         if isinstance(admitted, p.AlreadyHeld):

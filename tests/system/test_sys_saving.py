@@ -117,7 +117,7 @@ def test_a_measurement_of_the_masked_view_takes_the_patient_of_its_study(desk: D
     trace = saved.OriginalAttributesSequence[0]
     assert trace.ReasonForTheAttributeModification == "COERCE"
     assert trace.ModifiedAttributesSequence[0].PatientID == masked_id(MINE.study_uid)
-    assert "object about a study allowed" in desk.events()
+    assert "derivation-allowed" in desk.events()
 
 
 def test_sent_again_it_is_held_already(desk: Desk) -> None:
@@ -156,7 +156,7 @@ def test_saving_needs_a_right_to_the_study_and_tells_nothing_of_it(desk: Desk) -
     answers = [stow(desk.doctor, file_of(each)) for each in (masked_report(FOREIGN), nowhere)]
     assert [each.status for each in answers] == [403, 403]
     assert answers[0].body == answers[1].body
-    assert "object about a study REFUSED" in desk.events()
+    assert "derivation-refused" in desk.events()
 
 
 def test_references_lie_in_studies_that_the_person_sees(desk: Desk) -> None:

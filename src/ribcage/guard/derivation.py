@@ -76,11 +76,9 @@ class Derivations:
 
     def _view(self, actor: Actor, request: Derive, held: HeldStudy) -> View:
         """The view of the study to save into (rules 1 and 3). Raises Denied."""
-        if actor.visitor is None or not actor.visitor.roles & TREATING_ROLES:
-            raise Denied("not_permitted", "role-saves-nothing")
+        _check_role(actor)
         view = decide(self._core, actor, held, "best", "TREAT", "retrieve").view
-        if view == "masked" and not request.masked:
-            raise Denied("second_factor_needed", "patient-named-in-the-masked-view")
+        _check_named(view, masked=request.masked)
         return view
 
     async def _check_references(self, actor: Actor, request: Derive, held: HeldStudy) -> None:
@@ -199,8 +197,11 @@ class Derivations:
             got.study_instance_uid,
         ):
             raise GuardRefused("not_permitted")
+        self._ask_again(actor, allowed)
+
+    def _ask_again(self, actor: Actor, allowed: _Allowed) -> None:
         try:
-            decide(core, actor, allowed.study, "best", "TREAT", "retrieve")
+            self._view(actor, allowed.request, allowed.study)
         except Denied as denied:
             raise GuardRefused(denied.reason) from denied
 
@@ -210,3 +211,15 @@ class Derivations:
             if now < allowed.expires_at:
                 break  # in order of opening
             del self._allowed[receipt]
+
+
+def _check_role(actor: Actor) -> None:
+    """Rule 1. Raises Denied."""
+    if actor.visitor is None or not actor.visitor.roles & TREATING_ROLES:
+        raise Denied("not_permitted", "role-saves-nothing")
+
+
+def _check_named(view: View, *, masked: bool) -> None:
+    """Rule 3. Raises Denied."""
+    if view == "masked" and not masked:
+        raise Denied("second_factor_needed", "patient-named-in-the-masked-view")
