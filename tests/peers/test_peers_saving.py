@@ -23,11 +23,9 @@ from peers.test_peers_viewer import (
     enter,
     pytestmark,
     shoot,
-    traces,
     wait_for_picture,
 )
 from ribcage.guard import protocol as p
-from ribcage.usage.pseudonyms import masked_id
 
 _numbers = itertools.count(1)
 
@@ -89,7 +87,6 @@ def test_explore(ward: Ward, chromium: BrowserContext) -> None:
         print("CONSOLE", seen.console[-10:], page.url)
         raise
     page.get_by_text("Masked", exact=True).wait_for()
-    import os
 
     try:
         page.set_default_timeout(8000)
