@@ -2,7 +2,7 @@
 
 import { asView, type View } from "../shared/api";
 
-export type OnAnswer = (status: number, view: View | null, unchecked: boolean) => void;
+export type OnAnswer = (status: number, view: View | null, unchecked: boolean, stepUp: boolean) => void;
 
 const IMAGES = /^\/dicom-web\/studies\/[0-9.]+/;
 
@@ -12,7 +12,7 @@ export function listen(onAnswer: OnAnswer): void {
     const url = new URL(address, location.href);
     if (url.origin !== location.origin || !IMAGES.test(url.pathname)) return;
     const view = field("X-Ribcage-View");
-    onAnswer(status, view === null ? null : asView(view), field("X-Ribcage-Pixels") === "unchecked");
+    onAnswer(status, view === null ? null : asView(view), field("X-Ribcage-Pixels") === "unchecked", field("X-Ribcage-Step-Up") !== null);
   };
   const open = XMLHttpRequest.prototype.open;
   XMLHttpRequest.prototype.open = function (this: XMLHttpRequest, ...given: unknown[]): void {

@@ -210,5 +210,5 @@ function start(): void {
   });
 }
 
-listen((status, view, unchecked) => hear({ kind: "image-answer", status, view, unchecked }));
+listen((status, view, unchecked, stepUp) => hear({ kind: "image-answer", status, view, unchecked, stepUp }));
 document.addEventListener("DOMContentLoaded", start);

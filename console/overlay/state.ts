@@ -6,7 +6,8 @@
  * 2. A study that is refused, or whose view fell, covers the picture: what stands on the screen is more than the archive
  *    would give now.
  * 3. An archive that does not answer for `UNREACHABLE_AFTER` questions covers the picture until it does (deny first).
- * 4. The view is the one that the archive's last answer named, not the one that the session ought to get.
+ * 4. What has no masked view (a report, say) is refused with the offer of a step-up: the rest of the study stays in view.
+ * 5. The view is the one that the archive's last answer named, not the one that the session ought to get.
  */
 
 import type { Session, View } from "../shared/api";
@@ -24,7 +25,7 @@ export interface State {
 export type Heard =
   | { kind: "session"; session: Session }
   | { kind: "refused"; status: number } // an answer of /api/session
-  | { kind: "image-answer"; status: number; view: View | null; unchecked: boolean } // an answer about the study
+  | { kind: "image-answer"; status: number; view: View | null; unchecked: boolean; stepUp: boolean } // an answer about the study
   | { kind: "view-now"; view: View } // what the archive would give now
   | { kind: "session-ended" };
 
@@ -46,6 +47,10 @@ export function step(state: State, heard: Heard): State {
       return { ...state, cover: "ended" };
     case "image-answer":
       if (heard.status === 401) return { ...state, cover: "ended" };
+      if (heard.status === 403 && heard.stepUp) {
+        if (state.view === "full") return { ...state, cover: state.cover ?? "lapsed" };
+        return { ...state, view: state.view ?? "masked" };
+      }
       if (heard.status === 403) return { ...state, cover: state.view === null ? "refused" : "revoked" };
       if (heard.view === null) return state;
       if (state.view === "full" && heard.view === "masked") return { ...state, cover: state.cover ?? "lapsed" };

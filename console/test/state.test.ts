@@ -5,10 +5,18 @@ import { lapsed, left, START, step, UNREACHABLE_AFTER, type Heard, type State } 
 const session = (until: number): Session => ({
   username: "li", display_name: "Li", roles: [], assurance: until ? 2 : 1, second_factor_until: until, expires_at: 9e9,
 });
-const answer = (status: number, view: View | null = null, unchecked = false): Heard => ({ kind: "image-answer", status, view, unchecked });
+const answer = (status: number, view: View | null = null, unchecked = false, stepUp = false): Heard => ({ kind: "image-answer", status, view, unchecked, stepUp });
 const after = (...heard: Heard[]): State => heard.reduce(step, START);
 
 describe("cover", () => {
+  it("what has no masked view does not cover the rest, and covers a full view that fell", () => {
+    const refused = answer(403, null, false, true);
+    expect(after(answer(200, "masked"), refused).cover).toBe(null);
+    expect(after(refused)).toMatchObject({ cover: null, view: "masked" });
+    expect(after(answer(200, "full"), refused).cover).toBe("lapsed");
+    expect(after(answer(200, "masked"), answer(403)).cover).toBe("revoked");
+  });
+
   it("a session that has ended is never lifted", () => {
     for (const end of [{ kind: "session-ended" }, { kind: "refused", status: 401 }, answer(401)] as Heard[]) {
       const state = after(answer(200, "full"), end, { kind: "session", session: session(9e9) }, answer(200, "full"));

@@ -21,11 +21,24 @@ MINE, SEEN, FOREIGN = (make_study(61, number) for number in (1, 2, 3))
 _numbers = itertools.count(1)
 
 
+def _earlier() -> bytes:
+    """An earlier study of the patient of `MINE`."""
+    data, whose = dcmread(BytesIO(make_study(61, 4).file)), MINE.identity
+    data.PatientID, data.PatientName, data.StudyDate = whose.patient_id, whose.person_name, "20200102"
+    file = BytesIO()
+    data.save_as(file)
+    return file.getvalue()
+
+
+PRIOR = instance_of(_earlier())
+
+
 @dataclass
 class Desk:
     """A doctor with a right to two studies of three, who has proved a password alone."""
 
     archive: Archive
+    name: str
     doctor: Browser
 
     def parked(self) -> int:
@@ -46,9 +59,8 @@ class Desk:
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     with new_archive(tmp_path_factory.mktemp("archive")) as running:
         station = running.device("cr1", "CR1", "store")
-        assert [send(running, station, instance_of(each.file)) for each in (MINE, SEEN, FOREIGN)] == [
-            SUCCESS
-        ] * 3
+        films = [*(instance_of(each.file) for each in (MINE, SEEN, FOREIGN)), PRIOR]
+        assert [send(running, station, each) for each in films] == [SUCCESS] * 4
         yield running
 
 
@@ -58,7 +70,7 @@ def desk(archive: Archive) -> Desk:
     doctor = archive.person(name, "clinician")
     for each in (MINE, SEEN):
         archive.grant(f"person:{name}", f"study:{each.study_uid}", "full")
-    return Desk(archive, doctor)
+    return Desk(archive, name, doctor)
 
 
 def masked_report(study: Study, *instances: str) -> Dataset:
@@ -204,3 +216,17 @@ def test_no_identity_in_what_the_archive_wrote_of_it(desk: Desk) -> None:
     assert stow(desk.doctor, file_of(masked_report(MINE))).status == 202
     written = desk.events() + (desk.archive.folder / "server.log").read_text()
     assert [each for each in MINE.identity.needles() if each in written] == []
+
+
+def test_priors_are_listed_by_patient_id_in_the_full_view_alone(desk: Desk) -> None:
+    def studies(query: str) -> list[str]:
+        reply = desk.doctor.request(f"/dicom-web/studies?{query}")
+        return sorted(each["0020000D"]["Value"][0] for each in (reply.json() if reply.body else []))
+
+    desk.archive.grant(f"person:{desk.name}", f"study:{PRIOR.study}", "full")
+    assert masked_id(MINE.study_uid) != masked_id(PRIOR.study)
+    for identifier in (masked_id(MINE.study_uid), MINE.identity.patient_id):
+        assert studies(f"PatientID={identifier}") == []
+    assert {MINE.study_uid, PRIOR.study} <= set(studies(""))  # both are seen, as two patients
+    assert desk.doctor.step_up().status == 200
+    assert studies(f"PatientID={MINE.identity.patient_id}") == sorted([MINE.study_uid, PRIOR.study])

@@ -35,6 +35,7 @@ from ribcage.guard.protocol import MAX_REFERENCES, SAVED_CLASSES, Admit, Derive,
 _ID_BYTES = 16
 _STUDIES = 64  # that one object may refer to
 _UIDS_AT_ONCE = 500
+_UNUSED_OF_ONE = 16  # receipts of one session that wait for their `Admit`
 
 
 @dataclass(frozen=True)
@@ -177,8 +178,15 @@ class Derivations:
                 leaf=leaf,
             ),
         )
-        self._allowed[receipt] = _Allowed(actor, request, held, expires_at)
+        self._keep(receipt, _Allowed(actor, request, held, expires_at))
         return Derived(receipt=receipt, log_index=index, patient=patient)
+
+    def _keep(self, receipt: bytes, allowed: _Allowed) -> None:
+        """Remember it; of one session the newest alone, so that nobody takes the room of the others."""
+        own = [each for each, other in self._allowed.items() if other.actor.digest == allowed.actor.digest]
+        for each in own[: 1 - _UNUSED_OF_ONE]:
+            del self._allowed[each]
+        self._allowed[receipt] = allowed
 
     def use(self, actor: Actor, admit: Admit) -> None:
         """Spend the receipt of an `Admit` (rule 5). Raises GuardRefused."""
