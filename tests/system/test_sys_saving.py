@@ -148,6 +148,16 @@ def test_a_measurement_of_the_full_view_is_stored_bit_for_bit(desk: Desk) -> Non
     assert parts(desk.doctor.retrieve(place)) == [file]
 
 
+def test_a_viewer_that_leaves_the_issuer_out_is_understood(desk: Desk) -> None:
+    assert desk.doctor.step_up().status == 200
+    before, listed = desk.parked(), desk.listed(MINE)
+    data, other = full_report(MINE, MINE), full_report(MINE, MINE)
+    del data.IssuerOfPatientID
+    other.IssuerOfPatientID = "ELSEWHERE"
+    assert [stow(desk.doctor, file_of(each)).status for each in (data, other)] == [200, 200]
+    assert (desk.parked(), desk.listed(MINE)) == (before + 1, listed + 1)
+
+
 def test_another_patients_name_from_the_full_view_is_parked(desk: Desk) -> None:
     assert desk.doctor.step_up().status == 200
     before, listed = desk.parked(), desk.listed(MINE)

@@ -8,6 +8,7 @@ Rules, in order (docs/adr/0012):
 4. The entry is durable before the answer (receipt kind `derive`). Patient and study are given for an object under the
    pseudonym alone; the front writes them into it and shows them to nobody.
 5. A receipt serves one `Admit` of the same principal, class, instance and study; the contract is asked again then.
+6. Viewers leave the Issuer of Patient ID out: an object without one is compared by its Patient ID (`guard.ingest`).
 """
 
 from __future__ import annotations
@@ -118,6 +119,10 @@ class Derivations:
                     uids.add(str(uid))
                     found += int(count)
         return uids, found
+
+    def issuer(self, held: HeldStudy) -> str:
+        """The Issuer of Patient ID of the study (rule 6). Raises GuardRefused('unavailable')."""
+        return self._patient(held).issuer_of_patient_id
 
     def _patient(self, held: HeldStudy) -> PatientModule:
         """What the index has of the study (rule 4). Raises GuardRefused('unavailable')."""

@@ -181,7 +181,11 @@ class Ingest:
     def _contradiction(self, study: HeldStudy, request: Admit, held_hash: bytes | None) -> str:
         if held_hash is not None:
             return "hash_mismatch"
-        if catalogue.patient_token(self._core, request.attributes) != study.token:
+        attributes = request.attributes
+        if request.derivation and not attributes.issuer_of_patient_id.strip():
+            issuer = self._derivations.issuer(study)
+            attributes = msgspec.structs.replace(attributes, issuer_of_patient_id=issuer)
+        if catalogue.patient_token(self._core, attributes) != study.token:
             return "patient_mismatch"
         with self._core.engine.connect() as connection:
             owner = self._series_owner(connection, request)
