@@ -25,7 +25,7 @@ from helpers.raw_scu import RawAssociation
 from ribcage.console.routes import console_routes
 from ribcage.dicom import dimse
 from ribcage.dicom.negotiation import Offer
-from ribcage.dicom.sop_classes import VERIFICATION
+from ribcage.dicom.sop_classes import PATIENT_ROOT_FIND, STUDY_ROOT_FIND, VERIFICATION
 from ribcage.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from ribcage.evidence import receipt
 from ribcage.guard import handlers
@@ -184,13 +184,18 @@ def test_keys_leave_in_three_messages_only() -> None:
     }
 
 
-def test_dimse_answers_echo_and_store_only() -> None:
+# Reviewed: a C-FIND is the guard's `Query`, answered under its entry; commitment tells a device about its own.
+DIMSE = {"CEchoRq", "CStoreRq", "CFindRq"}
+
+
+def test_every_dimse_service_is_reviewed() -> None:
     handled = {
         name for name in ("CEchoRq", "CStoreRq", "CFindRq", "CGetRq", "CMoveRq") if name in vars(services)
     }
-    assert handled == {"CEchoRq", "CStoreRq"}
+    assert handled == DIMSE
     assert not Offer().query
     assert not Offer().retrieve
+    assert not Offer().commit
 
 
 # Every DIMSE service that could ask for stored data, and the class it is proposed under (PS3.4 C.6, J.3).
@@ -202,7 +207,10 @@ _ASKING_CLASSES = (
 )
 
 
-def test_no_dimse_service_hands_out_what_was_stored(tmp_path: Path) -> None:
+_ANSWERED_CLASSES = {PATIENT_ROOT_FIND, STUDY_ROOT_FIND}
+
+
+def test_no_dimse_service_but_find_tells_what_was_stored(tmp_path: Path) -> None:
     one = instance_of(make_study(31, 2).file)
     with new_archive(tmp_path) as archive:
         station = archive.device("ws1", "WS1", "store", "query", "retrieve")
@@ -214,7 +222,7 @@ def test_no_dimse_service_hands_out_what_was_stored(tmp_path: Path) -> None:
             archive.dicom, proposals, ssl_context=station.context(), calling="WS1"
         ) as association:
             accepted = {each.abstract_syntax for each in association.upper_layer.contexts.values()}
-            assert accepted == {VERIFICATION}
+            assert accepted == {VERIFICATION} | _ANSWERED_CLASSES
             key = b"\x08\0\x52\0CS\6\0STUDY \x20\0\x0d\0UI" + len(one.study).to_bytes(2, "little")
             for service in _ASKING:
                 more = {"move_destination": "WS1"} if service is dimse.CMoveRq else {}

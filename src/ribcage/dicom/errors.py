@@ -11,7 +11,8 @@
     ├── UnsupportedSopClass           not in PS3.6 Annex A, or not a class this peer may use
     ├── LimitExceeded                 a configured limit was reached
     │   └── DataSetLimitExceeded      size, depth, count or inflation ratio of a data set
-    └── DataSetMalformed              a data set or file that PS3.5 or PS3.10 does not permit
+    ├── DataSetMalformed              a data set or file that PS3.5 or PS3.10 does not permit
+    └── IdentifierMismatch            a query's identifier that its SOP class does not permit
 
 DIMSE and HTTP statuses follow from the class, never from the text. Messages say expected, got and what to do
 next; they carry offsets, lengths and tags, never values.
@@ -104,3 +105,13 @@ class DataSetMalformed(DicomError):
     def __init__(self, message: str, offset: int = -1) -> None:
         super().__init__(message if offset < 0 else f"{message} (at byte {offset})")
         self.offset = offset
+
+
+class IdentifierMismatch(DicomError):
+    """An identifier that does not match its SOP class (PS3.4 C.4.1.1.4); `tag` is the offending key."""
+
+    dimse_status: ClassVar[int] = 0xA900
+
+    def __init__(self, message: str, tag: int) -> None:
+        super().__init__(message)
+        self.tag = tag

@@ -7,6 +7,9 @@ Rules, in order:
 3. Verification and query/retrieve exchange small data sets: Implicit or Explicit VR Little Endian only.
 4. No known transfer syntax is result 4.
 5. Storage contexts in which the requestor is only SCP serve C-GET, and need the right to retrieve.
+6. Extended negotiation is answered for queries (PS3.4 C.5.1.1): relational queries and combined date-time matching
+   are granted where asked for; fuzzy names and everything behind are not.
+7. Storage commitment is offered to those who may store.
 """
 
 from __future__ import annotations
@@ -16,8 +19,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from ribcage.dicom.pdu import AssociateRq
-from ribcage.dicom.pdu_items import ContextResult, ProposedContext, RoleSelection
-from ribcage.dicom.sop_classes import QUERY_CLASSES, RETRIEVE_CLASSES, VERIFICATION, is_storage
+from ribcage.dicom.pdu_items import ContextResult, ExtendedNegotiation, ProposedContext, RoleSelection
+from ribcage.dicom.sop_classes import (
+    QUERY_CLASSES,
+    RETRIEVE_CLASSES,
+    STORAGE_COMMITMENT_PUSH,
+    VERIFICATION,
+    is_storage,
+)
 from ribcage.dicom.transfer_syntaxes import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
@@ -27,6 +36,7 @@ from ribcage.dicom.transfer_syntaxes import (
 ACCEPTED: Final = 0
 ABSTRACT_SYNTAX_NOT_SUPPORTED: Final = 3
 TRANSFER_SYNTAXES_NOT_SUPPORTED: Final = 4
+_GRANTED_BYTES: Final = 2  # relational queries, combined date-time matching
 _PLAIN: Final = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN})
 
 
@@ -37,6 +47,7 @@ class Offer:
     store: bool = True
     query: bool = False
     retrieve: bool = False
+    commit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,7 @@ class Answer:
 
     results: tuple[ContextResult, ...]
     roles: tuple[RoleSelection, ...]
+    extended: tuple[ExtendedNegotiation, ...] = ()
 
 
 def negotiate(request: AssociateRq, offer: Offer) -> Answer:
@@ -62,7 +74,23 @@ def negotiate(request: AssociateRq, offer: Offer) -> Answer:
         results.append(result)
         if result.result == ACCEPTED and uid in proposed_roles:
             answered[uid] = role
-    return Answer(tuple(results), tuple(answered.values()))
+    return Answer(tuple(results), tuple(answered.values()), _extended(request, results))
+
+
+def _extended(request: AssociateRq, results: list[ContextResult]) -> tuple[ExtendedNegotiation, ...]:
+    """Rule 6, for accepted contexts, with as many bytes as were asked."""
+    accepted = {
+        context.abstract_syntax
+        for context, result in zip(request.contexts, results, strict=True)
+        if result.result == ACCEPTED
+    }
+    return tuple(
+        ExtendedNegotiation(
+            each.sop_class, bytes(i < _GRANTED_BYTES and b == 1 for i, b in enumerate(each.information))
+        )
+        for each in request.user.extended
+        if each.sop_class in QUERY_CLASSES & accepted
+    )
 
 
 def _role(uid: str, proposed: RoleSelection | None, offer: Offer) -> RoleSelection:
@@ -73,6 +101,7 @@ def _role(uid: str, proposed: RoleSelection | None, offer: Offer) -> RoleSelecti
     served = (
         uid == VERIFICATION
         or (uid in QUERY_CLASSES and offer.query)
+        or (uid == STORAGE_COMMITMENT_PUSH and offer.commit)
         or (uid in RETRIEVE_CLASSES and offer.retrieve)
     )
     return RoleSelection(uid, wants_scu and served, False)

@@ -49,7 +49,7 @@ from ribcage.dicom.pdu import (
     parse_body,
     parse_header,
 )
-from ribcage.dicom.pdu_items import ContextResult, RoleSelection, UserInformation
+from ribcage.dicom.pdu_items import ContextResult, ExtendedNegotiation, RoleSelection, UserInformation
 from ribcage.dicom.upper_layer_table import TABLE, Action, State
 from ribcage.dicom.upper_layer_table import Event as Evt
 
@@ -179,7 +179,12 @@ class UpperLayer:
         """Requestor: the transport stands; send the request (Evt2)."""
         self._machine.local(Evt.EVT2, self._request)
 
-    def accept(self, results: Sequence[ContextResult], roles: Sequence[RoleSelection] = ()) -> None:
+    def accept(
+        self,
+        results: Sequence[ContextResult],
+        roles: Sequence[RoleSelection] = (),
+        extended: Sequence[ExtendedNegotiation] = (),
+    ) -> None:
         """Acceptor: send A-ASSOCIATE-AC with one result per proposed context (Evt7)."""
         request = self._request
         if request is None or self.state is not State.STA3:
@@ -191,6 +196,7 @@ class UpperLayer:
             implementation_class_uid=IMPLEMENTATION_CLASS_UID,
             implementation_version_name=IMPLEMENTATION_VERSION_NAME,
             roles=tuple(roles),
+            extended=tuple(extended),
         )
         answer = AssociateAc(request.called_ae_title, request.calling_ae_title, tuple(results), user)
         self._agree(request, answer, request.user, ProtocolMisuse)

@@ -1,6 +1,12 @@
 """Matching of query values against opened attributes (PS3.4 C.2.2.2): single value, list of UID, wildcard, range.
 
-The guard matches already decoded text; it parses no data set.
+Rules, in order:
+1. The guard matches already decoded text; it parses no data set.
+2. Integers are compared as numbers. A time matches all that it begins: 10 matches 1030; zeros behind count for
+   nothing: 103000 matches 1030.
+3. A range holds its ends as far as they are written: -1030 ends with 10:30:59.
+4. Combined (PS3.4 C.2.2.2.5): a range of Study Date with one of Study Time is one range of moments; an unknown time
+   counts as midnight.
 """
 
 from __future__ import annotations
@@ -12,6 +18,9 @@ from collections.abc import Mapping
 from ribcage.crypto.blind import name_matches
 from ribcage.guard.errors import GuardRefused
 
+PATIENT_KEYWORDS = frozenset(
+    {"PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"}
+)
 STUDY_KEYWORDS = frozenset(
     {
         "StudyInstanceUID",
@@ -46,8 +55,12 @@ UNMASKED = frozenset(
     }
 )
 _NAMES = frozenset({"PatientName", "ReferringPhysicianName"})
-_RANGES = frozenset({"StudyDate", "StudyTime", "PatientBirthDate"})
-_DATE = re.compile(r"\d{8}")
+_DATES = frozenset({"StudyDate", "PatientBirthDate"})
+_INTEGERS = frozenset({"SeriesNumber", "InstanceNumber", "Rows", "Columns"})
+_INTEGER = re.compile(r"[+-]?\d{1,12}", re.ASCII)
+_DATE = re.compile(r"\d{8}", re.ASCII)
+_TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?", re.ASCII)
+_TIME_DIGITS = 12
 _UID = re.compile(r"[0-9.]{1,64}")
 _MAX_VALUE = 256
 _MAX_UIDS = 512
@@ -55,7 +68,7 @@ _MAX_UIDS = 512
 
 def check(filters: Mapping[str, str], level: str) -> None:
     """Refuse keys that this level does not know and values out of form. Raises GuardRefused('invalid')."""
-    known = STUDY_KEYWORDS
+    known = PATIENT_KEYWORDS if level == "patient" else STUDY_KEYWORDS
     if level in ("series", "instance"):
         known = known | SERIES_KEYWORDS
     if level == "instance":
@@ -67,8 +80,10 @@ def check(filters: Mapping[str, str], level: str) -> None:
             uid_list(value)
         elif len(value) > _MAX_VALUE:
             raise GuardRefused("invalid")
-        if keyword in ("StudyDate", "PatientBirthDate") and value:
+        if keyword in _DATES and value:
             date_range(value)
+        elif keyword == "StudyTime" and value:
+            time_range(value)
 
 
 def uid_list(value: str) -> list[str]:
@@ -81,10 +96,20 @@ def uid_list(value: str) -> list[str]:
 
 def date_range(value: str) -> tuple[str, str]:
     """`(low, high)` of 'D', 'D-', '-D' or 'D-D'; '' is open. Raises GuardRefused('invalid')."""
-    low, dash, high = value.partition("-")
+    return _range(value.strip(), _DATE)
+
+
+def time_range(value: str) -> tuple[str, str]:
+    """`(low, high)` as digits, of times with or without their colons. Raises GuardRefused('invalid')."""
+    low, high = _range(value.replace(":", "").strip(), _TIME)
+    return low.replace(".", ""), high.replace(".", "")
+
+
+def _range(value: str, form: re.Pattern[str]) -> tuple[str, str]:
+    low, dash, high = (each.strip() for each in value.partition("-"))
     if not dash:
         high = low
-    if (low and not _DATE.fullmatch(low)) or (high and not _DATE.fullmatch(high)) or not (low or high):
+    if not (low or high) or any(end and not form.fullmatch(end) for end in (low, high)):
         raise GuardRefused("invalid")
     return low, high
 
@@ -94,38 +119,77 @@ def has_wildcard(value: str) -> bool:
     return "*" in value or "?" in value
 
 
-def matches(filters: Mapping[str, str], values: Mapping[str, str | int | list[str]], *, masked: bool) -> bool:
+def matches(
+    filters: Mapping[str, str],
+    values: Mapping[str, str | int | list[str]],
+    *,
+    masked: bool,
+    combined: bool = False,
+) -> bool:
     """True when every filter matches. A masked study never matches on what its view hides (rule 3 of `query`)."""
+    moments = _moments(filters) if combined else None
     for keyword, wanted in filters.items():
         if wanted in ("", "*"):
             continue
         if masked and keyword not in UNMASKED:
             return False
-        if keyword not in values or not _one(keyword, wanted, values[keyword]):
+        if keyword not in values:
             return False
-    return True
+        if moments is not None and keyword in ("StudyDate", "StudyTime"):
+            continue
+        if not _one(keyword, wanted, values[keyword]):
+            return False
+    return moments is None or _at(moments, str(values["StudyDate"]), str(values["StudyTime"]))
+
+
+def _moments(filters: Mapping[str, str]) -> tuple[str, str] | None:
+    """`(low, high)` of a combined range, as digits; None where the filters hold none (rule 4)."""
+    dates, times = filters.get("StudyDate", ""), filters.get("StudyTime", "")
+    if "-" not in dates or "-" not in times:
+        return None
+    (first, last), (early, late) = date_range(dates), time_range(times)
+    return (first and first + early, last and last + late)
+
+
+def _at(moments: tuple[str, str], date: str, time: str) -> bool:
+    low, high = moments
+    moment = date + time.replace(".", "").ljust(_TIME_DIGITS, "0")
+    return bool(date) and moment >= low and (not high or moment[: len(high)] <= high)
 
 
 def _one(keyword: str, wanted: str, value: str | int | list[str]) -> bool:
     if isinstance(value, list):
-        return any(each in value for each in re.split(r"[,\\]", wanted))
+        return any(_text(each, one) for each in re.split(r"[,\\]", wanted) for one in value)
     text = str(value)
     if keyword.endswith("UID"):
         return text in uid_list(wanted)
     if keyword in _NAMES:
         return name_matches(wanted, text)
-    if keyword in _RANGES:
-        return _in_range(wanted, text)
+    if keyword in _DATES:
+        low, high = date_range(wanted)
+        return bool(text) and text >= low and (not high or text <= high)
+    if keyword == "StudyTime":
+        return _in_times(wanted, text.replace(".", ""))
+    if keyword in _INTEGERS and _INTEGER.fullmatch(wanted.strip()) and _INTEGER.fullmatch(text.strip()):
+        return int(wanted) == int(text)
+    return _text(wanted, text)
+
+
+def _in_times(wanted: str, text: str) -> bool:
+    low, high = time_range(wanted)
+    if not text:
+        return False
+    if "-" not in wanted:
+        written = min(len(low), len(text))
+        return text[:written] == low[:written] and not low[written:].strip("0")
+    full = text.ljust(_TIME_DIGITS, "0")
+    return full >= low.ljust(_TIME_DIGITS, "0") and (not high or full[: len(high)] <= high)
+
+
+def _text(wanted: str, text: str) -> bool:
     if has_wildcard(wanted):
         return re.fullmatch(_glob(wanted), text, re.DOTALL) is not None
     return text.strip() == wanted.strip()
-
-
-def _in_range(wanted: str, text: str) -> bool:
-    low, dash, high = wanted.partition("-")
-    if not dash:
-        return text[: len(low)] == low if low else True
-    return bool(text) and (not low or text >= low) and (not high or text[: len(high)] <= high)
 
 
 def _glob(pattern: str) -> str:

@@ -233,15 +233,21 @@ class IngestClosed(_Body, frozen=True):
 
 
 class Query(_Body, frozen=True):
-    """QIDO-RS or C-FIND. `filters` maps DICOM keyword to the query value as written by the peer."""
+    """QIDO-RS or C-FIND. `filters` maps DICOM keyword to the query value as written by the peer.
+
+    `after`: the position of the record behind which to go on. `combined`: a range of Study Date and one of Study Time
+    are one range of moments (PS3.4 C.2.2.2.5).
+    """
 
     principal: Principal
     channel: Channel
-    level: Literal["study", "series", "instance"]
+    level: Literal["patient", "study", "series", "instance"]
     filters: dict[str, str]
     purpose: Purpose = "TREAT"
     limit: int = 100
     offset: int = 0
+    after: str = ""
+    combined: bool = False
 
 
 class Record(_Body, frozen=True):
@@ -249,6 +255,7 @@ class Record(_Body, frozen=True):
 
     view: View
     attributes: dict[str, str | int | list[str]]
+    position: str = ""  # for `Query.after`
 
 
 class QueryAnswer(_Body, frozen=True):

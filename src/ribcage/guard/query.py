@@ -5,14 +5,16 @@ Rules, in order:
 2. A study is answered only in the view the asker has now; filtering comes before counting and paging.
 3. In the masked view identifying attributes neither match nor return: who may not see a name cannot probe for it.
 4. In a fault only studies of the actor's broken glass are listed, and never an empty list.
-5. One entry names the studies answered (receipt kind `query`); it holds no query value.
+5. One entry names the studies answered (receipt kind `query`); it holds no query value. A patient of more studies
+   than one entry holds has several.
+6. A page begins behind the position of the last record of the page before, and decides anew.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -21,13 +23,14 @@ import sqlalchemy as sa
 from ribcage.crypto.columns import column_context, open_column
 from ribcage.database.schema import instance, name_token, patient, series, study
 from ribcage.evidence.audit_event import QueryAnswered, QueryRefused
-from ribcage.guard import catalogue, matching
+from ribcage.guard import catalogue, matching, positions
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.decision import Denied, decide, decide_in_a_fault, fault
 from ribcage.guard.emergency_records import QueryRecord
 from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.glass_in_a_fault import GlassInAFault
+from ribcage.guard.positions import Position
 from ribcage.guard.protocol import Query, QueryAnswer, Record, View
 
 _SLICE_ROWS = 200
@@ -42,6 +45,29 @@ class _Match:
     held: HeldStudy
     view: View
     values: Values
+    position: Position
+
+
+@dataclass
+class _Page:
+    """One answer while it grows."""
+
+    wanted: int
+    skip: int
+    records: list[Record] = field(default_factory=list)
+    studies: dict[bytes, HeldStudy] = field(default_factory=dict)
+    more: bool = False
+
+    def take(self, matches: list[_Match], values: Values, position: str) -> bool:
+        """Add a record that names these studies. False: it is full, and there is more."""
+        if self.skip:
+            self.skip -= 1
+        elif len(self.records) >= self.wanted or len(self.studies) >= _STUDIES_IN_ONE_ENTRY:
+            self.more = True
+        else:
+            self.records.append(Record(view=matches[0].view, attributes=values, position=position))
+            self.studies |= {match.held.key_id: match.held for match in matches}
+        return not self.more
 
 
 class Queries:
@@ -59,28 +85,21 @@ class Queries:
         wanted = min(max(request.limit, 0), self._core.limits.query_answer_records)
         if request.level == "study":
             wanted = min(wanted, _STUDIES_IN_ONE_ENTRY)
-        records: list[Record] = []
-        studies: dict[bytes, HeldStudy] = {}
-        skip, more = max(request.offset, 0), False
+        page = _Page(wanted, max(request.offset, 0))
         matches, undecided = await self._studies(actor, request)
-        for match in matches:
-            rows = [match.values] if request.level == "study" else await self._below(match, request)
-            for values in rows:
-                if skip:
-                    skip -= 1
-                elif len(records) >= wanted or len(studies) >= _STUDIES_IN_ONE_ENTRY:
-                    more = True
-                    break
-                else:
-                    records.append(Record(view=match.view, attributes=values))
-                    studies[match.held.key_id] = match.held
-            if more:
+        if request.level == "patient":
+            _take_patients(page, matches, positions.read_patient(request.after))
+        for match in matches if request.level != "patient" else ():
+            rows: Iterable[tuple[Values, Position]] = [(match.values, match.position)]
+            if request.level != "study":
+                rows = await self._below(match, request, page.skip + wanted + 1)
+            if not all(page.take([match], values, str(position)) for values, position in rows):
                 break
-        if not records and (undecided or fault(self._core)):
+        if not page.records and (undecided or fault(self._core)):
             raise GuardRefused("unavailable")  # an empty list would say that there is nothing
-        index = await self._entry(actor, request, studies, len(records), more)
+        index = await self._entry(actor, request, page)
         promise = self._core.log.promise() if index >= 0 else b""
-        return QueryAnswer(records=records, more=more, log_index=index, promise=promise)
+        return QueryAnswer(records=page.records, more=page.more, log_index=index, promise=promise)
 
     def _check_state(self, actor: Actor) -> None:
         """In a fault nothing is listed but what the actor's broken glass opens. Raises GuardRefused."""
@@ -105,23 +124,25 @@ class Queries:
         index = await self._core.note(event)
         raise GuardRefused("not_permitted", index)
 
-    async def _entry(
-        self, actor: Actor, request: Query, studies: dict[bytes, HeldStudy], records: int, more: bool
-    ) -> int:
-        event = QueryAnswered(
-            actor=actor.evidence,
-            channel=request.channel,
-            level=request.level,
-            keywords=tuple(request.filters),
-            studies=tuple(studies),
-            records=records,
-            more=more,
-            purpose=request.purpose,
-        )
+    async def _entry(self, actor: Actor, request: Query, page: _Page) -> int:
+        studies, keywords = tuple(page.studies), tuple(request.filters)
+        index = -1
         try:
-            return await self._core.note(event)
+            for first in range(0, max(len(studies), 1), _STUDIES_IN_ONE_ENTRY):
+                event = QueryAnswered(
+                    actor=actor.evidence,
+                    channel=request.channel,
+                    level=request.level,
+                    keywords=keywords,
+                    studies=studies[first : first + _STUDIES_IN_ONE_ENTRY],
+                    records=len(page.records),
+                    more=page.more,
+                    purpose=request.purpose,
+                )
+                index = await self._core.note(event)
+            return index
         except GuardUnavailable:
-            if not studies or not all(self._opened(actor, request, held) for held in studies.values()):
+            if not studies or not all(self._opened(actor, request, held) for held in page.studies.values()):
                 raise
         record = QueryRecord(
             at=self._core.clock_watch.trusted(),
@@ -129,10 +150,10 @@ class Queries:
             address=actor.address,
             channel=request.channel,
             level=request.level,
-            keywords=tuple(request.filters),
-            studies=tuple(studies),
-            records=records,
-            more=more,
+            keywords=keywords,
+            studies=studies,
+            records=len(page.records),
+            more=page.more,
         )
         await self._in_a_fault.query(record)
         return -1
@@ -141,7 +162,7 @@ class Queries:
 
     async def _studies(self, actor: Actor, request: Query) -> tuple[list[_Match], bool]:
         """What matches; and whether there was a study of which nothing could be decided."""
-        rows = await asyncio.to_thread(self._candidates, request.filters)
+        rows = await asyncio.to_thread(self._candidates, request)
         enough = max(request.offset, 0) + max(request.limit, 0) + 1
         found, undecided = list[_Match](), False
         for number, row in enumerate(rows):
@@ -170,19 +191,14 @@ class Queries:
             return None
         values = self._study_values(held, row, view)
         study_filters = {k: v for k, v in request.filters.items() if k in matching.STUDY_KEYWORDS}
-        if not matching.matches(study_filters, values, masked=view == "masked"):
+        if not matching.matches(study_filters, values, masked=view == "masked", combined=request.combined):
             return None
-        return _Match(held, view, values)
+        return _Match(held, view, values, Position(str(row["study_date"]), held.pk))
 
-    def _candidates(self, filters: Mapping[str, str]) -> list[sa.RowMapping]:
-        counted = (
-            sa.select(
-                instance.c.study_pk,
-                sa.func.count().label("instances"),
-                sa.func.count(sa.distinct(instance.c.series_pk)).label("series"),
-            )
-            .group_by(instance.c.study_pk)
-            .subquery()
+    def _candidates(self, request: Query) -> list[sa.RowMapping]:
+        instances, all_series = (
+            sa.select(counted).where(instance.c.study_pk == study.c.pk).scalar_subquery()
+            for counted in (sa.func.count(), sa.func.count(sa.distinct(instance.c.series_pk)))
         )
         modalities = (
             sa.select(sa.func.group_concat(sa.distinct(series.c.modality)))
@@ -194,17 +210,20 @@ class Queries:
                 study,
                 patient.c.key_id.label("patient_key_id"),
                 patient.c.id_token,
-                counted.c.instances,
-                counted.c.series,
+                instances.label("instances"),
+                all_series.label("series"),
                 modalities.label("modalities"),
             )
             .join(patient, patient.c.id == study.c.patient_id)
-            .join(counted, counted.c.study_pk == study.c.pk)
+            .where(sa.exists().where(instance.c.study_pk == study.c.pk))
             .order_by(study.c.study_date.desc(), study.c.pk.desc())
             .limit(self._core.limits.query_candidates)
         )
+        query = query.where(*self._conditions(request.filters))
+        if request.level != "patient" and (place := positions.read(request.after)) is not None:
+            query = query.where(place.studies(request.level))
         with self._core.engine.connect() as connection:
-            return list(connection.execute(query.where(*self._conditions(filters))).mappings())
+            return list(connection.execute(query).mappings())
 
     def _conditions(self, filters: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
         conditions: list[sa.ColumnElement[bool]] = []
@@ -253,40 +272,46 @@ class Queries:
 
     # --- series and instances ---------------------------------------------------------------------------
 
-    async def _below(self, match: _Match, request: Query) -> list[Values]:
-        rows = await asyncio.to_thread(self._rows_below, match.held, request.level)
+    async def _below(self, match: _Match, request: Query, at_most: int) -> Iterator[tuple[Values, Position]]:
         below = {k: v for k, v in request.filters.items() if k not in matching.STUDY_KEYWORDS}
+        place = positions.read(request.after)
+        after = place if place is not None and place.study == match.held.pk else None
+        limit = None if below else at_most
+        rows = await asyncio.to_thread(self._rows_below, match.held, request.level, after, limit)
+        return self._matching_below(match, request.level, below, rows)
+
+    def _matching_below(
+        self, match: _Match, level: str, below: Mapping[str, str], rows: list[sa.RowMapping]
+    ) -> Iterator[tuple[Values, Position]]:
         masked = match.view == "masked"
-        answers = []
         for row in rows:
             values = match.values | self._series_values(match.held, row, masked)
-            if request.level == "instance":
+            position = replace(match.position, series=int(row["in_series"]))
+            if level == "instance":
                 values |= _instance_values(row)
+                position = replace(position, instance=int(row["pk"]))
             else:
                 values["NumberOfSeriesRelatedInstances"] = int(row["instances"])
             if matching.matches(below, values, masked=masked):
-                answers.append(values)
-        return answers
+                yield values, position
 
-    def _rows_below(self, held: HeldStudy, level: str) -> list[sa.RowMapping]:
-        chosen = (series.c.uid.label("series_uid"), series.c.modality, series.c.sealed)
+    def _rows_below(
+        self, held: HeldStudy, level: str, after: Position | None, limit: int | None
+    ) -> list[sa.RowMapping]:
+        chosen = (
+            series.c.pk.label("in_series"), series.c.uid.label("series_uid"), series.c.modality, series.c.sealed,
+        )  # fmt: skip
         if level == "series":
-            query = (
-                sa.select(*chosen, sa.func.count(instance.c.pk).label("instances"))
-                .join(instance, instance.c.series_pk == series.c.pk)
-                .where(series.c.study_pk == held.pk)
-                .group_by(series.c.pk)
-                .order_by(series.c.pk)
-            )
+            query = sa.select(*chosen, sa.func.count(instance.c.pk).label("instances")).group_by(series.c.pk)
         else:
-            query = (
-                sa.select(*chosen, instance)
-                .join(instance, instance.c.series_pk == series.c.pk)
-                .where(series.c.study_pk == held.pk)
-                .order_by(series.c.pk, instance.c.pk)
-            )
+            query = sa.select(*chosen, instance)
+        query = query.join_from(series, instance, instance.c.series_pk == series.c.pk)
+        query = query.where(series.c.study_pk == held.pk)
+        if after is not None:
+            query = query.where(after.below(level))
+        query = query.order_by(*((series.c.pk,) if level == "series" else (series.c.pk, instance.c.pk)))
         with self._core.engine.connect() as connection:
-            return list(connection.execute(query).mappings())
+            return list(connection.execute(query.limit(limit)).mappings())
 
     def _series_values(self, held: HeldStudy, row: sa.RowMapping, masked: bool) -> Values:
         values: Values = {"SeriesInstanceUID": str(row["series_uid"]), "Modality": str(row["modality"])}
@@ -300,6 +325,22 @@ class Queries:
         values["SeriesDescription"] = str(facts["series_description"])
         values["BodyPartExamined"] = str(facts["body_part_examined"])
         return values
+
+
+def _take_patients(page: _Page, matches: list[_Match], after: bytes) -> None:
+    """One record for each patient behind `after`: attributes of the newest study, counts of what may be seen."""
+    patients: dict[bytes, list[_Match]] = {}
+    for match in matches:
+        patients.setdefault(match.held.patient_id, []).append(match)
+    for identity in sorted(each for each in patients if each > after):
+        found = patients[identity]
+        values = {k: v for k, v in found[0].values.items() if k in matching.PATIENT_KEYWORDS}
+        values["NumberOfPatientRelatedStudies"] = len(found)
+        for level in ("Series", "Instances"):
+            counted = (match.values[f"NumberOfStudyRelated{level}"] for match in found)
+            values[f"NumberOfPatientRelated{level}"] = sum(n for n in counted if isinstance(n, int))
+        if not page.take(found, values, identity.hex()):
+            return
 
 
 def _instance_values(row: sa.RowMapping) -> Values:

@@ -42,6 +42,9 @@ class FrontLimits:
     refusal_report_seconds: float = 60.0
     drain_seconds: float = 15.0
     worker_threads: int = 16
+    find_page_records: int = 200  # asked of the guard at once
+    find_answers: int = 10_000  # of one C-FIND
+    find_fresh_seconds: float = 1.0  # then the rest of a page is decided anew
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ Rules, in order:
    aborted and noted.
 4. ARTIM runs as the upper layer says (PS3.8 9.1.5); a silent association is aborted after `idle_seconds`.
 5. An instance in hand is finished even when the peer is gone; only then is the association over.
+6. A service with several responses sends the next one when the transport has taken those before; a peer that takes
+   nothing for `idle_seconds` is aborted. C-CANCEL is seen while it waits behind the request it names.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import contextlib
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from ribcage.dicom.assembler import MessageReceived
@@ -27,8 +29,10 @@ from ribcage.dicom.association_events import (
     Event,
     ReleaseRequested,
 )
+from ribcage.dicom.dimse import CCancelRq, Command
 from ribcage.dicom.errors import ProtocolMisuse
 from ribcage.dicom.upper_layer import Role, UpperLayer
+from ribcage.transfer.dimse.exchange import AssociationOver
 from ribcage.transfer.dimse.services import (
     LOCAL_LIMIT_EXCEEDED,
     AssociationService,
@@ -59,6 +63,8 @@ class DimseAssociation(asyncio.BufferedProtocol):
         self._paused = False
         self._lost = False
         self._draining = False
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._held_bytes = 0
         self._artim = 0
         self._artim_timer: asyncio.TimerHandle | None = None
@@ -113,6 +119,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; what is in hand is finished first (rule 5)."""
         self._lost = True
+        self._writable.set()
         self._take(self._layer.connection_lost())
         for timer in (self._artim_timer, self._idle_timer):
             if timer is not None:
@@ -120,6 +127,42 @@ class DimseAssociation(asyncio.BufferedProtocol):
         self._wake.set()
         if self._worker is None:
             self._leave()
+
+    def pause_writing(self) -> None:
+        """The transport holds enough."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """The transport has room again."""
+        self._writable.set()
+
+    # --- the service's side -----------------------------------------------------------------------------
+
+    def cancelled(self, message_id: int | None) -> bool:
+        """Whether a C-CANCEL of this request waits."""
+        return any(
+            isinstance(event, MessageReceived)
+            and isinstance(event.command, CCancelRq)
+            and event.command.responds_to == message_id
+            for event in self._events
+        )
+
+    async def send(self, context_id: int, command: Command, data_set: Iterable[bytes] | None) -> None:
+        """One message, when the transport has room (rule 6). Raises AssociationOver."""
+        await asyncio.sleep(0)  # so that a C-CANCEL is read
+        try:
+            async with asyncio.timeout(self._site.upper_layer.idle_seconds):
+                await self._writable.wait()
+        except TimeoutError:
+            self._site.refusals.note("timeout", "dicom", self._address)
+            self.kill()
+        if self._lost or any(isinstance(event, ReleaseRequested | Aborted) for event in self._events):
+            raise AssociationOver
+        try:
+            self._layer.send_data(context_id, command, data_set)
+        except ProtocolMisuse:
+            raise AssociationOver from None
+        self._after_layer()
 
     # --- the front's side -------------------------------------------------------------------------------
 
@@ -184,7 +227,10 @@ class DimseAssociation(asyncio.BufferedProtocol):
             await self._associate(service, event)
         elif isinstance(event, MessageReceived):
             try:
-                response = await service.answer(event, self._layer.contexts[event.context_id])
+                exchange = _RequestInHand(self, event)
+                response = await service.answer(event, self._layer.contexts[event.context_id], exchange)
+            except AssociationOver:
+                response = None
             finally:
                 self._hold(-len(event.data_set or b""))
             if response is not None:
@@ -199,7 +245,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
         if isinstance(verdict, Rejection):
             self._locally(lambda: self._layer.reject(verdict.result, verdict.source, verdict.reason))
         else:
-            self._locally(lambda: self._layer.accept(verdict.results, verdict.roles))
+            self._locally(lambda: self._layer.accept(verdict.results, verdict.roles, verdict.extended))
 
     def _locally(self, action: Callable[[], None]) -> None:
         """A local primitive; harmless when the peer ended the association meanwhile."""
@@ -264,3 +310,18 @@ class DimseAssociation(asyncio.BufferedProtocol):
         self._site.hold(-self._held_bytes)
         self._held_bytes = 0
         self._site.leave(self, self._address)
+
+
+class _RequestInHand:
+    """Implements `ribcage.transfer.dimse.exchange.Exchange`."""
+
+    def __init__(self, association: DimseAssociation, request: MessageReceived) -> None:
+        self._association = association
+        self._context_id = request.context_id
+        self._message_id: int | None = getattr(request.command, "message_id", None)
+
+    def cancelled(self) -> bool:
+        return self._association.cancelled(self._message_id)
+
+    async def send(self, command: Command, data_set: Iterable[bytes] | None = None) -> None:
+        await self._association.send(self._context_id, command, data_set)

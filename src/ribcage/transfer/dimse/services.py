@@ -1,4 +1,4 @@
-"""The services behind an association: who may associate, C-ECHO and C-STORE.
+"""The services behind an association: who may associate, C-ECHO, C-STORE and C-FIND (`find`).
 
 Rules, in order:
 1. A called AE title that is not ours is refused and counted (PS3.8 9.3.4: reason 7).
@@ -19,7 +19,7 @@ from ribcage.capture.admit import admit_instance
 from ribcage.capture.disarm import Expected
 from ribcage.capture.errors import AdmissionError
 from ribcage.dicom.assembler import MessageReceived
-from ribcage.dicom.dimse import CCancelRq, CEchoRq, Command, CStoreRq, refuse, respond
+from ribcage.dicom.dimse import CCancelRq, CEchoRq, CFindRq, Command, CStoreRq, refuse, respond
 from ribcage.dicom.negotiation import Answer, Offer, negotiate
 from ribcage.dicom.pdu import AssociateRq
 from ribcage.dicom.sop_classes import VERIFICATION
@@ -27,6 +27,8 @@ from ribcage.dicom.statuses import Status
 from ribcage.dicom.upper_layer import AcceptedContext
 from ribcage.guard.errors import GuardError, GuardRefused
 from ribcage.guard.protocol import CheckDevice, Device, DeviceKnown, IngestClosed, IngestNoted
+from ribcage.transfer.dimse.exchange import Exchange
+from ribcage.transfer.dimse.find import Find, negotiated
 from ribcage.transfer.dimse.site import DimseSite
 
 _PERMANENT, _TRANSIENT = 1, 2
@@ -57,6 +59,7 @@ class AssociationService:
         self._address = address
         self._device = Device(fingerprint, "", address)
         self._known: DeviceKnown | None = None
+        self._request: AssociateRq | None = None
         self._called = ""
         self._stored: Counter[str] = Counter()
         self._failed = 0
@@ -78,17 +81,23 @@ class AssociationService:
             return CALLING_AE_NOT_RECOGNIZED
         except GuardError:
             return TEMPORARY_CONGESTION
-        self._known = known
-        return negotiate(request, Offer(store="store" in known.may))
+        self._known, self._request = known, request
+        return negotiate(request, Offer(store="store" in known.may, query="query" in known.may))
 
-    async def answer(self, message: MessageReceived, context: AcceptedContext) -> Command | None:
-        """The response to one request; None where none is due."""
+    async def answer(
+        self, message: MessageReceived, context: AcceptedContext, exchange: Exchange
+    ) -> Command | None:
+        """The last response to one request; None where none is due. Raises AssociationOver."""
         command = message.command
         if isinstance(command, CEchoRq):
             known = command.sop_class == context.abstract_syntax == VERIFICATION
             return respond(command, Status.SUCCESS if known else Status.SOP_CLASS_NOT_SUPPORTED)
         if isinstance(command, CStoreRq):
             return await self._store(command, message.data_set, context)
+        if isinstance(command, CFindRq) and self._request is not None:
+            terms = negotiated(self._request, command.sop_class)
+            find = Find(self._site, self._device, self._called)
+            return await find.answer(command, message.data_set or b"", context, terms, exchange)
         if isinstance(command, CCancelRq):
             return None
         return refuse(command)
