@@ -25,7 +25,12 @@ from helpers.raw_scu import RawAssociation
 from ribcage.console.routes import console_routes
 from ribcage.dicom import dimse
 from ribcage.dicom.negotiation import Offer
-from ribcage.dicom.sop_classes import PATIENT_ROOT_FIND, STUDY_ROOT_FIND, VERIFICATION
+from ribcage.dicom.sop_classes import (
+    PATIENT_ROOT_FIND,
+    STORAGE_COMMITMENT_PUSH,
+    STUDY_ROOT_FIND,
+    VERIFICATION,
+)
 from ribcage.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from ribcage.evidence import receipt
 from ribcage.guard import handlers
@@ -50,6 +55,7 @@ WITHOUT_DATA = {
     p.CheckDevice,  # the asker's own rights
     p.Refusal,
     p.IngestClosed,
+    p.CheckCommitment,  # one word for each instance the asker sent
     p.CheckDisclosure,  # one bit of a receipt's own disclosure
     p.DisclosureClosed,
     p.BreakGlass,  # a number and a time
@@ -185,12 +191,14 @@ def test_keys_leave_in_three_messages_only() -> None:
 
 
 # Reviewed: a C-FIND is the guard's `Query`, answered under its entry; commitment tells a device about its own.
-DIMSE = {"CEchoRq", "CStoreRq", "CFindRq"}
+DIMSE = {"CEchoRq", "CStoreRq", "CFindRq", "OtherCommand"}  # the last for storage commitment alone
 
 
 def test_every_dimse_service_is_reviewed() -> None:
     handled = {
-        name for name in ("CEchoRq", "CStoreRq", "CFindRq", "CGetRq", "CMoveRq") if name in vars(services)
+        name
+        for name in ("CEchoRq", "CStoreRq", "CFindRq", "CGetRq", "CMoveRq", "OtherCommand")
+        if name in vars(services)
     }
     assert handled == DIMSE
     assert not Offer().query
@@ -207,7 +215,7 @@ _ASKING_CLASSES = (
 )
 
 
-_ANSWERED_CLASSES = {PATIENT_ROOT_FIND, STUDY_ROOT_FIND}
+_ANSWERED_CLASSES = {PATIENT_ROOT_FIND, STUDY_ROOT_FIND, STORAGE_COMMITMENT_PUSH}
 
 
 def test_no_dimse_service_but_find_tells_what_was_stored(tmp_path: Path) -> None:

@@ -91,10 +91,10 @@ def write(values: Mapping[int, Value], character_set: str, transfer_syntax: str)
     texts = {tag: _joined(value) for tag, value in values.items() if not isinstance(value, int)}
     wide = [text for tag, text in texts.items() if vr_of(tag) in CHARSET_VRS and not text.isascii()]
     declared, charset = ("", DEFAULT_CHARSET) if not wide else _choose(wide, character_set)
-    elements = {CHARACTER_SET: declared.encode("ascii")} if declared else {}
+    parts = {CHARACTER_SET: _encoded("CS", declared, charset)} if declared else {}
     for tag, value in values.items():
-        elements[tag] = _encoded(vr_of(tag), value, charset)
-    return b"".join(_elements(elements, implicit=transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN))
+        parts[tag] = _encoded(vr_of(tag), value, charset)
+    return b"".join(elements(parts, implicit=transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN))
 
 
 def _joined(value: str | list[str]) -> str:
@@ -151,9 +151,10 @@ def _encoded(vr: str, value: Value, charset: Charset) -> bytes:
     return raw + (b"\0" if vr == "UI" else b" ") * (len(raw) % 2)
 
 
-def _elements(elements: Mapping[int, bytes], *, implicit: bool) -> Iterator[bytes]:
-    for tag in sorted(elements):
-        raw, vr = elements[tag], vr_of(tag).encode()
+def elements(parts: Mapping[int, bytes], *, implicit: bool) -> Iterator[bytes]:
+    """Elements in ascending order, from encoded values by tag; a 16-bit length that is too small cuts its value."""
+    for tag in sorted(parts):
+        raw, vr = parts[tag], vr_of(tag).encode()
         if implicit:
             yield _IMPLICIT(tag >> 16, tag & 0xFFFF, len(raw)) + raw
         elif vr in LONG_VRS:

@@ -155,6 +155,7 @@ def _images(rooms: Rooms) -> Table:
         p.Admit: by_principal(rooms, rooms.ingest.admit),
         p.Commit: by_anyone(rooms.ingest.commit),
         p.IngestClosed: by_principal(rooms, rooms.ingest.closed),
+        p.CheckCommitment: by_principal(rooms, rooms.commitments.check),
         p.Query: by_principal(rooms, rooms.queries.answer),
         p.Disclose: by_principal(rooms, rooms.disclosures.disclose),
         p.Open: open_,

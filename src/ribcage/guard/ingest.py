@@ -50,6 +50,7 @@ from ribcage.guard.protocol import (
 
 _ID_BYTES = 16
 _HASH_BYTES = 32
+_REMEMBERED = 65_536  # instances that were sent again
 
 
 @dataclass
@@ -74,6 +75,7 @@ class Ingest:
         self._derivations = derivations
         self._leases: dict[tuple[bytes, str], tuple[float, HeldStudy]] = {}
         self._admissions: dict[bytes, _Admission] = {}
+        self._sent_again: dict[tuple[str, str], None] = {}
 
     # --- admit ------------------------------------------------------------------------------------------
 
@@ -91,6 +93,7 @@ class Ingest:
             held_hash = self._held_hash(connection, request.attributes.sop_instance_uid)
             parked_twin = self._is_parked(connection, request.data_set_sha256)
         if held_hash == request.data_set_sha256 or parked_twin:
+            self._note_sent_again(actor, request.attributes.sop_instance_uid)
             return AlreadyHeld()
         study = await self._lease(actor, request)
         reason = self._closed(study) or self._contradiction(study, request, held_hash)
@@ -98,6 +101,15 @@ class Ingest:
         token = os.urandom(_ID_BYTES)
         self._admissions[token] = admission
         return self._keys(token, admission)
+
+    def was_sent_again(self, actor: Actor, uid: str) -> bool:
+        """Whether this principal sent what was held already, of those remembered."""
+        return (actor.source, uid) in self._sent_again
+
+    def _note_sent_again(self, actor: Actor, uid: str) -> None:
+        self._sent_again[actor.source, uid] = None
+        if len(self._sent_again) > _REMEMBERED:
+            del self._sent_again[next(iter(self._sent_again))]
 
     def _forget_abandoned(self) -> None:
         """Admissions that nobody committed in time; a parked one's fresh key goes with it."""
@@ -243,6 +255,7 @@ class Ingest:
         if not admission.parked:
             held = self._held_hash(tx.connection, asked.attributes.sop_instance_uid)
             if held == asked.data_set_sha256:
+                self._note_sent_again(admission.actor, asked.attributes.sop_instance_uid)
                 return Committed(log_index=self._log_index(tx, asked), parked=False, kept=False)
             self._check_late(tx.connection, admission, held)
         index = tx.append(core.entry(self._event(admission, request)))

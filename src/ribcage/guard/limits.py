@@ -34,6 +34,7 @@ class GuardLimits:
     admission_lease_seconds: int = 900
     pending_admissions: int = 4096
     live_disclosures: int = 16384
+    commitment_references: int = 20_000  # of one request
     query_answer_records: int = 1000
     query_candidates: int = 20_000
     disclosure_instances: int = 20_000

@@ -229,6 +229,22 @@ class IngestClosed(_Body, frozen=True):
     failed: int
 
 
+class CheckCommitment(_Body, frozen=True):
+    """Storage commitment: does the archive answer for these? `references`: SOP class and SOP instance UID."""
+
+    principal: Principal
+    references: list[tuple[str, str]]
+
+
+Held = Literal["held", "unknown", "class_conflict"]
+
+
+class CommitmentChecked(_Body, frozen=True):
+    """One word for each reference, in order; what the asker did not send is unknown."""
+
+    held: list[Held]
+
+
 # --- the way out ----------------------------------------------------------------------------------------
 
 
@@ -1573,6 +1589,7 @@ FrontRequest = (
     | Admit
     | Commit
     | IngestClosed
+    | CheckCommitment
     | Query
     | Disclose
     | Open
@@ -1664,6 +1681,7 @@ Response = (
     | Admitted
     | AlreadyHeld
     | Committed
+    | CommitmentChecked
     | QueryAnswer
     | Disclosed
     | Opened

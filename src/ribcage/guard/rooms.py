@@ -13,6 +13,7 @@ from ribcage.guard.administrators import Lists
 from ribcage.guard.approvals import Approvals
 from ribcage.guard.backup import Backups
 from ribcage.guard.break_glass import BreakGlass
+from ribcage.guard.commitment import Commitments
 from ribcage.guard.connection import Connection
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.derivation import Derivations
@@ -53,6 +54,7 @@ class Rooms:
     rights: Rights
     derivations: Derivations
     ingest: Ingest
+    commitments: Commitments
     queries: Queries
     accounts: Accounts
     own_sessions: OwnSessions
@@ -120,6 +122,7 @@ def build_rooms(
         rights=rights,
         derivations=derivations,
         ingest=ingest,
+        commitments=Commitments(core, ingest),
         queries=Queries(core, in_a_fault),
         accounts=accounts,
         own_sessions=OwnSessions(core, push, disclosures.rights_changed),

@@ -12,8 +12,8 @@ from ribcage.guard import matching
 def apply(put: Put) -> None:
     strict = matching.matches
 
-    def matches(filters: Mapping[str, str], values: Mapping[str, Any], *, masked: bool) -> bool:
+    def matches(filters: Mapping[str, str], values: Mapping[str, Any], *, masked: bool, **more: bool) -> bool:
         shown = {k: v for k, v in filters.items() if not masked or k in matching.UNMASKED}
-        return strict(shown, values, masked=masked)
+        return strict(shown, values, masked=masked, **more)
 
     put(matching, "matches", matches)

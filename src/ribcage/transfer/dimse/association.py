@@ -143,7 +143,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
         return any(
             isinstance(event, MessageReceived)
             and isinstance(event.command, CCancelRq)
-            and event.command.responds_to == message_id
+            and event.command.responds_to == message_id is not None
             for event in self._events
         )
 
@@ -227,7 +227,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
             await self._associate(service, event)
         elif isinstance(event, MessageReceived):
             try:
-                exchange = _RequestInHand(self, event)
+                exchange = _WayBack(self, event.context_id, getattr(event.command, "message_id", None))
                 response = await service.answer(event, self._layer.contexts[event.context_id], exchange)
             except AssociationOver:
                 response = None
@@ -246,6 +246,9 @@ class DimseAssociation(asyncio.BufferedProtocol):
             self._locally(lambda: self._layer.reject(verdict.result, verdict.source, verdict.reason))
         else:
             self._locally(lambda: self._layer.accept(verdict.results, verdict.roles, verdict.extended))
+            with contextlib.suppress(AssociationOver):
+                for context in dict(self._layer.contexts).values():
+                    await service.begin(context, _WayBack(self, context.context_id, None))
 
     def _locally(self, action: Callable[[], None]) -> None:
         """A local primitive; harmless when the peer ended the association meanwhile."""
@@ -312,13 +315,13 @@ class DimseAssociation(asyncio.BufferedProtocol):
         self._site.leave(self, self._address)
 
 
-class _RequestInHand:
+class _WayBack:
     """Implements `ribcage.transfer.dimse.exchange.Exchange`."""
 
-    def __init__(self, association: DimseAssociation, request: MessageReceived) -> None:
+    def __init__(self, association: DimseAssociation, context_id: int, message_id: int | None) -> None:
         self._association = association
-        self._context_id = request.context_id
-        self._message_id: int | None = getattr(request.command, "message_id", None)
+        self._context_id = context_id
+        self._message_id = message_id
 
     def cancelled(self) -> bool:
         return self._association.cancelled(self._message_id)

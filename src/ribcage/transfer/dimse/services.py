@@ -1,4 +1,5 @@
-"""The services behind an association: who may associate, C-ECHO, C-STORE and C-FIND (`find`).
+"""The services behind an association: who may associate, C-ECHO and C-STORE; C-FIND is in
+`find`, storage commitment in `commitment`.
 
 Rules, in order:
 1. A called AE title that is not ours is refused and counted (PS3.8 9.3.4: reason 7).
@@ -19,14 +20,27 @@ from ribcage.capture.admit import admit_instance
 from ribcage.capture.disarm import Expected
 from ribcage.capture.errors import AdmissionError
 from ribcage.dicom.assembler import MessageReceived
-from ribcage.dicom.dimse import CCancelRq, CEchoRq, CFindRq, Command, CStoreRq, refuse, respond
+from ribcage.dicom.dimse import (
+    N_ACTION_RQ,
+    N_EVENT_REPORT_RQ,
+    RESPONSE,
+    CCancelRq,
+    CEchoRq,
+    CFindRq,
+    Command,
+    CStoreRq,
+    OtherCommand,
+    refuse,
+    respond,
+)
 from ribcage.dicom.negotiation import Answer, Offer, negotiate
 from ribcage.dicom.pdu import AssociateRq
-from ribcage.dicom.sop_classes import VERIFICATION
+from ribcage.dicom.sop_classes import STORAGE_COMMITMENT_PUSH, VERIFICATION
 from ribcage.dicom.statuses import Status
 from ribcage.dicom.upper_layer import AcceptedContext
 from ribcage.guard.errors import GuardError, GuardRefused
 from ribcage.guard.protocol import CheckDevice, Device, DeviceKnown, IngestClosed, IngestNoted
+from ribcage.transfer.dimse.commitment import StorageCommitment
 from ribcage.transfer.dimse.exchange import Exchange
 from ribcage.transfer.dimse.find import Find, negotiated
 from ribcage.transfer.dimse.site import DimseSite
@@ -60,6 +74,7 @@ class AssociationService:
         self._device = Device(fingerprint, "", address)
         self._known: DeviceKnown | None = None
         self._request: AssociateRq | None = None
+        self._commitment: StorageCommitment | None = None
         self._called = ""
         self._stored: Counter[str] = Counter()
         self._failed = 0
@@ -82,7 +97,11 @@ class AssociationService:
         except GuardError:
             return TEMPORARY_CONGESTION
         self._known, self._request = known, request
-        return negotiate(request, Offer(store="store" in known.may, query="query" in known.may))
+        self._commitment = StorageCommitment(self._site.guard, self._site.outbox, self._device)
+        return negotiate(
+            request,
+            Offer(store="store" in known.may, query="query" in known.may, commit="store" in known.may),
+        )
 
     async def answer(
         self, message: MessageReceived, context: AcceptedContext, exchange: Exchange
@@ -100,7 +119,14 @@ class AssociationService:
             return await find.answer(command, message.data_set or b"", context, terms, exchange)
         if isinstance(command, CCancelRq):
             return None
+        if isinstance(command, OtherCommand) and context.abstract_syntax == STORAGE_COMMITMENT_PUSH:
+            return await self._commit(command, message.data_set, context, exchange)
         return refuse(command)
+
+    async def begin(self, context: AcceptedContext, exchange: Exchange) -> None:
+        """A context was agreed: deliver the reports that wait for this device. Raises AssociationOver."""
+        if context.abstract_syntax == STORAGE_COMMITMENT_PUSH and self._commitment is not None:
+            await self._commitment.deliver(context.transfer_syntax, exchange)
 
     async def finish(self) -> None:
         """The association has ended (rule 5). The guard counts it as unclosed when it cannot be told."""
@@ -132,6 +158,19 @@ class AssociationService:
             return self._failure(command, failure.dimse_status, type(failure).__name__)
         self._stored[admission.study_instance_uid] += 1
         return respond(command, Status.SUCCESS)
+
+    async def _commit(
+        self, command: OtherCommand, data_set: bytearray | None, context: AcceptedContext, exchange: Exchange
+    ) -> Command | None:
+        if self._commitment is None or command.command_field not in (
+            N_ACTION_RQ, N_EVENT_REPORT_RQ | RESPONSE,
+        ):  # fmt: skip
+            return refuse(command)
+        if command.command_field == N_ACTION_RQ:
+            await self._commitment.asked(command, data_set or b"", context.transfer_syntax, exchange)
+        else:
+            self._commitment.answered(command)
+        return None
 
     def _failure(self, command: CStoreRq, status: int, comment: str) -> Command:
         self._failed += 1

@@ -9,6 +9,7 @@ from typing import Protocol
 from ribcage.capture.admit import WayIn
 from ribcage.dicom.limits import UpperLayerLimits
 from ribcage.storage.ports import Guard
+from ribcage.transfer.dimse.commitment import Outbox
 from ribcage.transfer.limits import FrontLimits
 from ribcage.transfer.refusals import Refusals
 
@@ -33,6 +34,7 @@ class DimseSite:
     called_ae_titles: frozenset[str]
     limits: FrontLimits
     upper_layer: UpperLayerLimits
+    outbox: Outbox = field(default_factory=Outbox)
     associations: set[Drainable] = field(default_factory=set)
     buffered_bytes: int = 0
     draining: bool = False
