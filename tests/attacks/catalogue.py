@@ -135,6 +135,11 @@ GUARD_ROWS = (
     _guard("log_full", "answers_before_durable", "a receipt without its entry"),
     _guard("store_without_right", "no_store_right", "a stored film"),
     _guard("query_without_right", "no_query_right", "a list of patients", "query_as_stranger"),
+    _guard("listed_without_grant", "no_contract", "a study beside the granted one", "query_as_stranger"),
+    _guard(
+        "next_page_after_revocation", "contract_asked_once", "a page after the revocation", "revoked_grant"
+    ),
+    _guard("commitment_as_oracle", "commits_to_anybody", "another's film confirmed"),
     _guard("metrics_without_right", "no_observe_right", "the guard's numbers"),
     _guard("unregistered_certificate", "no_device_registry", "an accepted device", "foreign_certificate"),
     _guard("unchecked_pixels", "no_treating_role", "pixels for a role that treats nobody", "masked_leak"),

@@ -228,6 +228,40 @@ async def query_without_right(house: House) -> bool:
         return False
 
 
+async def listed_without_grant(house: House) -> bool:
+    """A workstation that may ask, and was granted one study, reads about another."""
+    modality = await _film(house)
+    await house.store(modality, attributes(8), _FILM + b"8")
+    viewer = await house.device("ws-9", "WS9", ["query"])
+    request = p.AddGrant(subject="device:ws-9", resource="study:1.2.3.8", view="full")
+    await house.admin.call(request, p.GrantAdded)
+    answer = await house.front.call(p.Query(viewer, "dimse", "study", {}), p.QueryAnswer)
+    return len(answer.records) > 1
+
+
+async def next_page_after_revocation(house: House) -> bool:
+    """A workstation reads the first page of a list, loses its right, and reads on."""
+    modality = await _film(house)
+    await house.store(modality, attributes(8), _FILM + b"8")
+    viewer = await house.device("ws-9", "WS9", ["query"])
+    request = p.AddGrant(subject="device:ws-9", resource="department:radiology", view="full")
+    grant = await house.admin.call(request, p.GrantAdded)
+    first = await house.front.call(p.Query(viewer, "dimse", "study", {}, limit=1), p.QueryAnswer)
+    await house.front.call(p.Query(viewer, "dimse", "study", {}), p.QueryAnswer)
+    await house.admin.call(p.RevokeGrant(grant_id=grant.grant_id), p.Noted)
+    query = p.Query(viewer, "dimse", "study", {}, after=first.records[0].position)
+    return bool((await house.front.call(query, p.QueryAnswer)).records)
+
+
+async def commitment_as_oracle(house: House) -> bool:
+    """A modality asks for commitment to another's film, and learns that it is there."""
+    await _film(house)
+    spy = await house.device("ct-9", "CT9", ["store"])
+    film = attributes(1)
+    request = p.CheckCommitment(spy, [(film.sop_class_uid, film.sop_instance_uid)])
+    return (await house.front.call(request, p.CommitmentChecked)).held == ["held"]
+
+
 async def metrics_without_right(house: House) -> bool:
     """A modality that may only store asks how busy the house is."""
     modality = await _film(house)
