@@ -27,6 +27,7 @@ DOCUMENTS = (
     "SECURITY.md",
     "docs/operations.md",
     "docs/threat-model.md",
+    "docs/conformance.md",
 )
 LIMITS = (
     Settings,
