@@ -63,3 +63,39 @@ def test_findscu_lists_the_granted_study_alone(archive: Archive, station: Identi
     assert answer.PatientID == mine.identity.patient_id
     assert answer.QueryRetrieveLevel == "STUDY"
     assert answer.InstanceAvailability == "ONLINE"
+
+
+def test_findscu_walks_the_patient_root_down_to_the_image(
+    archive: Archive, station: Identity, tmp_path: Path
+) -> None:
+    mine = make_study(61, 1)
+    patient = f"PatientID={mine.identity.patient_id}"
+    study = f"StudyInstanceUID={mine.study_uid}"
+
+    def one(level: str, *keys: str) -> pydicom.Dataset:
+        words = (f"QueryRetrieveLevel={level}", patient, *keys)
+        status, answers = find(archive, station, tmp_path / level, "-P", *words)
+        assert (status, len(answers)) == (0, 1), level
+        return answers[0]
+
+    assert one("PATIENT", "PatientName").PatientName
+    assert one("STUDY", "StudyInstanceUID").StudyInstanceUID == mine.study_uid
+    series = one("SERIES", study, "SeriesInstanceUID").SeriesInstanceUID
+    image = one("IMAGE", study, f"SeriesInstanceUID={series}", "SOPInstanceUID")
+    assert image.SOPInstanceUID == instance_of(mine.file).uid
+
+
+def test_findscu_is_told_of_no_study_that_was_not_granted(
+    archive: Archive, station: Identity, tmp_path: Path
+) -> None:
+    theirs = make_study(61, 2)
+    for key in (f"StudyInstanceUID={theirs.study_uid}", f"PatientID={theirs.identity.patient_id}"):
+        status, answers = find(archive, station, tmp_path, "-S", "QueryRetrieveLevel=STUDY", key)
+        assert (status, answers) == (0, [])
+
+
+def test_findscu_without_the_right_to_ask_gets_no_context(archive: Archive, tmp_path: Path) -> None:
+    modality = archive.device("ct7", "CT7", "store")
+    status, answers = find(archive, modality, tmp_path, "-S", "QueryRetrieveLevel=STUDY", "StudyInstanceUID")
+    assert status != 0
+    assert answers == []
