@@ -10,7 +10,13 @@ from ribcage.dicom import negotiation, sop_classes, transfer_syntaxes
 from ribcage.dicom.errors import UnsupportedSopClass, UnsupportedTransferSyntax
 from ribcage.dicom.negotiation import Offer, negotiate
 from ribcage.dicom.pdu import AssociateRq
-from ribcage.dicom.pdu_items import ContextResult, ProposedContext, RoleSelection, UserInformation
+from ribcage.dicom.pdu_items import (
+    ContextResult,
+    ExtendedNegotiation,
+    ProposedContext,
+    RoleSelection,
+    UserInformation,
+)
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 LITTLE, EXPLICIT, DEFLATED, BASELINE = (
@@ -181,3 +187,17 @@ def test_no_storage_class_of_pydicom_is_missing():
 def test_results_have_the_numbers_of_the_standard():
     assert (negotiation.ACCEPTED, negotiation.ABSTRACT_SYNTAX_NOT_SUPPORTED) == (0, 3)
     assert negotiation.TRANSFER_SYNTAXES_NOT_SUPPORTED == 4
+
+
+def test_commitment_goes_to_those_who_may_store_and_queries_alone_negotiate_extensions():
+    push, find = sop_classes.STORAGE_COMMITMENT_PUSH, sop_classes.STUDY_ROOT_FIND
+    assert result(push, LITTLE, offer=Offer(commit=True)) == (0, LITTLE)
+    assert result(push, LITTLE, offer=Offer(query=True)) == (3, "")
+    asked = tuple(
+        ExtendedNegotiation(uid, b"\1\1\1\1\2") for uid in (find, CT, sop_classes.PATIENT_ROOT_FIND)
+    )
+    contexts = (ProposedContext(1, find, (LITTLE,)), ProposedContext(3, CT, (LITTLE,)))
+    request = AssociateRq("A", "B", contexts, UserInformation(0, extended=asked))
+    granted = negotiate(request, Offer(query=True)).extended
+    assert granted == (ExtendedNegotiation(find, b"\1\1\0\0\0"),)  # relational and combined, nothing behind
+    assert negotiate(request, Offer()).extended == ()

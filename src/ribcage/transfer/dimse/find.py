@@ -130,14 +130,14 @@ class _Answers:
         while more:
             page = await self._room.page(self._wanted, terms, after, page_records)
             until = time.monotonic() + fresh_seconds
-            more = page.more
-            for record in page.records:
+            more = page.more and bool(page.records)
+            for number, record in enumerate(page.records):
                 if self._exchange.cancelled():
                     return _final(self._command, Status.CANCEL)
                 if sent >= most:
                     hint = f"more than {most} answers: ask for less"
                     return _final(self._command, Status.OUT_OF_RESOURCES, hint)
-                if time.monotonic() > until:
+                if number and time.monotonic() > until:  # the first one always goes: there is progress
                     more = True
                     break
                 await self._exchange.send(self._pending, (self._data_set(record),))
