@@ -200,7 +200,7 @@ class Ingest:
         if catalogue.patient_token(self._core, attributes) != study.token:
             return "patient_mismatch"
         with self._core.engine.connect() as connection:
-            owner = self._series_owner(connection, request)
+            owner = _series_owner(connection, request)
         return "series_mismatch" if owner is not None and owner != study.pk else ""
 
     def _open_admission(self, actor: Actor, request: Admit, study: HeldStudy, reason: str) -> _Admission:
@@ -268,7 +268,7 @@ class Ingest:
 
     def _check_late(self, connection: sa.Connection, admission: _Admission, held: bytes | None) -> None:
         """Another association was faster with what contradicts this: parked, though sealed under the study's key."""
-        owner = self._series_owner(connection, admission.request)
+        owner = _series_owner(connection, admission.request)
         if held is not None:
             admission.parked = "hash_mismatch"
         elif owner is not None and owner != admission.study.pk:
@@ -276,11 +276,6 @@ class Ingest:
         if admission.parked:
             study = admission.study
             admission.key_context = catalogue.study_context(self._core, study.patient_id, study.uid)
-
-    @staticmethod
-    def _series_owner(connection: sa.Connection, request: Admit) -> int | None:
-        query = sa.select(series.c.study_pk).where(series.c.uid == request.attributes.series_instance_uid)
-        return connection.execute(query).scalar()
 
     def _event(self, admission: _Admission, request: Commit) -> Event:
         asked = admission.request
@@ -371,6 +366,11 @@ class Ingest:
         await core.committer.run(write)
         # C-STORE-RSP has no room for a promise (PS3.7 9.3.1.2).
         return IngestNoted(core.log.promise() if request.channel == "dicomweb" else b"")
+
+
+def _series_owner(connection: sa.Connection, request: Admit) -> int | None:
+    query = sa.select(series.c.study_pk).where(series.c.uid == request.attributes.series_instance_uid)
+    return connection.execute(query).scalar()
 
 
 def _safe_location(location: str, object_id: bytes) -> bool:
