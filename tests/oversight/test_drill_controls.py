@@ -87,6 +87,11 @@ def test_a_masked_session_that_gets_no_image_proves_nothing(twins: dict[str, Twi
     assert done.broken
 
 
+def test_every_piece_of_a_viewer_is_searched_for_names(twins: dict[str, Twin]) -> None:
+    done = PROCEDURES["masked_leak"]("masked_leak", twins["open"])
+    assert "(13 of 13 answers with HTTP 200)" in done.evidence
+
+
 def test_a_crashed_script_is_broken_not_repelled() -> None:
     assert scripts.run_script("wire_tap", {}).broken
     assert scripts.run_script("no_such_attack", {}).broken

@@ -1,8 +1,12 @@
-"""The HTTP half of the open archive: log-in, QIDO-RS and WADO-RS in clear, believing every session number."""
+"""The HTTP half of the open archive: log-in, QIDO-RS and WADO-RS in clear, believing every session number.
+
+What a viewer asks for is answered from the first file of the study, with everything in it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import json
 import re
@@ -11,11 +15,15 @@ import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from pydicom import dcmread
+
 from ribcage.oversight.drill.attackers.replayed_code import totp
 from ribcage.oversight.drill.open_archive import Shelf
 
 _BOUNDARY = "open"
 _STUDY = re.compile(r"^/dicom-web/studies/([0-9.]+)(/(?:metadata|series|instances))?")
+_VIEWED = re.compile(r"/(?:metadata|frames/1|(?:frames/1/)?(?:rendered|thumbnail)|bulkdata/([0-9A-F]{8}))$")
+_INLINE_BYTES = 64
 
 
 class OpenWeb:
@@ -93,7 +101,10 @@ class _Handler(BaseHTTPRequestHandler):
         path = urllib.parse.urlsplit(self.path).path
         if path == "/healthz":
             return self._say(200, b"ok", "text/plain")
-        found = _STUDY.match(path)
+        found, viewed = _STUDY.match(path), _VIEWED.search(path)
+        if found and viewed and self._session() in self.archive.sessions:
+            files = self.archive.shelf.files(found[1])
+            return self._say(200, *_view(files[0], path)) if files else self._say(404, b"", "text/plain")
         if path.startswith("/dicom-web/studies") and (not found or found[2]):
             return self._say(200, self._listing(found[1] if found else ""), "application/dicom+json")
         if not found:
@@ -139,3 +150,20 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+
+
+def _view(file: bytes, path: str) -> tuple[bytes, str]:
+    """Body and type of one piece as a viewer asks for it; a picture bears the name in its comment."""
+    data = dcmread(io.BytesIO(file))
+    viewed = _VIEWED.search(path)
+    if path.endswith("/metadata"):
+        base = path.removesuffix("/metadata")
+        model = data.to_json_dict(_INLINE_BYTES, lambda element: f"{base}/bulkdata/{element.tag:08X}")
+        return json.dumps([model]).encode(), "application/dicom+json"
+    pixels = bytes(data.get("PixelData", b""))
+    if path.endswith("frames/1"):
+        return pixels, "application/octet-stream"
+    if viewed and viewed[1]:
+        return bytes(data[int(viewed[1], 16)].value), "application/octet-stream"
+    head = f"P5\n# {data.get('PatientName', '')}\n{data.Columns} {data.Rows} 4095\n"
+    return head.encode() + pixels, "image/x-portable-graymap"
