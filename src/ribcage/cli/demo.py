@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ribcage.cli.demo_browser import show
+from ribcage.cli.demo_screens import Cast
+from ribcage.cli.demo_stay import stay
 from ribcage.cli.drill import SEED, STUDIES, Ground, write_foreign_pair
 from ribcage.cli.errors import UsageError
 from ribcage.evidence.proof import make_bundle
@@ -25,6 +27,7 @@ from ribcage.oversight.drill.runner import AttackReport, run_drill
 from ribcage.oversight.drill.target import Cookie, StudyRef, Target
 from ribcage.oversight.drill.twin import KNOWN_AE, Stock, running_twins
 from ribcage.oversight.story import Killed, Leak, Proven, Shown, Teller, tell
+from ribcage.oversight.story_screens import Screens
 from ribcage.oversight.studies import (
     Study,
     StudyError,
@@ -36,7 +39,6 @@ from ribcage.oversight.studies import (
 )
 
 _TWIN_STUDIES = 20
-_LOOK_SECONDS = 1.0
 _KILLED_STORES = 40
 _PATIENCE_SECONDS = 60.0
 _PAGE = 1000
@@ -56,6 +58,7 @@ class DemoStage:
         self._twins = twins
         self._cookie: Cookie | None = None
         self._grant_id = -1
+        self.cast: Cast | None = None  # of the last acts
         identity = film.identity
         self._words = {
             identity.latin_name: f"name {identity.latin_name.replace('^', ' ')} {identity.chinese_name}",
@@ -200,12 +203,17 @@ class DemoStage:
         """The drill, these attacks only."""
         return run_drill(self._ground, self._twins, only=names, progress=_attempts).attacks
 
+    def screens(self) -> contextlib.AbstractContextManager[Screens]:
+        """In a browser where there is one."""
+        self.cast = Cast(self._ground, self._film)
+        return show(self.cast, self._ground.folder / "browser")
+
     def invitation(self) -> Sequence[str]:
         """Where to look; the password belongs to a home that is gone when the demonstration ends."""
         ground, doctor = self._ground, self._ground.people["doctor"]
         return (
-            f"https://{ground.web.host}:{ground.web.port}/login   (certificate of the throw-away authority)",
-            f"user {doctor.username}   password {doctor.password}   second factor {doctor.totp_secret}",
+            f"https://localhost:{ground.web.port}/app/",
+            f"  user {doctor.username}   password {doctor.password}   second factor {doctor.totp_secret}",
             f"DICOM TLS {ground.dicom.host}:{ground.dicom.port}, called AE {ground.dicom.called_ae}",
             f"authority and the modality's certificate: {ground.folder / 'devices'}",
         )
@@ -229,8 +237,11 @@ def _contract(answer: kit.Answer) -> float:
     return float(milliseconds or 0) * 1000
 
 
-def run(*, check: bool) -> int:
-    """Tell the story; with `check` exit 0 or 1, else stay up until Ctrl-C. Raises UsageError."""
+def run(*, check: bool, browser: bool = True) -> int:
+    """Tell the story; with `check` exit 0 or 1, else stay up until Ctrl-C. Raises UsageError.
+
+    `browser`: open the person's own one at the end, where there is one.
+    """
     try:
         film = seed_film(load_film(), film_identity(SEED))
     except StudyError as missing:
@@ -250,20 +261,8 @@ def run(*, check: bool) -> int:
         for failure in teller.failures:
             _progress(f"NOT as it should be: {failure}")
         if not check:
-            _stay(stage, teller)
+            stay(stage.cast, stage.invitation(), teller, browser=browser)
     return 0 if holds else 1
-
-
-def _stay(stage: DemoStage, teller: Teller) -> None:
-    """Until SIGINT or SIGTERM; the twins are gone by now."""
-    teller.act("The server stays up; Ctrl-C ends it and removes everything", "服务器保持运行，按 Ctrl-C 结束")
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: ended.set())
-    for line in stage.invitation():
-        teller.line(f"  {line}")
-    while not ended.wait(_LOOK_SECONDS):
-        pass
 
 
 def _progress(line: str) -> None:

@@ -117,6 +117,7 @@ def _house_verbs(verbs: Any) -> None:
     bring.set_defaults(run=_with_guard(importing.import_paths))
     demo = verbs.add_parser("demo", help="the whole story on a throw-away home")
     demo.add_argument("--check", action="store_true", help="exit 0 or 1 instead of staying up")
+    demo.add_argument("--no-browser", action="store_true", help="print addresses and open no browser")
     demo.set_defaults(run=_demo)
     drill = verbs.add_parser("drill", help="attack a throw-away home and its unprotected twin")
     drill.add_argument("--witness", action="store_true", help="the archive under attack has a witness")
@@ -238,7 +239,7 @@ def _serve(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from ribcage.cli import demo  # the extra's packages are needed for this verb alone
 
-    return demo.run(check=options.check)
+    return demo.run(check=options.check, browser=not options.no_browser)
 
 
 def _drill(options: argparse.Namespace) -> int:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from ribcage.oversight.drill.promises import load_promises
 from ribcage.oversight.drill.runner import AttackReport
+from ribcage.oversight.story_screens import Screens, tell_screens
 
 _BOLD, _RED, _GREEN, _DIM, _END = "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
 _DOORS = (
@@ -105,6 +107,9 @@ class Stage(Protocol):
     def attack(self, names: Sequence[str]) -> tuple[AttackReport, ...]:
         """Run the named attacks and their controls."""
 
+    def screens(self) -> AbstractContextManager[Screens]:
+        """A doctor's screen and a patient's telephone, for the last acts."""
+
     def invitation(self) -> Sequence[str]:
         """Lines that tell a person where to look now: addresses, a way to log in."""
 
@@ -150,6 +155,8 @@ def tell(stage: Stage, teller: Teller) -> bool:
     _act_use(stage, teller, reports)
     _act_insider(stage, teller, reports)
     _act_proof(stage, teller)
+    with stage.screens() as screens:
+        tell_screens(screens, teller)
     _table(teller, reports)
     _not_yet(teller)
     teller.line(f"\n{time.monotonic() - started:.0f} s")
