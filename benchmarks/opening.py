@@ -45,7 +45,7 @@ ARGUMENTS = [
     "--no-first-run",
     "--disable-background-networking",
 ]
-SIZES = {"dx": (2560, 1954)}
+SIZES = {"small": (512, 448), "dx": (2560, 1954)}
 PICTURE = """() => [...document.querySelectorAll('#root canvas')].some((canvas) => {
     if (canvas.width < 200 || canvas.height < 200) return false;
     const copy = document.createElement('canvas');

@@ -9,8 +9,8 @@ import { brotliCompress, constants } from "node:zlib";
 
 const compress = promisify(brotliCompress);
 const PACKED = new Set([".js", ".css", ".html", ".svg", ".wasm", ".txt"]);
-const HASHED = /[.-][0-9A-Za-z_-]{8,}\.(?:js|css|woff2)$|\/[0-9a-f]{16}\.(?:wasm|woff2)$/;
-const UNHASHED = /(?:app-config|app\.bundle)\.(?:js|css)$/;
+const HASHED = /^app\/assets\/.+[.-][0-9A-Za-z_-]{8,}\.(?:js|css|woff2)$/;
+const BELOW_A_HASH = /^viewer\/[0-9a-f]{16}\//;
 const WORTH_BYTES = 1024;
 
 /** Write it; `workers`: scripts that run as workers, by name. Returns counts for the last line. */
@@ -40,7 +40,7 @@ export async function writeManifest(folder, workers) {
   return sum;
 }
 
-/** Whether a name holds the hash of its content. */
+/** Whether a name holds the hash of its content, or of all that it is made from. */
 export function immutable(name) {
-  return HASHED.test(name) && !UNHASHED.test(name);
+  return HASHED.test(name) || BELOW_A_HASH.test(name);
 }
