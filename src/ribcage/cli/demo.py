@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -249,6 +250,7 @@ def run(*, check: bool, browser: bool = True) -> int:
     _progress(f"making a throw-away home and {STUDIES} small studies 正在准备")
     others = list(generate(SEED, STUDIES))
     teller = Teller()
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # nothing is left behind
     with tempfile.TemporaryDirectory(prefix="ribcage-demo-") as folder, contextlib.ExitStack() as stack:
         ground = Ground(Path(folder), others[:2])
         stack.callback(ground.stop)

@@ -111,12 +111,12 @@ class BrowserScreens:
         self._cast = cast
         for context in (desk, phone):
             context.set_default_timeout(_MOST_MILLISECONDS)
-        self._page, self._phone = desk.new_page(), phone.new_page()
+        self.desk, self.phone = desk.new_page(), phone.new_page()
 
     def open_film(self) -> Seen:
         """Log in and follow the worklist's link."""
         self._cast.grant()
-        page = self._page
+        page = self.desk
         page.goto(f"{self._cast.base}/app/login")
         page.get_by_label("Username").fill(self._cast.doctor.username)
         page.get_by_label("Password").fill(self._cast.doctor.password)
@@ -131,7 +131,7 @@ class BrowserScreens:
 
     def prove(self) -> Seen:
         """Through the bar over the film."""
-        page = self._page
+        page = self.desk
         page.get_by_role("button", name="Show full record").click()
         page.locator(".rc-code").fill(self._cast.code())
         started = time.perf_counter()
@@ -151,13 +151,13 @@ class BrowserScreens:
         """Grant and reload."""
         self._cast.grant()
         started = time.perf_counter()
-        self._page.reload()
+        self.desk.reload()
         self._wait_for_picture()
         return self._seen(started)
 
     def patient_enters(self) -> Told:
         """The invitation's link, the birth date, the list."""
-        invitation, page = self._cast.invite(), self._phone
+        invitation, page = self._cast.invite(), self.phone
         page.goto(invitation.address)
         page.get_by_label("Your date of birth").fill(invitation.birth_date.replace("-", ""))
         page.get_by_role("button", name="Continue").click()
@@ -167,7 +167,7 @@ class BrowserScreens:
 
     def patient_stops(self) -> Seen:
         """Stop everyone, after what it means was read."""
-        page = self._phone
+        page = self.phone
         page.get_by_role("button", name="Stop everyone").click()
         started = time.perf_counter()
         page.get_by_role("button", name="Yes, stop").click()
@@ -175,8 +175,8 @@ class BrowserScreens:
 
     def patient_allows(self) -> None:
         """The button that takes it back."""
-        self._phone.get_by_role("button", name="Allow again").first.click()
-        self._phone.get_by_text("Who may look now").wait_for()
+        self.phone.get_by_role("button", name="Allow again").first.click()
+        self.phone.get_by_text("Who may look now").wait_for()
 
     def _name(self) -> str:
         """As OHIF writes it."""
@@ -184,20 +184,20 @@ class BrowserScreens:
         return f"{family}, {given}"
 
     def _covered(self, started: float) -> Seen:
-        _there(self._page.locator(".rc-cover").filter(visible=True))
+        _there(self.desk.locator(".rc-cover").filter(visible=True))
         return self._seen(started)
 
     def _seen(self, started: float) -> Seen:
         seconds = time.perf_counter() - started
-        picture = self._page.locator("#root canvas").first.is_visible() and self._page.evaluate(_PICTURE)
-        text = self._page.locator("body").inner_text()
+        picture = self.desk.locator("#root canvas").first.is_visible() and self.desk.evaluate(_PICTURE)
+        text = self.desk.locator("body").inner_text()
         identity = self._cast.film.identity
         named = any(each in text for each in (*identity.needles(), self._name()))
         return Seen(bool(picture), named, seconds)
 
     def _wait_for_picture(self) -> None:
         with contextlib.suppress(_timeout()):
-            self._page.wait_for_function(_PICTURE, polling=100)
+            self.desk.wait_for_function(_PICTURE, polling=100)
 
 
 def _timeout() -> type[Exception]:
