@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import os
 import shutil
 import ssl
@@ -19,13 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from ribcage.cli.demo_screens import Cast, SpokenScreens
+from ribcage.cli.errors import UsageError
 from ribcage.console.errors import NotBuilt
 from ribcage.console.library import Library
 from ribcage.console.routes import STATIC
+from ribcage.crypto import authority
 from ribcage.oversight.story_screens import Screens, Seen, Told
 
 if TYPE_CHECKING:
@@ -53,7 +51,7 @@ _PICTURE: Final = """() => [...document.querySelectorAll('#root canvas')].some((
 def show(cast: Cast, folder: Path) -> Iterator[Screens]:
     """Screens in a browser, else over HTTPS (rule 1)."""
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import Error, sync_playwright
     except ImportError:
         yield SpokenScreens(cast, "the Python package playwright is not installed")
         return
@@ -81,6 +79,9 @@ def show(cast: Cast, folder: Path) -> Iterator[Screens]:
             contexts.append(one)
         try:
             yield BrowserScreens(cast, *contexts)
+        except Error as failure:
+            what = str(failure).partition("\n")[0]
+            raise UsageError(f"the browser did not get on: {what}", "is the machine very busy?") from failure
         finally:
             for context in contexts:
                 context.close()
@@ -95,11 +96,9 @@ def viewer_is_built() -> bool:
 
 
 def _key_hash(cast: Cast) -> str:
-    """What Chromium calls a key: SHA-256 of the SubjectPublicKeyInfo, in base64."""
+    """What Chromium calls a key."""
     pem = ssl.get_server_certificate((cast.ground.web.host, cast.ground.web.port))
-    key = x509.load_pem_x509_certificate(pem.encode()).public_key()
-    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return base64.b64encode(hashlib.sha256(der).digest()).decode()
+    return base64.b64encode(authority.key_fingerprint(pem.encode())).decode()
 
 
 class BrowserScreens:

@@ -231,6 +231,13 @@ def fingerprint(pem_or_der: bytes) -> bytes:
     return hashlib.sha256(_load(pem_or_der).public_bytes(serialization.Encoding.DER)).digest()
 
 
+def key_fingerprint(pem_or_der: bytes) -> bytes:
+    """SHA-256 of the SubjectPublicKeyInfo, as browsers name a key (RFC 7469 2.4). Raises AuthorityError."""
+    key = _load(pem_or_der).public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return hashlib.sha256(key.public_bytes(serialization.Encoding.DER, form)).digest()
+
+
 def encrypt_private_key(private_key_pem: bytes, passphrase: bytes) -> bytes:
     """The key as encrypted PKCS #8 PEM, which OpenSSL reads: for the root key that is kept apart."""
     encryption = serialization.BestAvailableEncryption(passphrase)
