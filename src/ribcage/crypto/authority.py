@@ -232,7 +232,7 @@ def fingerprint(pem_or_der: bytes) -> bytes:
 
 
 def key_fingerprint(pem_or_der: bytes) -> bytes:
-    """SHA-256 of the SubjectPublicKeyInfo, as browsers name a key (RFC 7469 2.4). Raises AuthorityError."""
+    """SHA-256 of the SubjectPublicKeyInfo, as browsers name a key (RFC 7469 2.4). Raises CertificateRefused."""
     key = _load(pem_or_der).public_key()
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return hashlib.sha256(key.public_bytes(serialization.Encoding.DER, form)).digest()
