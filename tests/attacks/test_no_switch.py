@@ -36,6 +36,7 @@ SETTINGS = {
 LISTEN = {"dicom_address", "dicom_port", "https_address", "https_port", "public"}
 # Where the environment is read, for what, and which names.
 ENVIRONMENT = {
+    "cli/demo_stay.py": {"DISPLAY", "WAYLAND_DISPLAY"},  # whether a browser would have a screen
     "cli/passphrase.py": {
         "CREDENTIALS_DIRECTORY",
         "RIBCAGE_DEMO_PASSPHRASE",
