@@ -30,6 +30,7 @@ SETTINGS = {
     "destruction_reversible_days",
     "disk_stop_mib",
     "disk_reserve_mib",
+    "patient_sees",
     "demo",
     "listen",
 }

@@ -310,7 +310,7 @@ def test_hostile_cbor_and_json_are_refused_and_nothing_else(one: bytes, other: b
     with pytest.raises(wire.PasskeyRefused):
         wire.challenge_and_id(json.dumps(shown))
     with pytest.raises(wire.PasskeyRefused):
-        wire.verify_assertion(_PARTY, bytes(32), json.dumps(shown), other, verify=False)
+        wire.verify_assertion(_PARTY, bytes(32), json.dumps(shown), other, identifies_user=False)
     with pytest.raises(wire.PasskeyRefused):
         wire.challenge_and_id(one.decode("latin-1"))
 

@@ -421,7 +421,7 @@ def test_roles_stand_for_names_where_the_hospital_says_so(tmp_path: Path) -> Non
         answer = json.dumps([str(page), str(rights)])
         assert "Li" not in answer.replace("List", "")
 
-    in_house(tmp_path, test, GuardLimits(patient_sees_names=False))
+    in_house(tmp_path, test, GuardLimits(patient_sees="roles"))
 
 
 def test_pages_go_back_in_time(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from ribcage.cli.errors import UsageError
 from ribcage.guard.durable import make_folder, write_file
-from ribcage.guard.limits import GuardLimits
+from ribcage.guard.limits import GuardLimits, Sees
 from ribcage.transfer.errors import SettingsRefused
 from ribcage.transfer.limits import ListenAddress, check_addresses
 
@@ -41,7 +41,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     destruction_reversible_days: int = 7
     disk_stop_mib: int = 512
     disk_reserve_mib: int = 16
-    patient_sees_names: bool = True
+    patient_sees: Sees = "names"
     demo: bool = False
     listen: Listen = Listen()
 
@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             destruction_reversible_days=self.destruction_reversible_days,
             disk_stop_mib=self.disk_stop_mib,
             disk_reserve_mib=self.disk_reserve_mib,
-            patient_sees_names=self.patient_sees_names,
+            patient_sees=self.patient_sees,
             web_name=self.hostnames[0] if self.hostnames else "localhost",
             web_port=self.listen.https_port,
         )
@@ -113,7 +113,7 @@ def save(home: Path, settings: Settings) -> None:
         f"destruction_reversible_days = {settings.destruction_reversible_days}",
         f"disk_stop_mib = {settings.disk_stop_mib}",
         f"disk_reserve_mib = {settings.disk_reserve_mib}",
-        f"patient_sees_names = {_toml(settings.patient_sees_names)}",
+        f"patient_sees = {_toml(settings.patient_sees)}",
         f"demo = {_toml(settings.demo)}",
         "",
         "[listen]",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Sees = Literal["names", "roles"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class GuardLimits:
     web_port: int = 8443  # 0: given by the system
     patient_session_seconds: int = 1800
     patient_sessions: int = 8  # live ones of one patient; then the oldest ends
-    patient_sees_names: bool = True  # of persons and devices; else role and department
+    patient_sees: Sees = "names"  # of persons and devices; else role and department
     patient_passkeys: int = 5
     patient_page_entries: int = 50
     patient_calls_per_minute: int = 60  # pages and proofs of one patient

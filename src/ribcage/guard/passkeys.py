@@ -113,12 +113,12 @@ class Passkeys:
         if not known:
             raise GuardRefused("not_found")
         challenge = self._challenges.draw(visitor.session_id, "step-up", now)
-        return p.PasskeyOptions(wire.assertion_options(self._party, challenge, known, verify=False))
+        return p.PasskeyOptions(wire.assertion_options(self._party, challenge, known, identifies_user=False))
 
     async def begin_log_in(self, request: p.BeginPasskeyLogIn) -> p.PasskeyOptions:
         """Options to log in; they name nobody, so that nobody learns who has a passkey."""
         challenge = self._challenges.draw(request.address, "log-in", self._core.clock())
-        return p.PasskeyOptions(wire.assertion_options(self._party, challenge, (), verify=True))
+        return p.PasskeyOptions(wire.assertion_options(self._party, challenge, (), identifies_user=True))
 
     # --- assertions -------------------------------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class Passkeys:
         self._challenges.take(challenge, owner, use, self._core.clock())
         held = self._core.people.factors.find_passkey(identifier)
         return held, wire.verify_assertion(
-            self._party, challenge, credential, held.passkey.key, verify=use == "log-in"
+            self._party, challenge, credential, held.passkey.key, identifies_user=use == "log-in"
         )
 
     async def _failed(

@@ -125,7 +125,7 @@ class PatientPasskeys:
     async def begin_log_in(self, request: p.BeginPatientLogIn) -> p.PasskeyOptions:
         """Options that name nobody."""
         challenge = self._challenges.draw(request.address, "log-in", self._core.clock())
-        return p.PasskeyOptions(wire.assertion_options(self._party, challenge, (), verify=True))
+        return p.PasskeyOptions(wire.assertion_options(self._party, challenge, (), identifies_user=True))
 
     async def log_in(self, request: p.PatientLogIn) -> p.PatientState:
         """A new session. Raises GuardRefused('not_authenticated' | 'throttled')."""
@@ -141,7 +141,7 @@ class PatientPasskeys:
                 raise wire.PasskeyRefused
             patient_id = bytes(found[0]["patient_id"])
             assertion = wire.verify_assertion(
-                self._party, challenge, request.credential, found[1].key, verify=True
+                self._party, challenge, request.credential, found[1].key, identifies_user=True
             )
             catalogue.patient_key(core, patient_id)
             proof = await core.committer.run(

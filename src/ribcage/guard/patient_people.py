@@ -2,7 +2,7 @@
 
 Rules, in order:
 1. A label is a keyed digest under the patient's own key: stable for this patient, another for every other.
-2. Role, department and label are always shown; names unless the hospital decided against (`patient_sees_names`).
+2. Role, department and label are always shown; names unless the hospital decided against (`patient_sees`).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class PatientPeople:
 
     def _somebody(self, row: dict[str, Any], name: str, role: str) -> Somebody:
         department = str(row["department"])
-        if not self._core.limits.patient_sees_names:
+        if self._core.limits.patient_sees != "names":
             name = ", ".join(filter(None, (role, department)))
         return Somebody(name, label_of(self._key, bytes(row["id"])), role, department)
 

@@ -81,15 +81,17 @@ def registration_options(
     return helpers.options_to_json(options)
 
 
-def assertion_options(party: RelyingParty, challenge: bytes, known: Sequence[bytes], *, verify: bool) -> str:
-    """Options for `navigator.credentials.get`; without `known` ids the person chooses. `verify`: the user, too."""
+def assertion_options(
+    party: RelyingParty, challenge: bytes, known: Sequence[bytes], *, identifies_user: bool
+) -> str:
+    """Options for `navigator.credentials.get`; without `known` ids the person chooses. `identifies_user`: by PIN, finger or face."""
     wanted = structs.UserVerificationRequirement
     options = webauthn.generate_authentication_options(
         rp_id=party.name,
         challenge=challenge,
         timeout=party.seconds * 1000,
         allow_credentials=[structs.PublicKeyCredentialDescriptor(id=each) for each in known],
-        user_verification=wanted.REQUIRED if verify else wanted.PREFERRED,
+        user_verification=wanted.REQUIRED if identifies_user else wanted.PREFERRED,
     )
     return helpers.options_to_json(options)
 
@@ -125,7 +127,7 @@ def verify_registration(party: RelyingParty, challenge: bytes, credential: str) 
 
 
 def verify_assertion(
-    party: RelyingParty, challenge: bytes, credential: str, public_key: bytes, *, verify: bool
+    party: RelyingParty, challenge: bytes, credential: str, public_key: bytes, *, identifies_user: bool
 ) -> Assertion:
     """An assertion, verified but for its sign count, which the caller compares. Raises PasskeyRefused."""
     try:
@@ -137,7 +139,7 @@ def verify_assertion(
             expected_origin=_origins(party, parsed.response.client_data_json),
             credential_public_key=public_key,
             credential_current_sign_count=0,
-            require_user_verification=verify,
+            require_user_verification=identifies_user,
         )
     except Exception as failure:
         raise PasskeyRefused from failure
