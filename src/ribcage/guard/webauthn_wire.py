@@ -84,7 +84,10 @@ def registration_options(
 def assertion_options(
     party: RelyingParty, challenge: bytes, known: Sequence[bytes], *, identifies_user: bool
 ) -> str:
-    """Options for `navigator.credentials.get`; without `known` ids the person chooses. `identifies_user`: by PIN, finger or face."""
+    """Options for `navigator.credentials.get`; without `known` ids the person chooses.
+
+    `identifies_user`: the authenticator must know its user, by PIN, finger or face.
+    """
     wanted = structs.UserVerificationRequirement
     options = webauthn.generate_authentication_options(
         rp_id=party.name,
