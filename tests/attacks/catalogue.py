@@ -17,6 +17,7 @@ from attacks import guard_attacks as g
 from attacks import patient_attacks as patients
 from attacks import people_attacks as people
 from attacks import recovery_attacks as r
+from attacks import retrieve_attacks as retrieve
 from attacks import saving_attacks as s
 from attacks import viewer_attacks as v
 
@@ -111,8 +112,27 @@ SAVING_ROWS = (
     _saving("saving_unasked", "saving_needs_no_receipt", "a report without a decision"),
     _saving("saving_after_revocation", "saving_asked_once", "a report after the revocation"),
 )
+
+
+RETRIEVE_ROWS = (
+    Row("retrieve_without_right", ("no_retrieve_right",), "a receipt", retrieve.retrieve_without_right),
+    Row("retrieve_ungranted", ("no_contract",), "a receipt without a grant", retrieve.retrieve_ungranted),
+    Row(
+        "moved_to_a_stranger",
+        ("no_recipient_check",),
+        "a receipt for a recipient without a grant",
+        retrieve.moved_to_a_stranger,
+    ),
+    Row(
+        "impostor_at_the_destination",
+        ("no_destination_pin",),
+        "the film at another device's listener",
+        retrieve.impostor_at_the_destination,
+    ),
+)
 GUARD_ROWS = (
     *PEOPLE_ROWS,
+    *RETRIEVE_ROWS,
     *PATIENT_ROWS,
     _guard("forged_receipt", "no_receipt_mac", "keys for a receipt that the guard never wrote"),
     _guard("stolen_receipt", "no_receipt_owner", "keys for a session that was refused"),

@@ -31,6 +31,7 @@ SETTINGS = {
     "disk_stop_mib",
     "disk_reserve_mib",
     "patient_sees",
+    "public_destinations",
     "demo",
     "listen",
 }
@@ -94,8 +95,8 @@ _OFF = re.compile(
 )
 
 
-# Self-signed by purpose: the certificate's SHA-256 is compared before a byte is sent (patch `no_witness_pin`).
-_PINNED = {SOURCE / "guard" / "witness_wire.py"}
+# Pinned: the SHA-256 is compared before a byte is sent (patches `no_witness_pin`, `no_destination_pin`).
+_PINNED = {SOURCE / "guard" / "witness_wire.py", SOURCE / "transfer" / "dimse" / "sender.py"}
 
 
 def test_no_code_turns_verification_off() -> None:

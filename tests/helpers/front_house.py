@@ -63,11 +63,16 @@ class FrontHouse:
 
     async def device(self, name: str, ae: str, may: list[str]) -> ssl.SSLContext:
         """Register a leaf of a foreign authority (quick: its key is on a curve); the device's TLS context."""
+        leaf, trusted = await self.leaf(name, ae, may)
+        return client_context(trusted, leaf.certificate_pem, leaf.private_key_pem)
+
+    async def leaf(self, name: str, ae: str, may: list[str]) -> tuple[authority.Issued, bytes]:
+        """As `device`: its certificate and key, and the house's authority."""
         leaf = authority.issue_client(elsewhere(), name, now=datetime.now(UTC), kind="ec")
         own = authority.read_certificate(leaf.certificate_pem).pem
         request = p.AddDevice(name=name, ae_titles=[ae], may=may, certificate_pem=own)
         added = await self.house.admin.call(request, p.DeviceAdded)
-        return client_context(added.authority_pem, leaf.certificate_pem, leaf.private_key_pem)
+        return leaf, added.authority_pem
 
     async def events(self) -> str:
         page = await self.house.admin.call(p.AuditPage(start=0, count=1000), p.AuditEntries)

@@ -58,6 +58,7 @@ WITHOUT_DATA = {
     p.CheckCommitment,  # one word for each instance the asker sent
     p.CheckDisclosure,  # one bit of a receipt's own disclosure
     p.DisclosureClosed,
+    p.FindDestination,  # an address that an operator wrote, for a device that may retrieve
     p.BreakGlass,  # a number and a time
     p.LogIn,
     p.StepUp,
@@ -112,6 +113,9 @@ FOR_ADMINISTRATORS = {
 BY_ADMINISTRATORS = {p.AsAdministrator}
 # Behind a proof of the passphrase; counts, hashes, verdicts and pseudonymous entries, never images.
 FOR_OPERATORS = FOR_ADMINISTRATORS | {
+    p.AddDestination,
+    p.RemoveDestination,
+    p.ListDestinations,  # addresses and names of devices
     p.Object,
     p.AuditPage,
     p.ProveEntry,

@@ -16,6 +16,7 @@ from ribcage.cli import (
     break_glass,
     clock,
     commands,
+    destinations,
     destroy,
     doctor,
     importing,
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     _rights_verbs(verbs)
     _evidence_verbs(verbs)
     break_glass.add_verbs(_verb, _with_guard, verbs)
+    destinations.add_verbs(_verb, _with_guard, verbs)
     destroy.add_verbs(_verb, _with_guard, verbs)
     invite.add_verbs(_verb, _with_guard, verbs)
     clock.add_verbs(_verb, _with_guard, verbs)

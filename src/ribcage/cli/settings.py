@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disk_stop_mib: int = 512
     disk_reserve_mib: int = 16
     patient_sees: Sees = "names"
+    public_destinations: list[str] = []
     demo: bool = False
     listen: Listen = Listen()
 
@@ -59,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             disk_stop_mib=self.disk_stop_mib,
             disk_reserve_mib=self.disk_reserve_mib,
             patient_sees=self.patient_sees,
+            public_destinations=tuple(self.public_destinations),
             web_name=self.hostnames[0] if self.hostnames else "localhost",
             web_port=self.listen.https_port,
         )
@@ -114,6 +116,7 @@ def save(home: Path, settings: Settings) -> None:
         f"disk_stop_mib = {settings.disk_stop_mib}",
         f"disk_reserve_mib = {settings.disk_reserve_mib}",
         f"patient_sees = {_toml(settings.patient_sees)}",
+        f"public_destinations = {_toml(settings.public_destinations)}",
         f"demo = {_toml(settings.demo)}",
         "",
         "[listen]",

@@ -86,6 +86,19 @@ device = sa.Table(
     sa.Column("mac", sa.LargeBinary(32), nullable=False),
 )
 
+destination = sa.Table(
+    "destination",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("ae_title", sa.Text, nullable=False, unique=True),
+    sa.Column("device_id", sa.LargeBinary(16), nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("port", sa.Integer, nullable=False),
+    sa.Column("removed", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
 patient = sa.Table(
     "patient",
     metadata,

@@ -6,7 +6,8 @@ Rules, in order:
    The first proposed one that is known is chosen, because the requestor lists its preference first.
 3. Verification and query/retrieve exchange small data sets: Implicit or Explicit VR Little Endian only.
 4. No known transfer syntax is result 4.
-5. Storage contexts in which the requestor is only SCP serve C-GET, and need the right to retrieve.
+5. Storage contexts in which the requestor is only SCP serve C-GET, and need the right to retrieve. One syntax is
+   chosen before the instance is known: an uncompressed one where there is one, since every instance can be sent so.
 6. Extended negotiation is answered for queries (PS3.4 C.5.1.1): relational queries and combined date-time matching
    are granted where asked for; fuzzy names and everything behind are not.
 7. Storage commitment is offered to those who may store.
@@ -28,6 +29,7 @@ from ribcage.dicom.sop_classes import (
     is_storage,
 )
 from ribcage.dicom.transfer_syntaxes import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
     TRANSFER_SYNTAXES,
@@ -37,6 +39,11 @@ ACCEPTED: Final = 0
 ABSTRACT_SYNTAX_NOT_SUPPORTED: Final = 3
 TRANSFER_SYNTAXES_NOT_SUPPORTED: Final = 4
 _GRANTED_BYTES: Final = 2  # relational queries, combined date-time matching
+_GET_PREFERENCE: Final = (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+)
 _PLAIN: Final = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN})
 
 
@@ -70,7 +77,8 @@ def negotiate(request: AssociateRq, offer: Offer) -> Answer:
         if not (role.scu or role.scp):
             results.append(ContextResult(context.context_id, ABSTRACT_SYNTAX_NOT_SUPPORTED))
             continue
-        result = _choose(context, TRANSFER_SYNTAXES.keys() if is_storage(uid) else _PLAIN)
+        preferred = _GET_PREFERENCE if is_storage(uid) and not role.scu else ()
+        result = _choose(context, TRANSFER_SYNTAXES.keys() if is_storage(uid) else _PLAIN, preferred)
         results.append(result)
         if result.result == ACCEPTED and uid in proposed_roles:
             answered[uid] = role
@@ -107,8 +115,9 @@ def _role(uid: str, proposed: RoleSelection | None, offer: Offer) -> RoleSelecti
     return RoleSelection(uid, wants_scu and served, False)
 
 
-def _choose(context: ProposedContext, known: Set[str]) -> ContextResult:
-    for uid in context.transfer_syntaxes:
+def _choose(context: ProposedContext, known: Set[str], preferred: tuple[str, ...]) -> ContextResult:
+    proposed = context.transfer_syntaxes
+    for uid in (*(uid for uid in preferred if uid in proposed), *proposed):
         if uid in known:
             return ContextResult(context.context_id, ACCEPTED, uid)
     return ContextResult(context.context_id, TRANSFER_SYNTAXES_NOT_SUPPORTED)

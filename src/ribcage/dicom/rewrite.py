@@ -87,15 +87,16 @@ def encode_element(tag: int, vr: str, value: bytes, encoding: Encoding) -> bytes
     """One element, value padded (PS3.5 7.1). Raises DataSetMalformed when a 16-bit length does not hold it."""
     if len(value) & 1:
         value += b" " if vr in _SPACE_PADDED else b"\0"
-    return _header(tag, vr, len(value), encoding) + value
+    return element_header(tag, vr, len(value), encoding) + value
 
 
 def encode_item(elements: bytes, encoding: Encoding) -> bytes:
     """One sequence item of defined length around encoded elements (PS3.5 7.5)."""
-    return _header(ITEM, "", len(elements), encoding) + elements
+    return element_header(ITEM, "", len(elements), encoding) + elements
 
 
-def _header(tag: int, vr: str, length: int, encoding: Encoding) -> bytes:
+def element_header(tag: int, vr: str, length: int, encoding: Encoding) -> bytes:
+    """Tag, VR ("" for items and delimiters) and length (PS3.5 7.1). Raises DataSetMalformed as `encode_element`."""
     order = ">" if encoding is Encoding.EXPLICIT_BE else "<"
     if encoding is Encoding.IMPLICIT_LE or not vr:
         return pack(order + "HHI", tag >> 16, tag & 0xFFFF, length)
@@ -179,7 +180,7 @@ class _Splice:
             self._emit(*parts)
             self._keep(element.end - 8, element.end)
         else:
-            self._emit(_header(element.tag, element.vr, size, element.encoding), *parts)
+            self._emit(element_header(element.tag, element.vr, size, element.encoding), *parts)
 
     def item(self, item: Item, encoding: Encoding) -> None:
         """One item with its header, changed where edits touch it."""
@@ -193,9 +194,9 @@ class _Splice:
         )
         parts = body.finish()
         length = UNDEFINED if closing else sum(len(part) for part in parts)
-        self._emit(_header(ITEM, "", length, encoding), *parts)
+        self._emit(element_header(ITEM, "", length, encoding), *parts)
         if closing:
-            self._emit(_header(ITEM_END, "", 0, encoding))
+            self._emit(element_header(ITEM_END, "", 0, encoding))
 
     def _nested(self) -> _Splice:
         return _Splice(self._scan, self._edits, self._inserts, self._touched)

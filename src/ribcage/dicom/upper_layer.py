@@ -228,6 +228,16 @@ class UpperLayer:
             self._permit_data(context_id)
             yield pdu
 
+    def begin_data(self, context_id: int, command: dimse.Command) -> Fragmenter:
+        """Queue the command of a message whose data set arrives asynchronously (Evt9); write `data_to_send()`,
+        then what the fragmenter gives, and nothing else until it is finished."""
+        if not command.has_data_set:
+            raise ProtocolMisuse("expected a data set exactly when the command announces one")
+        fragmenter = self.fragmenter(context_id)
+        room = self.max_sent_pdu_bytes
+        self._machine.output.extend(fragment(context_id, True, (dimse.encode(command),), room))
+        return fragmenter
+
     def fragmenter(self, context_id: int) -> Fragmenter:
         """For data sets that arrive asynchronously: push chunks, write what comes out (Evt9)."""
         self._permit_data(context_id)

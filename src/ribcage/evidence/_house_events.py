@@ -233,14 +233,16 @@ class PersonChanged:
 
 @dataclass(frozen=True)
 class DeviceChanged:
-    """A device was registered or changed; `may` are its rights when they were set.
+    """A device was registered or changed, or became a destination; `may` are its rights when they were set.
 
     A suspension and its end name their transaction on the ledger.
     """
 
     actor: Actor
     fingerprint: bytes
-    change: Literal["added", "suspended", "restored", "rights", "certificate"]
+    change: Literal[
+        "added", "suspended", "restored", "rights", "certificate", "destination-added", "destination-removed"
+    ]
     may: tuple[str, ...] = ()
     transaction: bytes | None = None
 

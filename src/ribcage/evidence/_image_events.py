@@ -258,7 +258,8 @@ class DisclosureAllowed:
     """The durable entry before the first byte: who may see which study, how, why, until when, on what ground.
 
     `ground` is a short label such as 'grant', 'own_device' or 'break_glass'; `grant` is the number on the
-    ledger (-1 without one) and `ledger_height` the height at which the contract was asked.
+    ledger (-1 without one) and `ledger_height` the height at which the contract was asked. `recipient` is the
+    certificate of the device that gets the images where it is not the actor (C-MOVE).
     """
 
     actor: Actor
@@ -273,6 +274,7 @@ class DisclosureAllowed:
     ledger_height: int
     expires_at_ms: int
     grant: int = -1
+    recipient: bytes | None = None
 
     def to_entry(self, stamp: Stamp) -> Json:
         """PS3.15 A.5.3.6."""
@@ -284,6 +286,7 @@ class DisclosureAllowed:
             detail("ground", token(self.ground)),
             detail("instances", count(self.instances)),
             detail("ledger-height", count(self.ledger_height)),
+            *([detail("recipient", identity(self.recipient))] if self.recipient is not None else []),
             detail("view", token(self.view)),
         ]
         study = entity("study", identity(self.study), role=STUDY_ROLE, details=details)

@@ -7,6 +7,8 @@ Rules, in order:
 3. Every `Open` and `CheckDisclosure` asks the contract again; a lower verdict ends the disclosure.
 4. After each change of rights every live disclosure is asked again, and what fell is pushed to all fronts. So is
    every study that a live session was shown before: its pages clear it (`guard.shown`).
+5. Where images go to another device than the asker (C-MOVE), that device must be allowed the same view, and is asked
+   for again with the asker.
 """
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ class _Live:
     principal: protocol.Principal
     expires_at: float
     objects: frozenset[bytes]
+    recipient: Actor | None = None
     opened: set[bytes] = field(default_factory=set)
 
     @property
@@ -101,14 +104,25 @@ class Disclosures:
             if study is None:
                 raise Denied("not_found", "unknown-study", ask_about_nothing(core, actor, request.purpose))
             decision = decide(core, actor, study, request.want, request.purpose, "retrieve")
+            recipient = self._recipient(request, study)
             if not rows:
                 raise Denied("not_found", "no-such-instance")
         except Denied as denied:
             raise await self._refuse(actor, request, study, denied) from denied
         try:
-            return await self._allow(actor, request, study, decision, rows)
+            return await self._allow(actor, request, study, decision, rows, recipient)
         except Denied as denied:
             raise GuardRefused(denied.reason) from denied
+
+    def _recipient(self, request: Disclose, study: HeldStudy) -> tuple[Actor, Decision] | None:
+        """The device that gets the images of a C-MOVE (rule 5). Raises Denied."""
+        if request.recipient is None:
+            return None
+        try:
+            recipient = self._core.actor(request.recipient)
+        except GuardRefused as failure:
+            raise Denied("not_permitted", "recipient-not-registered") from failure
+        return recipient, decide(self._core, recipient, study, request.want, request.purpose, "retrieve")
 
     async def _refuse(
         self, actor: Actor, request: Disclose, study: HeldStudy | None, denied: Denied
@@ -128,7 +142,13 @@ class Disclosures:
         return GuardRefused(reason, index, denied.microseconds)
 
     async def _allow(
-        self, actor: Actor, request: Disclose, study: HeldStudy, decision: Decision, rows: list[sa.RowMapping]
+        self,
+        actor: Actor,
+        request: Disclose,
+        study: HeldStudy,
+        decision: Decision,
+        rows: list[sa.RowMapping],
+        recipient: tuple[Actor, Decision] | None,
     ) -> Disclosed:
         core, now = self._core, self._core.clock()
         identifier = os.urandom(_ID_BYTES)
@@ -138,8 +158,9 @@ class Disclosures:
             request=request,
             decision=decision,
             principal=request.principal,
-            expires_at=self._end_of(decision, now),
+            expires_at=min(self._end_of(one, now) for one in (decision, *(recipient or ())[1:])),
             objects=frozenset(bytes(row["object_id"]) for row in rows),
+            recipient=recipient[0] if recipient else None,
         )
         index, leaf = await self._begin(live, identifier, now)
         purpose = live.purpose
@@ -281,6 +302,7 @@ class Disclosures:
     def _still_allowed(self, actor: Actor, live: _Live) -> bool:
         try:
             decide(self._core, actor, live.study, live.decision.view, live.request.purpose, "retrieve")
+            self._recipient(live.request, live.study)
         except (Denied, GuardRefused):
             return False
         return True
@@ -359,6 +381,7 @@ def _opening(core: Core, live: _Live, identifier: bytes) -> DisclosureAllowed:
         ledger_height=core.ledger.height,
         expires_at_ms=int(live.expires_at * 1000),
         grant=decision.grant_id,
+        recipient=live.recipient.digest if live.recipient is not None else None,
     )
 
 

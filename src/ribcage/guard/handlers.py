@@ -161,6 +161,7 @@ def _images(rooms: Rooms) -> Table:
         p.Open: open_,
         p.CheckDisclosure: check,
         p.DisclosureClosed: by_anyone(rooms.disclosures.closed),
+        p.FindDestination: by_principal(rooms, rooms.destinations.find),
         p.BreakGlass: by_principal(rooms, rooms.glass.ask),
     }
 
@@ -270,6 +271,9 @@ def _house(rooms: Rooms) -> Table:
 
     return {
         **{kind: by_operator(rooms, act) for kind, act in _acts(rooms).items()},
+        p.AddDestination: by_operator(rooms, rooms.destinations.add),
+        p.RemoveDestination: by_operator(rooms, rooms.destinations.remove),
+        p.ListDestinations: on_thread(lambda _: rooms.destinations.page()),
         p.GetHealth: on_thread(rooms.examination.health),
         p.AcceptClock: by_operator(rooms, rooms.administration.accept_clock),
         p.Stop: by_anyone(stop),

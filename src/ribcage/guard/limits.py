@@ -33,6 +33,7 @@ class GuardLimits:
     invitation_tries: int = 5  # wrong birth dates, then it is dead
     enter_attempts: int = 20  # failed ones of one address within `password_window_seconds`
     patient_index_entries: int = 2000  # older entries looked through at one tick
+    public_destinations: tuple[str, ...] = ()  # addresses outside private ranges that C-MOVE may send to
     disclosure_seconds: int = 900
     admission_lease_seconds: int = 900
     pending_admissions: int = 4096

@@ -293,6 +293,7 @@ class Disclose(_Body, frozen=True):
     sop_instance_uid: str = ""
     want: Literal["best", "masked", "full", "original"] = "best"
     purpose: Purpose = "TREAT"
+    recipient: Device | None = None  # who gets the images where it is not the principal (C-MOVE)
 
 
 class InstanceRef(_Body, frozen=True):
@@ -874,6 +875,21 @@ class CheckDevice(_Body, frozen=True):
     action: Literal["associate", "http"]
 
 
+class FindDestination(_Body, frozen=True):
+    """Where a Move Destination listens, for a device that may retrieve."""
+
+    principal: Principal
+    ae_title: str
+
+
+class DestinationKnown(_Body, frozen=True):
+    """The certificate that must answer there (SHA-256), and the address."""
+
+    fingerprint: bytes
+    address: str
+    port: int
+
+
 DeviceRight = Literal["store", "query", "retrieve", "observe"]
 
 
@@ -1100,6 +1116,40 @@ class SuspendDevice(_Body, frozen=True):
 
     name: str
     suspended: bool
+
+
+class AddDestination(_Body, frozen=True):
+    """Let C-MOVE send to this device: `ae_title` is bound to it, `address` a literal IP address."""
+
+    ae_title: str
+    device: str
+    address: str
+    port: int
+
+
+class RemoveDestination(_Body, frozen=True):
+    """End a destination."""
+
+    ae_title: str
+
+
+class ListDestinations(_Body, frozen=True):
+    """All destinations, by AE title."""
+
+
+class DestinationItem(_Body, frozen=True):
+    """One destination."""
+
+    ae_title: str
+    device: str
+    address: str
+    port: int
+
+
+class DestinationItems(_Body, frozen=True):
+    """All destinations."""
+
+    items: list[DestinationItem]
 
 
 class AddGrant(_Body, frozen=True):
@@ -1595,6 +1645,7 @@ FrontRequest = (
     | Open
     | CheckDisclosure
     | DisclosureClosed
+    | FindDestination
     | BreakGlass
     | LogIn
     | StepUp
@@ -1638,6 +1689,9 @@ AdminRequest = (
     | AddGrant
     | RevokeGrant
     | ListGrants
+    | AddDestination
+    | RemoveDestination
+    | ListDestinations
     | Object
     | InvitePatient
     | AuditPage
@@ -1706,6 +1760,8 @@ Response = (
     | PatientInvited
     | PersonItems
     | DeviceItems
+    | DestinationKnown
+    | DestinationItems
     | GrantItems
     | Noted
     | IngestNoted

@@ -17,6 +17,7 @@ from ribcage.guard.commitment import Commitments
 from ribcage.guard.connection import Connection
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.derivation import Derivations
+from ribcage.guard.destinations import Destinations
 from ribcage.guard.destroyer import Destroyer
 from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
@@ -78,6 +79,7 @@ class Rooms:
     examination: Examination
     glass: BreakGlass
     reviews: GlassReviews
+    destinations: Destinations
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -146,4 +148,5 @@ def build_rooms(
         examination=Examination(core),
         glass=BreakGlass(core, rights, accounts, in_a_fault),
         reviews=GlassReviews(core, approvals, disclosures.rights_changed),
+        destinations=Destinations(core),
     )

@@ -15,6 +15,7 @@ import contextlib
 import logging
 import os
 import socket
+import ssl
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from typing import Protocol
 
 import uvloop
 
+from ribcage.cage import Cage
 from ribcage.capture.admit import WayIn
 from ribcage.crypto.memory import forbid_core_dumps
 from ribcage.guard.protocol import Response, TlsIdentity
@@ -30,6 +32,7 @@ from ribcage.storage.objects import ObjectStore
 from ribcage.transfer import control as wire
 from ribcage.transfer.control import Handed, Load
 from ribcage.transfer.dimse.association import DimseAssociation
+from ribcage.transfer.dimse.sender import pinned_context
 from ribcage.transfer.dimse.site import DimseSite
 from ribcage.transfer.errors import IdentityUnusable, ProcessFailed
 from ribcage.transfer.guard_link import GuardLink
@@ -96,10 +99,13 @@ class Front:
         self._site = DimseSite(
             self._link,
             self._rooms.way_in,
+            self._rooms.way_out,
             self._refusals,
             settings.called_ae_titles,
             limits,
             settings.upper_layer,
+            Cage(),
+            self._client_context,
         )
         self._make_http = make_http
         self._http: HttpFactory | None = None
@@ -222,6 +228,12 @@ class Front:
         except IdentityUnusable:
             sock.close()
 
+    def _client_context(self) -> ssl.SSLContext:
+        """For a connection that we open. Raises IdentityUnusable."""
+        if self._contexts is None:
+            raise IdentityUnusable("there is no TLS identity")
+        return pinned_context(self._contexts.identity)
+
     def _factory(self, listener: Listener) -> Callable[[], asyncio.BaseProtocol]:
         if listener == "https" and self._http is not None:
             return self._http
@@ -265,6 +277,7 @@ class Front:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.guard_answer_seconds):
                     await self._http.close()
+        await self._site.cage.close()
         await asyncio.sleep(_DRAIN_STEP_SECONDS)
 
 

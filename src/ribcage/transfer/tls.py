@@ -63,13 +63,23 @@ def server_context(identity: TlsIdentity, listener: Listener) -> ssl.SSLContext:
     trusted = identity.client_authorities_pem + b"\n" + identity.registered_leaves_pem
     try:
         context.load_verify_locations(cadata=trusted.decode("ascii"))
+    except (ssl.SSLError, OSError, ValueError) as failure:
+        raise IdentityUnusable(
+            "the TLS identity from the guard does not load; run `ribcage verify`"
+        ) from failure
+    load_own(context, identity)
+    return context
+
+
+def load_own(context: ssl.SSLContext, identity: TlsIdentity) -> None:
+    """Give a context the archive's certificate and key. Raises IdentityUnusable."""
+    try:
         with SecretFile(identity.certificate_chain_pem + b"\n" + identity.private_key_pem) as secret:
             context.load_cert_chain(secret.path)
     except (ssl.SSLError, OSError, ValueError) as failure:
         raise IdentityUnusable(
             "the TLS identity from the guard does not load; run `ribcage verify`"
         ) from failure
-    return context
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from ribcage.dicom.part10 import file_prefix
 from ribcage.guard.errors import GuardError, GuardRefused
 from ribcage.guard.protocol import (
     Channel,
+    Device,
     Disclose,
     Disclosed,
     DisclosureClosed,
@@ -100,10 +101,18 @@ async def open_disclosure(
     sop_instance_uid: str = "",
     want: Want = "best",
     purpose: Purpose = "TREAT",
+    recipient: Device | None = None,
 ) -> Disclosure:
-    """Ask for (part of) a study. Use the answer with `async with`. Raises DisclosureError."""
+    """Ask for (part of) a study, for `principal` or another device. Use with `async with`. Raises DisclosureError."""
     request = Disclose(
-        principal, channel, study_instance_uid, series_instance_uid, sop_instance_uid, want, purpose
+        principal,
+        channel,
+        study_instance_uid,
+        series_instance_uid,
+        sop_instance_uid,
+        want,
+        purpose,
+        recipient,
     )
     try:
         answer = await way.guard.call(request, Disclosed)

@@ -8,6 +8,7 @@ DisclosureError
 ├── NothingFound          also where existence must not be revealed: 404
 ├── RequestInvalid        400
 ├── FrameUnreadable       the stored pixels do not say where the frame is, or it is beyond a limit: 422
+├── NotConvertible        this instance cannot be had in the asked transfer syntax: 406
 ├── Throttled             429
 ├── CannotDecide          guard or disk cannot answer, so the answer is no: 503
 ├── DisclosureCut         ended while it ran: revoked, expired, or the guard is gone: 403
@@ -78,6 +79,13 @@ class FrameUnreadable(DisclosureError):
 
     dimse_status: ClassVar[int] = 0xC000
     http_status: ClassVar[int] = 422
+
+
+class NotConvertible(DisclosureError):
+    """Compressed as the cage cannot read it, or beyond a limit of conversion; the stored syntax can be had."""
+
+    dimse_status: ClassVar[int] = 0xC000
+    http_status: ClassVar[int] = 406
 
 
 class Throttled(DisclosureError):

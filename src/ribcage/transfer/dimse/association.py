@@ -29,10 +29,11 @@ from ribcage.dicom.association_events import (
     Event,
     ReleaseRequested,
 )
-from ribcage.dicom.dimse import CCancelRq, Command
+from ribcage.dicom.dimse import CCancelRq, CGetRq, CMoveRq, Command
 from ribcage.dicom.errors import ProtocolMisuse
 from ribcage.dicom.upper_layer import Role, UpperLayer
 from ribcage.transfer.dimse.exchange import AssociationOver
+from ribcage.transfer.dimse.line import Line, LineLost, Wires
 from ribcage.transfer.dimse.services import (
     LOCAL_LIMIT_EXCEEDED,
     AssociationService,
@@ -66,6 +67,8 @@ class DimseAssociation(asyncio.BufferedProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._held_bytes = 0
+        wires = Wires(self._write, self._after_layer, self._abort)
+        self._line = Line(self._layer, wires, site.upper_layer.idle_seconds)
         self._artim = 0
         self._artim_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -120,6 +123,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
         """The connection is gone; what is in hand is finished first (rule 5)."""
         self._lost = True
         self._writable.set()
+        self._line.lose()
         self._take(self._layer.connection_lost())
         for timer in (self._artim_timer, self._idle_timer):
             if timer is not None:
@@ -131,10 +135,12 @@ class DimseAssociation(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """The transport holds enough."""
         self._writable.clear()
+        self._line.pause()
 
     def resume_writing(self) -> None:
         """The transport has room again."""
         self._writable.set()
+        self._line.resume()
 
     # --- the service's side -----------------------------------------------------------------------------
 
@@ -184,7 +190,10 @@ class DimseAssociation(asyncio.BufferedProtocol):
                 self._site.refusals.note("malformed", "dicom", self._address)
             if isinstance(event, AssociationRejected):
                 self._site.refusals.note("malformed", "dicom", self._address)
-            self._events.append(event)
+            if isinstance(event, MessageReceived) and self._line.in_use:
+                self._line.give(event)
+            else:
+                self._events.append(event)
         if events:
             self._wake.set()
         self._set_reading()
@@ -227,16 +236,28 @@ class DimseAssociation(asyncio.BufferedProtocol):
             await self._associate(service, event)
         elif isinstance(event, MessageReceived):
             try:
-                exchange = _WayBack(self, event.context_id, getattr(event.command, "message_id", None))
-                response = await service.answer(event, self._layer.contexts[event.context_id], exchange)
-            except AssociationOver:
-                response = None
+                await self._answer(service, event)
             finally:
                 self._hold(-len(event.data_set or b""))
-            if response is not None:
-                self._locally(lambda: self._layer.send_data(event.context_id, response))
         elif isinstance(event, ReleaseRequested):
             self._locally(self._layer.release)
+
+    async def _answer(self, service: AssociationService, message: MessageReceived) -> None:
+        if isinstance(message.command, CGetRq | CMoveRq):
+            with contextlib.suppress(LineLost), self._line as line:
+                early = [event for event in self._events if isinstance(event, MessageReceived)]
+                for event in early:
+                    self._events.remove(event)
+                    line.give(event)
+                await service.retrieve(message, self._layer.contexts, line)
+            return
+        exchange = _WayBack(self, message.context_id, getattr(message.command, "message_id", None))
+        try:
+            response = await service.answer(message, self._layer.contexts[message.context_id], exchange)
+        except AssociationOver:
+            return
+        if response is not None:
+            self._locally(lambda: self._layer.send_data(message.context_id, response))
 
     async def _associate(self, service: AssociationService, event: AssociationRequested) -> None:
         verdict = await service.negotiate(event.request) if self._room else LOCAL_LIMIT_EXCEEDED
@@ -257,7 +278,12 @@ class DimseAssociation(asyncio.BufferedProtocol):
         self._take(self._layer.take_events())
         self._after_layer()
 
+    def _write(self, pdus: Iterable[bytes]) -> None:
+        if self._transport is not None and not self._lost and not self._transport.is_closing():
+            self._transport.writelines(list(pdus))
+
     def _abort(self) -> None:
+        self._line.lose()
         self._locally(self._layer.abort)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.close()

@@ -1,5 +1,5 @@
 """The services behind an association: who may associate, C-ECHO and C-STORE; C-FIND is in
-`find`, storage commitment in `commitment`.
+`find`, C-GET and C-MOVE in `retrieval`, storage commitment in `commitment`.
 
 Rules, in order:
 1. A called AE title that is not ours is refused and counted (PS3.8 9.3.4: reason 7).
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ribcage.capture.admit import admit_instance
@@ -27,6 +28,8 @@ from ribcage.dicom.dimse import (
     CCancelRq,
     CEchoRq,
     CFindRq,
+    CGetRq,
+    CMoveRq,
     Command,
     CStoreRq,
     OtherCommand,
@@ -35,7 +38,7 @@ from ribcage.dicom.dimse import (
 )
 from ribcage.dicom.negotiation import Answer, Offer, negotiate
 from ribcage.dicom.pdu import AssociateRq
-from ribcage.dicom.sop_classes import STORAGE_COMMITMENT_PUSH, VERIFICATION
+from ribcage.dicom.sop_classes import GET_CLASSES, MOVE_CLASSES, STORAGE_COMMITMENT_PUSH, VERIFICATION
 from ribcage.dicom.statuses import Status
 from ribcage.dicom.upper_layer import AcceptedContext
 from ribcage.guard.errors import GuardError, GuardRefused
@@ -43,6 +46,10 @@ from ribcage.guard.protocol import CheckDevice, Device, DeviceKnown, IngestClose
 from ribcage.transfer.dimse.commitment import StorageCommitment
 from ribcage.transfer.dimse.exchange import Exchange
 from ribcage.transfer.dimse.find import Find, negotiated
+from ribcage.transfer.dimse.get import SameAssociation
+from ribcage.transfer.dimse.line import Line
+from ribcage.transfer.dimse.move import Destination
+from ribcage.transfer.dimse.retrieval import Outlet, Retrieval
 from ribcage.transfer.dimse.site import DimseSite
 
 _PERMANENT, _TRANSIENT = 1, 2
@@ -76,6 +83,7 @@ class AssociationService:
         self._request: AssociateRq | None = None
         self._commitment: StorageCommitment | None = None
         self._called = ""
+        self._scp_classes: frozenset[str] = frozenset()
         self._stored: Counter[str] = Counter()
         self._failed = 0
 
@@ -98,10 +106,11 @@ class AssociationService:
             return TEMPORARY_CONGESTION
         self._known, self._request = known, request
         self._commitment = StorageCommitment(self._site.guard, self._site.outbox, self._device)
-        return negotiate(
-            request,
-            Offer(store="store" in known.may, query="query" in known.may, commit="store" in known.may),
-        )
+        store = "store" in known.may
+        offer = Offer(store=store, query="query" in known.may, retrieve="retrieve" in known.may, commit=store)
+        answer = negotiate(request, offer)
+        self._scp_classes = frozenset(role.sop_class for role in answer.roles if role.scp)
+        return answer
 
     async def answer(
         self, message: MessageReceived, context: AcceptedContext, exchange: Exchange
@@ -127,6 +136,23 @@ class AssociationService:
         """A context was agreed: deliver the reports that wait for this device. Raises AssociationOver."""
         if context.abstract_syntax == STORAGE_COMMITMENT_PUSH and self._commitment is not None:
             await self._commitment.deliver(context.transfer_syntax, exchange)
+
+    async def retrieve(
+        self, message: MessageReceived, contexts: Mapping[int, AcceptedContext], line: Line
+    ) -> None:
+        """C-GET and C-MOVE: perform it and send the responses. Raises LineLost."""
+        command, context = message.command, contexts[message.context_id]
+        known = isinstance(command, CGetRq | CMoveRq) and command.sop_class == context.abstract_syntax
+        outlet: Outlet | None = None
+        if known and isinstance(command, CGetRq) and command.sop_class in GET_CLASSES:
+            outlet = SameAssociation(line, contexts, self._scp_classes, self._site.cage)
+        if known and isinstance(command, CMoveRq) and command.sop_class in MOVE_CLASSES:
+            outlet = Destination(self._site, self._device, command, self._called)
+        if outlet is not None and isinstance(command, CGetRq | CMoveRq):
+            retrieval = Retrieval(self._site.way_out, self._device, line, context, command)
+            await retrieval.run(message.data_set or b"", outlet)
+        elif refusal := refuse(command, Status.SOP_CLASS_NOT_SUPPORTED):
+            await line.send(message.context_id, refusal)
 
     async def finish(self) -> None:
         """The association has ended (rule 5). The guard counts it as unclosed when it cannot be told."""

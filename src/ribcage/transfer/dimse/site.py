@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ssl
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ribcage.cage import Cage
 from ribcage.capture.admit import WayIn
 from ribcage.dicom.limits import UpperLayerLimits
 from ribcage.storage.ports import Guard
 from ribcage.transfer.dimse.commitment import Outbox
 from ribcage.transfer.limits import FrontLimits
 from ribcage.transfer.refusals import Refusals
+from ribcage.usage.disclose import WayOut
 
 
 class Drainable(Protocol):
@@ -30,10 +34,13 @@ class DimseSite:
 
     guard: Guard
     way_in: WayIn
+    way_out: WayOut
     refusals: Refusals
     called_ae_titles: frozenset[str]
     limits: FrontLimits
     upper_layer: UpperLayerLimits
+    cage: Cage
+    client_context: Callable[[], ssl.SSLContext]  # raises IdentityUnusable
     outbox: Outbox = field(default_factory=Outbox)
     associations: set[Drainable] = field(default_factory=set)
     buffered_bytes: int = 0

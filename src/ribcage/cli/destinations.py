@@ -1,0 +1,55 @@
+"""`ribcage destination`: where C-MOVE may send."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from ribcage.cli.errors import UsageError
+from ribcage.guard.client import GuardClient
+from ribcage.guard.protocol import (
+    AddDestination,
+    DestinationItems,
+    ListDestinations,
+    Noted,
+    RemoveDestination,
+)
+
+
+def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: Any) -> None:
+    """The verbs about destinations. `verb` and `with_guard` are the command line's own."""
+    actions = verbs.add_parser("destination", help="where C-MOVE may send").add_subparsers(
+        dest="action", required=True
+    )
+    new = verb(actions, "add", "let C-MOVE send to a registered device", with_guard(add))
+    new.add_argument("name", help="the AE title that C-MOVE names; bound to the device")
+    new.add_argument("--device", required=True, help="a registered device that may retrieve")
+    new.add_argument("--at", required=True, metavar="HOST:PORT", help="a literal, private IP address")
+    old = verb(actions, "remove", "end a destination, at once", with_guard(remove))
+    old.add_argument("name")
+    verb(actions, "list", "the destinations", with_guard(show))
+
+
+async def add(client: GuardClient, options: argparse.Namespace) -> None:
+    """`ribcage destination add NAME --device D --at HOST:PORT`."""
+    host, colon, port = options.at.rpartition(":")
+    if not colon or not port.isdecimal():
+        raise UsageError("--at: expected HOST:PORT", "for example 10.1.2.3:2762 or [fd00::7]:2762")
+    address = host.removeprefix("[").removesuffix("]")
+    await client.call(AddDestination(options.name, options.device, address, int(port)), Noted)
+    print(f"destination {options.name}: device {options.device} at {options.at}")
+
+
+async def remove(client: GuardClient, options: argparse.Namespace) -> None:
+    """`ribcage destination remove NAME`."""
+    await client.call(RemoveDestination(options.name), Noted)
+    print(f"destination {options.name} removed, in force now")
+
+
+async def show(client: GuardClient, _options: argparse.Namespace) -> None:
+    """`ribcage destination list`."""
+    answer = await client.call(ListDestinations(), DestinationItems)
+    for item in answer.items:
+        print(f"{item.ae_title:16} {item.device:20} {item.address} port {item.port}")
+    print(f"{len(answer.items)} destinations")
