@@ -26,6 +26,8 @@ from ribcage.console.routes import console_routes
 from ribcage.dicom import dimse
 from ribcage.dicom.negotiation import Offer
 from ribcage.dicom.sop_classes import (
+    GET_CLASSES,
+    MOVE_CLASSES,
     PATIENT_ROOT_FIND,
     STORAGE_COMMITMENT_PUSH,
     STUDY_ROOT_FIND,
@@ -195,7 +197,8 @@ def test_keys_leave_in_three_messages_only() -> None:
 
 
 # Reviewed: a C-FIND is the guard's `Query`, answered under its entry; commitment tells a device about its own.
-DIMSE = {"CEchoRq", "CStoreRq", "CFindRq", "OtherCommand"}  # the last for storage commitment alone
+# OtherCommand for storage commitment alone; C-GET and C-MOVE leave through usage.disclose.
+DIMSE = {"CEchoRq", "CStoreRq", "CFindRq", "CGetRq", "CMoveRq", "OtherCommand"}
 
 
 def test_every_dimse_service_is_reviewed() -> None:
@@ -219,10 +222,16 @@ _ASKING_CLASSES = (
 )
 
 
-_ANSWERED_CLASSES = {PATIENT_ROOT_FIND, STUDY_ROOT_FIND, STORAGE_COMMITMENT_PUSH}
+_ANSWERED_CLASSES = {
+    PATIENT_ROOT_FIND,
+    STUDY_ROOT_FIND,
+    STORAGE_COMMITMENT_PUSH,
+    *GET_CLASSES,
+    *MOVE_CLASSES,
+}
 
 
-def test_no_dimse_service_but_find_tells_what_was_stored(tmp_path: Path) -> None:
+def test_no_dimse_service_tells_what_was_stored_under_another_context(tmp_path: Path) -> None:
     one = instance_of(make_study(31, 2).file)
     with new_archive(tmp_path) as archive:
         station = archive.device("ws1", "WS1", "store", "query", "retrieve")
