@@ -44,8 +44,9 @@ demo: setup
 	@$(MAKE) --no-print-directory console || echo "no viewer in this demo: it could not be built (is the npm registry reachable?); make console tries again"
 	@$(BIN)/ribcage demo $(DEMO)
 
+# Two test processes; a file's tests stay together. PYTEST="-n 0" for one.
 test: setup
-	$(BIN)/python -m pytest -m "not peers and not soak" $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not peers and not soak" $(PYTEST)
 
 test-peers: setup
 	$(BIN)/python -m pytest -m peers $(PYTEST)

@@ -63,9 +63,12 @@ class Stream:
         assert self.next() == {"type": "hello"}
 
     def next(self) -> dict[str, object] | None:
+        """The next event but those of the patient's own entering, which may still be on their way."""
         while line := self._answer.readline():
             if line.startswith(b"data: "):
-                return json.loads(line[6:])
+                event: dict[str, object] = json.loads(line[6:])
+                if event.get("kind") != "access":
+                    return event
         return None
 
     def close(self) -> None:

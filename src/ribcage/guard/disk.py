@@ -99,9 +99,10 @@ class DiskWatch:
 
     def look(self) -> bool:
         """Make the reserve (again) when there is room above the watermark; True when the state changed."""
-        before = self.exhausted
-        if self.free_bytes >= self._stop_bytes + self._reserve_bytes or self._has_reserve():
-            with self._lock, contextlib.suppress(OSError):
+        room = self.free_bytes >= self._stop_bytes + self._reserve_bytes
+        with self._lock, contextlib.suppress(OSError):  # the committer may be giving the reserve up meanwhile
+            before = self.exhausted
+            if room or self._has_reserve():
                 self._make()
                 self.exhausted = False
         return before != self.exhausted
