@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from helpers.fake_guard import FakeGuard
 from helpers.front_house import CT, EXPLICIT_LE, ct_slice
-from ribcage.capture.admit import Admission, WayIn, admit_file, admit_instance
+from ribcage.capture.admit import Admission, Ahead, WayIn, admit_file, admit_instance
 from ribcage.capture.disarm import Expected
 from ribcage.capture.errors import (
     AdmissionError,
@@ -178,3 +178,48 @@ def test_damaged_data_set_is_stored_whole_or_refused_by_the_one_error(
     else:
         commit = way.guard.requests[-1]
         assert commit.header_plain_bytes + commit.bulk_plain_bytes == len(data[:end])
+
+
+def _ahead(way: WayIn, data: bytes) -> Ahead:
+    """An association's keys for the next instance of the study of `data`."""
+    ahead, (admitted,) = Ahead(), [way.guard.give_ahead()]
+    study = _admit(way, data).study_instance_uid
+    way.guard.requests.clear()
+    ahead.keep(study, admitted)
+    return ahead
+
+
+def test_with_keys_ahead_the_object_is_on_disk_before_the_only_call(
+    way: WayIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ct_slice()[1]
+    ahead = _ahead(way, data)
+    steps: list[str] = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (steps.append("fsync"), real(descriptor))[1])
+    way.guard.observe = lambda request: steps.append(type(request).__name__)
+    done = admit_instance(way, DEVICE, "dimse", "RIBCAGE", data, EXPLICIT_LE, Expected(), ahead)
+    assert isinstance(asyncio.run(done).outcome, Committed)
+    assert steps == ["fsync", "fsync", "Commit"]
+    assert not ahead
+
+
+def test_what_the_guard_does_not_take_ahead_goes_the_long_way_and_leaves_no_file(way: WayIn) -> None:
+    data = ct_slice()[1]
+    ahead = _ahead(way, data)
+    before = len(_files(way))
+    way.guard.forget_ahead()
+    done = admit_instance(way, DEVICE, "dimse", "RIBCAGE", data, EXPLICIT_LE, Expected(), ahead)
+    assert isinstance(asyncio.run(done).outcome, Committed)
+    assert [type(each) for each in way.guard.requests] == [Commit, Admit, Commit]
+    assert len(_files(way)) == before + 1
+
+
+def test_a_refusal_ahead_is_the_peers_answer_and_leaves_no_file(way: WayIn) -> None:
+    data = ct_slice()[1]
+    ahead = _ahead(way, data)
+    before = _files(way)
+    way.guard.answer(Commit, GuardRefused("no_space"))
+    with pytest.raises(OutOfResources):
+        asyncio.run(admit_instance(way, DEVICE, "dimse", "RIBCAGE", data, EXPLICIT_LE, Expected(), ahead))
+    assert _files(way) == before

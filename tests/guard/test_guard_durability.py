@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from helpers.failing_statements import fail_statements
 from helpers.guard_house import House, attributes, new_house, running
 from ribcage.crypto.errors import KeyStoreFailure
 from ribcage.database.engine import open_engine
@@ -73,19 +73,6 @@ def play(folder: Path, story: Callable[[Bench], Awaitable[None]]) -> None:
         bench.close()
 
 
-def plant(engine: sa.Engine, statement: str) -> Callable[[], None]:
-    """Every `statement` fails from now on, until the answer is called."""
-
-    def fail(_connection: object, _cursor: object, text: str, *_: object) -> None:
-        if text.startswith(statement):
-            full = sqlite3.OperationalError("database or disk is full")
-            full.sqlite_errorname = "SQLITE_FULL"
-            raise sa.exc.OperationalError(text, None, full)
-
-    sa.event.listen(engine, "before_cursor_execute", fail)
-    return lambda: sa.event.remove(engine, "before_cursor_execute", fail)
-
-
 def test_a_unit_that_raises_leaves_nothing_and_harms_nobody(tmp_path: Path) -> None:
     async def story(bench: Bench) -> None:
         units = [write(f"n{n}", fail=n % 3 == 1) for n in range(9)]
@@ -101,7 +88,7 @@ def test_a_unit_that_raises_leaves_nothing_and_harms_nobody(tmp_path: Path) -> N
 def test_a_failing_commit_is_told_to_all_and_keeps_nothing(tmp_path: Path) -> None:
     async def story(bench: Bench) -> None:
         await bench.committer.run(write("before"))
-        root, heal = bench.log.root, plant(bench.engine, "COMMIT")
+        root, heal = bench.log.root, fail_statements(bench.engine, "COMMIT")
         results = await asyncio.gather(
             *(bench.committer.run(write(f"n{n}")) for n in range(5)), return_exceptions=True
         )
@@ -118,7 +105,7 @@ def test_a_failing_commit_is_told_to_all_and_keeps_nothing(tmp_path: Path) -> No
 @pytest.mark.parametrize("statement", ["BEGIN", "INSERT INTO log_leaf", "ROLLBACK"])
 def test_the_committer_outlives_a_fault_at_any_step(tmp_path: Path, statement: str) -> None:
     async def story(bench: Bench) -> None:
-        heal = plant(bench.engine, statement)
+        heal = fail_statements(bench.engine, statement)
         with pytest.raises((GuardUnavailable, GuardRefused)):
             await bench.committer.run(write("n", fail=statement == "ROLLBACK"))
         heal()
@@ -197,7 +184,7 @@ def test_a_failed_commit_of_a_grant_changes_no_right(tmp_path: Path) -> None:
             await house.store(device, attributes(1), b"\x00" * 3000)
             ask = p.Disclose(principal=device, channel="dimse", study_instance_uid="1.2.3.1")
             request = p.AddGrant(subject="device:ws-1", resource="study:1.2.3.1", view="full")
-            heal = plant(core.engine, "COMMIT")
+            heal = fail_statements(core.engine, "COMMIT")
             with pytest.raises(GuardRefused, match="unavailable"):
                 await house.admin.ask(request)
             heal()
@@ -206,7 +193,7 @@ def test_a_failed_commit_of_a_grant_changes_no_right(tmp_path: Path) -> None:
                 await house.front.ask(ask)
             grant = await house.admin.call(request, p.GrantAdded)
             assert (await house.front.call(ask, p.Disclosed)).view == "full"
-            heal = plant(core.engine, "COMMIT")
+            heal = fail_statements(core.engine, "COMMIT")
             with pytest.raises(GuardRefused, match="unavailable"):
                 await house.admin.ask(p.RevokeGrant(grant_id=grant.grant_id))
             with pytest.raises(GuardRefused, match="unavailable"):  # no durable entry, no disclosure

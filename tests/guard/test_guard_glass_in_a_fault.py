@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from guard.test_guard_break_glass import STUDY, Night, refused
 from guard.test_guard_clock import Settable, until
+from helpers.failing_statements import fail_statements
 from helpers.guard_house import attributes, new_house, running
 from ribcage.guard import protocol as p
 from ribcage.guard.emergency import RECORDS, SLOT_BYTES, EmergencyJournal
@@ -28,16 +27,8 @@ Breaks = Callable[[Night], Callable[[], None]]
 
 def no_commit(night: Night) -> Callable[[], None]:
     """No transaction of the database is durable from now on, until the answer is called."""
-    engine = night.house.server._core.engine
-
-    def fail(_connection: object, _cursor: object, text: str, *_: object) -> None:
-        if text.startswith("COMMIT"):
-            plain_no = sqlite3.OperationalError("disk I/O error")
-            plain_no.sqlite_errorname = "SQLITE_IOERR_WRITE"  # one in doubt would end the guard
-            raise sa.exc.OperationalError(text, None, plain_no)
-
-    sa.event.listen(engine, "before_cursor_execute", fail)
-    return lambda: sa.event.remove(engine, "before_cursor_execute", fail)
+    # a commit in doubt would end the guard: this one is a plain no
+    return fail_statements(night.house.server._core.engine, "COMMIT", "SQLITE_IOERR_WRITE")
 
 
 def no_ledger(night: Night) -> Callable[[], None]:

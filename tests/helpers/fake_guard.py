@@ -8,7 +8,7 @@ from typing import Any
 
 from ribcage.crypto.derive import object_key
 from ribcage.guard import protocol as p
-from ribcage.guard.errors import ProtocolFailure
+from ribcage.guard.errors import GuardRefused, ProtocolFailure
 
 
 class FakeGuard:
@@ -20,7 +20,8 @@ class FakeGuard:
         self.view: p.View = "full"
         self.expires_at = float("inf")
         self.committed: dict[bytes, tuple[p.Admit, p.Admitted, p.Commit]] = {}
-        self._pending: dict[bytes, tuple[p.Admit, p.Admitted]] = {}
+        self._pending: dict[bytes, tuple[p.Admit | None, p.Admitted]] = {}
+        self._given_ahead: set[bytes] = set()
         self._overrides: dict[type, p.Response | Exception] = {}
         self._study_key = os.urandom(32)
         self._hospital = os.urandom(16)
@@ -58,7 +59,18 @@ class FakeGuard:
             for stream in (1, 2)
         )
 
-    def _Admit(self, request: p.Admit) -> p.Response:
+    def give_ahead(self) -> p.Admitted:
+        """Keys for an instance that is not known yet."""
+        given = self._Admit(None)
+        self._given_ahead.add(given.admission)
+        return given
+
+    def forget_ahead(self) -> None:
+        """As when the lease has ended."""
+        for admission in self._given_ahead:
+            self._pending.pop(admission, None)
+
+    def _Admit(self, request: p.Admit | None) -> p.Admitted:
         object_id, admission = os.urandom(16), os.urandom(16)
         header, bulk = self._keys(object_id)
         admitted = p.Admitted(admission, object_id, self._key_id, 1, self._hospital, header, bulk, 1)
@@ -66,7 +78,10 @@ class FakeGuard:
         return admitted
 
     def _Commit(self, request: p.Commit) -> p.Response:
+        if request.admission not in self._pending:
+            raise GuardRefused("invalid")
         admit, admitted = self._pending.pop(request.admission)
+        admit = admit or request.admit
         self.committed[admitted.object_id] = (admit, admitted, request)
         return p.Committed(len(self.committed), False)
 

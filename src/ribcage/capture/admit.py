@@ -9,6 +9,8 @@ Rules, in order (DESIGN rules 1, 2, 6):
    answer, nobody knows whether it committed: the file stays, the peer is told "not stored" and sends again; an
    unused file is found as a stray.
 6. What a person saves about a study passes `capture.saving` first.
+7. An association has keys for the next instance of a study ahead of it (`Committed.ahead`): then one call to the
+   guard does steps 2 and 4. What the guard does not take that way is removed and goes the long way.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from ribcage.storage.errors import StorageError
 from ribcage.storage.objects import ObjectStore
 from ribcage.storage.ports import Guard, Octets
 
+_AHEAD_STUDIES = 16
 _INLINE_BYTES = 64 * 1024  # up to here inspecting costs less than a thread's turn
 
 
@@ -71,13 +74,14 @@ async def admit_instance(
     data: Octets,
     transfer_syntax_uid: str,
     expected: Expected,
+    ahead: Ahead | None = None,
 ) -> Admission:
     """Admit one data set without file meta, as C-STORE carries it. Durable when it returns.
 
-    `data` must not change until then. Raises AdmissionError.
+    `data` must not change until then. `ahead`: the association's own (rule 7). Raises AdmissionError.
     """
     saved = saving.Saved(Arrival(data, transfer_syntax_uid, 0, expected))
-    return await _admit(way, principal, channel, called_ae_title, saved)
+    return await _admit(way, principal, channel, called_ae_title, saved, ahead)
 
 
 async def admit_file(
@@ -95,32 +99,35 @@ async def admit_file(
 
 
 async def _admit(
-    way: WayIn, principal: Principal, channel: Channel, called_ae_title: str, saved: saving.Saved
+    way: WayIn,
+    principal: Principal,
+    channel: Channel,
+    called_ae_title: str,
+    saved: saving.Saved,
+    ahead: Ahead | None = None,
 ) -> Admission:
     arrival = saved.arrival
-    if memoryview(arrival.data).nbytes <= _INLINE_BYTES:
-        inspected = inspect(arrival, way.limits)
+    if ahead or memoryview(arrival.data).nbytes > _INLINE_BYTES:
+        ready = await asyncio.to_thread(_prepare, way, arrival, ahead)
     else:
-        inspected = await asyncio.to_thread(inspect, arrival, way.limits)
-    attributes = inspected.attributes
+        ready = _prepare(way, arrival, None)
+    attributes = ready.inspected.attributes
     request = Admit(
         principal,
         channel,
         called_ae_title,
         attributes,
         arrival.transfer_syntax_uid,
-        inspected.data_set_sha256,
+        ready.inspected.data_set_sha256,
         memoryview(arrival.data).nbytes - arrival.prefix_bytes,
         saved.receipt,
     )
     try:
-        answer = await way.guard.ask(request)
-        if isinstance(answer, Admitted):
-            outcome: Committed | AlreadyHeld = await _keep(way, answer, arrival, inspected)
-        elif isinstance(answer, AlreadyHeld):
-            outcome = answer
-        else:
-            raise NotStored("the guard answered something else than was asked")
+        outcome = await _short_way(way, ready, request, arrival) or await _long_way(
+            way, ready, request, arrival
+        )
+        if ahead is not None and isinstance(outcome, Committed):
+            ahead.keep(attributes.study_instance_uid, outcome.ahead)
     except (GuardError, StorageError, MemoryError) as failure:
         raise admission_error(failure, attributes.sop_class_uid, attributes.sop_instance_uid) from failure
     return Admission(
@@ -133,11 +140,87 @@ async def _admit(
     )
 
 
-async def _keep(way: WayIn, admitted: Admitted, arrival: Arrival, inspected: Inspected) -> Committed:
-    """Steps 3 to 5: write, then commit."""
+class Ahead:
+    """Keys for the next instance of each study of one association, whose instances come one after the other."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, Admitted] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._given)
+
+    def take(self, study_instance_uid: str) -> Admitted | None:
+        """The keys for this study, once."""
+        return self._given.pop(study_instance_uid, None)
+
+    def keep(self, study_instance_uid: str, admitted: Admitted | None) -> None:
+        """Keep what a commit brought."""
+        if admitted is not None:
+            self._given[study_instance_uid] = admitted
+            if len(self._given) > _AHEAD_STUDIES:
+                del self._given[next(iter(self._given))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """An inspected instance; sealed and durable already where keys for its study were there."""
+
+    inspected: Inspected
+    admitted: Admitted | None = None
+    stored: ingest.StoredObject | None = None
+
+
+def _prepare(way: WayIn, arrival: Arrival, ahead: Ahead | None) -> _Ready:
+    """Step 1, and step 3 where it is possible now. Blocking. Raises AdmissionError."""
+    inspected = inspect(arrival, way.limits)
+    admitted = ahead.take(inspected.attributes.study_instance_uid) if ahead else None
+    if admitted is None:
+        return _Ready(inspected)
+    try:
+        return _Ready(inspected, admitted, _store(way, admitted, arrival, inspected))
+    except (StorageError, MemoryError) as failure:
+        a = inspected.attributes
+        raise admission_error(failure, a.sop_class_uid, a.sop_instance_uid) from failure
+
+
+def _store(way: WayIn, admitted: Admitted, arrival: Arrival, inspected: Inspected) -> ingest.StoredObject:
     view = memoryview(arrival.data)
     header, bulk = view[: inspected.header_end], view[inspected.header_end :]
-    stored = await asyncio.to_thread(ingest.store, way.objects, admitted, [header], [bulk])
+    return ingest.store(way.objects, admitted, [header], [bulk])
+
+
+async def _short_way(way: WayIn, ready: _Ready, request: Admit, arrival: Arrival) -> Committed | None:
+    """Rule 7; None where the guard wants it admitted by itself, or there were no keys."""
+    if ready.admitted is None or ready.stored is None:
+        return None
+    try:
+        return await _commit(way, ready.admitted, ready.stored, arrival, ready.inspected, request)
+    except GuardRefused as refused:
+        if refused.reason != "invalid":
+            raise
+        return None
+
+
+async def _long_way(way: WayIn, ready: _Ready, request: Admit, arrival: Arrival) -> Committed | AlreadyHeld:
+    """Steps 2 to 5."""
+    answer = await way.guard.ask(request)
+    if isinstance(answer, AlreadyHeld):
+        return answer
+    if not isinstance(answer, Admitted):
+        raise NotStored("the guard answered something else than was asked")
+    stored = await asyncio.to_thread(_store, way, answer, arrival, ready.inspected)
+    return await _commit(way, answer, stored, arrival, ready.inspected)
+
+
+async def _commit(
+    way: WayIn,
+    admitted: Admitted,
+    stored: ingest.StoredObject,
+    arrival: Arrival,
+    inspected: Inspected,
+    admit: Admit | None = None,
+) -> Committed:
+    """Steps 4 and 5."""
     commit = Commit(
         admission=admitted.admission,
         location=stored.location,
@@ -148,6 +231,7 @@ async def _keep(way: WayIn, admitted: Admitted, arrival: Arrival, inspected: Ins
         header_sealed_bytes=stored.header_sealed_bytes,
         bulk_sealed_bytes=stored.bulk_sealed_bytes,
         file_sha256=inspected.file_sha256,
+        admit=admit,
     )
     try:
         committed = await way.guard.call(commit, Committed)

@@ -66,7 +66,7 @@ def _connect(path: Path, key: bytes) -> Any:
     connection = sqlcipher.connect(str(path), check_same_thread=False, isolation_level=None)
     try:
         connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
-        connection.execute("PRAGMA cipher_memory_security = ON")
+        connection.execute("PRAGMA cipher_memory_security = OFF")  # docs/adr/0015
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         for pragma in _PRAGMAS:

@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
+from ribcage.database.prepared import Prepared, driver
 from ribcage.database.schema import log_leaf
 from ribcage.guard.doubt import committing, end_process
 from ribcage.guard.errors import GuardUnavailable
@@ -33,6 +34,7 @@ _T = TypeVar("_T")
 _BATCH_UNITS = 512
 _ENTRY_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _SECOND_BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_ADD_LEAF = Prepared(sa.insert(log_leaf), ["number", "leaf_data", "sealed"])
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_WORDS = ("SQLITE_FULL", "disk is full")
 
@@ -158,16 +160,17 @@ class Committer:
     def _commit(self, connection: sa.Connection, batch: list[_Unit[Any]], *, again: bool = True) -> None:
         transaction = Transaction(connection, self._log)
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            link = driver(connection)
+            link.execute("BEGIN IMMEDIATE")
             for unit in batch:
                 self._run_unit(transaction, unit)
             if transaction.drafts:
-                connection.execute(sa.insert(log_leaf), [draft.row() for draft in transaction.drafts])
+                _ADD_LEAF.write_all(connection, [draft.row() for draft in transaction.drafts])
             self._log.write_tiles(connection)
             self._flush_keys()
             begun = time.monotonic()
             with committing():
-                connection.exec_driver_sql("COMMIT")
+                link.execute("COMMIT")
                 connection.commit()
             self.seconds.add(time.monotonic() - begun)
         except Exception as failure:  # noqa: BLE001 - the thread's edge: whatever failed, nobody is told yes
@@ -188,8 +191,8 @@ class Committer:
 
     def _run_unit(self, transaction: Transaction, unit: _Unit[Any]) -> None:
         mark = len(transaction.drafts)
-        connection = transaction.connection
-        connection.exec_driver_sql("SAVEPOINT unit")
+        link = driver(transaction.connection)
+        link.execute("SAVEPOINT unit")
         try:
             unit.result = unit.write(transaction)
         except Exception as failure:
@@ -197,8 +200,8 @@ class Committer:
                 raise  # SQLite may have undone more than this unit: the whole batch is tried again, or fails
             del transaction.drafts[mark:]
             unit.error = failure
-            connection.exec_driver_sql("ROLLBACK TO unit")
-        connection.exec_driver_sql("RELEASE unit")
+            link.execute("ROLLBACK TO unit")
+        link.execute("RELEASE unit")
 
 
 def _is_full(failure: BaseException | None) -> bool:

@@ -150,10 +150,14 @@ def _images(rooms: Rooms) -> Table:
     async def check(connection: Connection, request: p.CheckDisclosure) -> p.Response:
         return rooms.disclosures.check(rooms.actor(connection, request.principal), request)
 
+    async def commit(connection: Connection, request: p.Commit) -> p.Response:
+        actor = None if request.admit is None else rooms.actor(connection, request.admit.principal)
+        return await rooms.ingest.commit(request, actor)
+
     return {
         p.Derive: by_principal(rooms, rooms.derivations.derive),
         p.Admit: by_principal(rooms, rooms.ingest.admit),
-        p.Commit: by_anyone(rooms.ingest.commit),
+        p.Commit: commit,
         p.IngestClosed: by_principal(rooms, rooms.ingest.closed),
         p.CheckCommitment: by_principal(rooms, rooms.commitments.check),
         p.Query: by_principal(rooms, rooms.queries.answer),

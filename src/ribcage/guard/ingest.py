@@ -7,13 +7,15 @@ Rules, in order:
 3. The same UID with another hash, a patient or a series that contradicts the study: parked under a key of its own.
    The peer is answered as if it were new; nothing tells what exists.
 4. What belongs to a study that was approved for destruction, or destroyed, is parked too: it adds nothing there.
-5. `Commit` is answered after row and leaf are durable.
+5. `Commit` is answered after row and leaf are durable. To an association it brings the keys for the study's next
+   instance under the same lease: what is sealed with them is checked like any other when it is committed, and what
+   contradicts what is held is refused there, and has to be admitted by itself.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -22,6 +24,7 @@ import sqlalchemy as sa
 from ribcage.crypto.columns import column_context, seal_column
 from ribcage.crypto.derive import object_key
 from ribcage.crypto.sealing import Algorithm, Stream
+from ribcage.database.prepared import Prepared
 from ribcage.database.schema import instance, parked, series
 from ribcage.evidence.audit_event import (
     Event,
@@ -51,6 +54,19 @@ from ribcage.guard.protocol import (
 _ID_BYTES = 16
 _HASH_BYTES = 32
 _REMEMBERED = 65_536  # instances that were sent again
+_OF_SERIES = series.c.uid == sa.bindparam("series")
+_LOOK = Prepared(
+    sa.select(
+        sa.select(instance.c.data_set_sha256).where(instance.c.uid == sa.bindparam("uid")).scalar_subquery(),
+        sa.exists().where(parked.c.data_set_sha256 == sa.bindparam("hash")),
+        sa.select(series.c.pk).where(_OF_SERIES).scalar_subquery(),
+        sa.select(series.c.study_pk).where(_OF_SERIES).scalar_subquery(),
+    )
+)
+_ADD_SERIES = Prepared(sa.insert(series), ["uid", "study_pk", "modality", "sealed"])
+_ADD_INSTANCE = Prepared(
+    sa.insert(instance), [column.name for column in instance.columns if column.name != "pk"]
+)
 
 
 @dataclass
@@ -65,6 +81,7 @@ class _Admission:
     opened_at: float
     parked: str  # "" or the reason
     key_context: bytes
+    ahead: bool = False  # given before the instance was known: `request` is the one of the instance before it
 
 
 class Ingest:
@@ -90,13 +107,12 @@ class Ingest:
         if len(request.data_set_sha256) != _HASH_BYTES:
             raise GuardRefused("invalid")
         with self._core.engine.connect() as connection:
-            held_hash = self._held_hash(connection, request.attributes.sop_instance_uid)
-            parked_twin = self._is_parked(connection, request.data_set_sha256)
-        if held_hash == request.data_set_sha256 or parked_twin:
+            held = _held(connection, request)
+        if held.data_set_sha256 == request.data_set_sha256 or held.parked_twin:
             self._note_sent_again(actor, request.attributes.sop_instance_uid)
             return AlreadyHeld()
         study = await self._lease(actor, request)
-        reason = self._closed(study) or self._contradiction(study, request, held_hash)
+        reason = self._closed(study) or self._contradiction(study, request, held)
         admission = self._open_admission(actor, request, study, reason)
         token = os.urandom(_ID_BYTES)
         self._admissions[token] = admission
@@ -132,17 +148,6 @@ class Ingest:
         if actor.visitor is not None and actor.visitor.roles & STORING_ROLES:
             return
         raise GuardRefused("not_permitted")
-
-    def _held_hash(self, connection: sa.Connection, uid: str) -> bytes | None:
-        found = connection.execute(
-            sa.select(instance.c.data_set_sha256).where(instance.c.uid == uid)
-        ).scalar()
-        return None if found is None else bytes(found)
-
-    def _is_parked(self, connection: sa.Connection, data_set_sha256: bytes) -> bool:
-        """A peer that sends the same conflict again fills no disk: it is held apart already."""
-        query = sa.select(parked.c.pk).where(parked.c.data_set_sha256 == data_set_sha256).limit(1)
-        return connection.execute(query).first() is not None
 
     async def _lease(self, actor: Actor, request: Admit) -> HeldStudy:
         core, now = self._core, self._core.clock()
@@ -190,8 +195,14 @@ class Ingest:
             if admission.key_id == key_id:
                 del self._admissions[token]
 
-    def _contradiction(self, study: HeldStudy, request: Admit, held_hash: bytes | None) -> str:
-        if held_hash is not None:
+    def _forget_ahead(self, actor: Actor, uid: str) -> None:
+        """The association that was given keys ahead has ended."""
+        for token, admission in list(self._admissions.items()):
+            if admission.ahead and admission.study.uid == uid and admission.actor.digest == actor.digest:
+                del self._admissions[token]
+
+    def _contradiction(self, study: HeldStudy, request: Admit, held: _Held) -> str:
+        if held.data_set_sha256 is not None:
             return "hash_mismatch"
         attributes = request.attributes
         if request.derivation and not attributes.issuer_of_patient_id.strip():
@@ -199,9 +210,7 @@ class Ingest:
             attributes = msgspec.structs.replace(attributes, issuer_of_patient_id=issuer)
         if catalogue.patient_token(self._core, attributes) != study.token:
             return "patient_mismatch"
-        with self._core.engine.connect() as connection:
-            owner = _series_owner(connection, request)
-        return "series_mismatch" if owner is not None and owner != study.pk else ""
+        return "series_mismatch" if held.series_owner not in (None, study.pk) else ""
 
     def _open_admission(self, actor: Actor, request: Admit, study: HeldStudy, reason: str) -> _Admission:
         object_id, epoch, now = os.urandom(_ID_BYTES), self._core.keyring.epoch, self._core.clock()
@@ -236,42 +245,80 @@ class Ingest:
 
     # --- commit -----------------------------------------------------------------------------------------
 
-    async def commit(self, request: Commit) -> Committed:
-        """Row and leaf for a sealed file. Raises GuardRefused('invalid') for what was not admitted."""
+    async def commit(self, request: Commit, actor: Actor | None = None) -> Committed:
+        """Row and leaf for a sealed file; `actor` with `request.admit`. Raises GuardRefused('invalid') for what was
+        not admitted, and for what was sealed with keys given ahead and contradicts what is held."""
         admission = self._admissions.pop(request.admission, None)
-        if admission is None:
+        if admission is None or admission.ahead != (request.admit is not None):
             raise GuardRefused("invalid")
         if not _safe_location(request.location, admission.object_id):
             raise GuardRefused("invalid")
+        if request.admit is not None and actor is not None:
+            admission = self._admit_late(actor, request.admit, admission)
 
         def write(tx: Transaction) -> Committed:
             self._core.disk.check_may_keep()
             return self._write(tx, admission, request)
 
-        return await self._core.committer.run(write)
+        committed = await self._core.committer.run(write)
+        if committed.parked or not committed.kept or admission.request.channel != "dimse":
+            return committed
+        return msgspec.structs.replace(committed, ahead=self._next(admission))
+
+    def _admit_late(self, actor: Actor, request: Admit, given: _Admission) -> _Admission:
+        """What `admit` looks at, for an instance that is sealed already (rule 5). Raises GuardRefused."""
+        self._check_permission(actor, request)
+        self._core.witness.check_not_behind()
+        self._core.disk.check_may_store()
+        fits = (
+            actor.digest == given.actor.digest
+            and request.attributes.study_instance_uid == given.study.uid
+            and len(request.data_set_sha256) == _HASH_BYTES
+            and not self._closed(given.study)
+            and not self._contradiction(given.study, request, _NOTHING_HELD)
+        )
+        if not fits:
+            raise GuardRefused("invalid")
+        return replace(given, actor=actor, request=request)
+
+    def _next(self, admission: _Admission) -> Admitted | None:
+        """Keys for the next instance of a study whose lease goes on; none where many are out."""
+        core, study = self._core, admission.study
+        now = core.clock()
+        lease = self._leases.get((admission.actor.digest, study.uid))
+        crowded = len(self._admissions) >= core.limits.pending_admissions // 2
+        if lease is None or now >= lease[0] or crowded or self._closed(study):
+            return None
+        given = self._open_admission(admission.actor, admission.request, lease[1], "")
+        given.ahead = True
+        token = os.urandom(_ID_BYTES)
+        self._admissions[token] = given
+        return self._keys(token, given)
 
     def _write(self, tx: Transaction, admission: _Admission, request: Commit) -> Committed:
         core, asked = self._core, admission.request
+        held = _NOTHING_HELD
         if not admission.parked:
-            held = self._held_hash(tx.connection, asked.attributes.sop_instance_uid)
-            if held == asked.data_set_sha256:
+            held = _held(tx.connection, asked)
+            if held.data_set_sha256 == asked.data_set_sha256:
                 self._note_sent_again(admission.actor, asked.attributes.sop_instance_uid)
                 return Committed(log_index=self._log_index(tx, asked), parked=False, kept=False)
-            self._check_late(tx.connection, admission, held)
+            self._check_late(admission, held)
+            if admission.ahead and (admission.parked or held.parked_twin):
+                raise GuardRefused("invalid")
         index = tx.append(core.entry(self._event(admission, request)))
         row = _object_row(core.clock(), admission, request, index)
         if admission.parked:
             self._park(tx, admission, row)
         else:
-            self._index(tx, admission, row)
+            self._index(tx, admission, held, row)
         return Committed(log_index=index, parked=bool(admission.parked))
 
-    def _check_late(self, connection: sa.Connection, admission: _Admission, held: bytes | None) -> None:
+    def _check_late(self, admission: _Admission, held: _Held) -> None:
         """Another association was faster with what contradicts this: parked, though sealed under the study's key."""
-        owner = _series_owner(connection, admission.request)
-        if held is not None:
+        if held.data_set_sha256 is not None:
             admission.parked = "hash_mismatch"
-        elif owner is not None and owner != admission.study.pk:
+        elif held.series_owner not in (None, admission.study.pk):
             admission.parked = "series_mismatch"
         if admission.parked:
             study = admission.study
@@ -305,11 +352,10 @@ class Ingest:
         values = dict(row, reason=admission.parked, sealed=sealed, key_context=admission.key_context)
         tx.connection.execute(sa.insert(parked), values)
 
-    def _index(self, tx: Transaction, admission: _Admission, row: dict[str, object]) -> None:
+    def _index(self, tx: Transaction, admission: _Admission, held: _Held, row: dict[str, object]) -> None:
         a, study = admission.request.attributes, admission.study
-        query = sa.select(series.c.pk, series.c.study_pk).where(series.c.uid == a.series_instance_uid)
-        found = tx.connection.execute(query).one_or_none()
-        if found is None:
+        series_pk = held.series_pk
+        if series_pk is None:
             facts = {
                 "series_number": a.series_number,
                 "series_description": a.series_description,
@@ -326,11 +372,9 @@ class Ingest:
                 "modality": a.modality,
                 "sealed": sealed,
             }
-            series_pk = tx.connection.execute(sa.insert(series), values).inserted_primary_key[0]  # type: ignore[index]  # one row
-        else:
-            series_pk = found.pk
-        tx.connection.execute(
-            sa.insert(instance),
+            series_pk = _ADD_SERIES.write(tx.connection, values)
+        _ADD_INSTANCE.write(
+            tx.connection,
             dict(
                 row,
                 uid=a.sop_instance_uid,
@@ -363,14 +407,31 @@ class Ingest:
                     )
                     tx.append(core.entry(event))
 
+        for uid in request.studies:
+            self._forget_ahead(actor, uid)
         await core.committer.run(write)
         # C-STORE-RSP has no room for a promise (PS3.7 9.3.1.2).
         return IngestNoted(core.log.promise() if request.channel == "dicomweb" else b"")
 
 
-def _series_owner(connection: sa.Connection, request: Admit) -> int | None:
-    query = sa.select(series.c.study_pk).where(series.c.uid == request.attributes.series_instance_uid)
-    return connection.execute(query).scalar()
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What the index has of an instance's UIDs and hash, in one look. `series_owner`: the series' study."""
+
+    data_set_sha256: bytes | None
+    parked_twin: bool  # who sends the same conflict again fills no disk: it is held apart already
+    series_pk: int | None
+    series_owner: int | None
+
+
+_NOTHING_HELD = _Held(None, False, None, None)
+
+
+def _held(connection: sa.Connection, request: Admit) -> _Held:
+    a = request.attributes
+    asked = {"uid": a.sop_instance_uid, "hash": request.data_set_sha256, "series": a.series_instance_uid}
+    row = _LOOK.one(connection, asked)
+    return _NOTHING_HELD if row is None else _Held(row[0], bool(row[1]), row[2], row[3])
 
 
 def _safe_location(location: str, object_id: bytes) -> bool:

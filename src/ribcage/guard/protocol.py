@@ -196,7 +196,10 @@ class AlreadyHeld(_Body, frozen=True):
 
 
 class Commit(_Body, frozen=True):
-    """The object file is on disk and fsynced: write index row and audit entry, durably."""
+    """The object file is on disk and fsynced: write index row and audit entry, durably.
+
+    `admit`: what the instance is, where it was sealed under an admission that `Committed.ahead` gave.
+    """
 
     admission: bytes
     location: str  # relative to the objects folder
@@ -207,17 +210,20 @@ class Commit(_Body, frozen=True):
     header_sealed_bytes: int
     bulk_sealed_bytes: int
     file_sha256: bytes  # of prefix + data set; equals data_set_sha256 when prefix_bytes == 0
+    admit: Admit | None = None
 
 
 class Committed(_Body, frozen=True):
     """Durable. `parked` means: held apart as a conflict; the peer is answered as if it were new.
 
     `kept` False: another sender committed the same instance meanwhile; the file of this one is not needed.
+    `ahead`: keys for the next new instance of the same study, under the same lease; it may go unused.
     """
 
     log_index: int
     parked: bool
     kept: bool = True
+    ahead: Admitted | None = None
 
 
 class IngestClosed(_Body, frozen=True):

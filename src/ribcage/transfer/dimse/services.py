@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ribcage.capture.admit import admit_instance
+from ribcage.capture.admit import Ahead, admit_instance
 from ribcage.capture.disarm import Expected
 from ribcage.capture.errors import AdmissionError
 from ribcage.dicom.assembler import MessageReceived
@@ -86,6 +86,7 @@ class AssociationService:
         self._scp_classes: frozenset[str] = frozenset()
         self._stored: Counter[str] = Counter()
         self._failed = 0
+        self._ahead = Ahead()
 
     async def negotiate(self, request: AssociateRq) -> Answer | Rejection:
         """Decide on an association request (rules 1 to 3)."""
@@ -179,6 +180,7 @@ class AssociationService:
                 data_set or b"",
                 context.transfer_syntax,
                 Expected(command.sop_class, command.sop_instance),
+                self._ahead,
             )
         except AdmissionError as failure:
             return self._failure(command, failure.dimse_status, type(failure).__name__)
