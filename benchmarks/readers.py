@@ -36,7 +36,7 @@ import pyotp
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from run import _fsync_milliseconds as fsync_milliseconds  # noqa: E402 - the sibling script
+from harness import fsync_milliseconds  # noqa: E402 - the sibling script
 
 from helpers.archive import Archive, Browser, new_archive  # noqa: E402 - the tests' own harness
 from ribcage.crypto import authority  # noqa: E402 - as above
