@@ -10,7 +10,7 @@ from ribcage.oversight.drill.runner import DrillReport
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 def test_every_outcome_is_the_promised_one() -> None:
     report = drill(studies=30)
     assert [one.name for one in report.attacks] == [one.name for one in load_promises().attacks]
@@ -18,7 +18,7 @@ def test_every_outcome_is_the_promised_one() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 def test_with_a_witness_a_rollback_is_detected() -> None:
     """The one attack whose outcome is the witness's; `make soak` runs all of them with one."""
     report = drill(only=["home_rollback"], studies=5, witness=True)
@@ -28,7 +28,7 @@ def test_with_a_witness_a_rollback_is_detected() -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1000)
 def test_with_a_witness_every_outcome_is_the_promised_one() -> None:
     report = drill(studies=30, witness=True)
     assert len(report.attacks) == len(load_promises().attacks)

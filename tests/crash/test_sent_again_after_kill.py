@@ -78,7 +78,7 @@ def test_instance_sent_again_after_the_guards_death_survives_power_loss(
     records, done, dice = recorder.records(), 0, random.Random(3)
     again = sorted(each.answered for each in diary.acknowledged(len(records)) if each.answered > killed_at)
     assert len(again) == INSTANCES
-    for position in again[-losses:]:
+    for position in sorted(set(again))[-losses:]:  # two answers may stand between the same writes
         disk.advance(records[done:position], position)
         done = position
         left = folder / f"left-{position}" / "home"
