@@ -470,3 +470,35 @@ def _rights(stamp: Stamp, kind: str, actor: Actor, patient: bytes, details: list
         subtypes=[_OBJECT_ATTRIBUTES],
         entities=[whose],
     )
+
+
+RoutingChange = Literal[
+    "rule-added", "rule-removed", "moves-retried", "moves-not-retried", "job-made", "job-retried", "job-dropped"
+]
+
+
+@dataclass(frozen=True)
+class RoutingChanged:
+    """Somebody changed what is sent where. `number` is the rule's or job's, `destination` a certificate's SHA-256."""
+
+    actor: Actor
+    change: RoutingChange
+    number: int
+    destination: bytes | None = None
+
+    def to_entry(self, stamp: Stamp) -> Json:
+        """PS3.15 A.5.3.11, Security Configuration."""
+        details = [
+            detail("change", token(self.change)),
+            *([detail("destination", identity(self.destination))] if self.destination is not None else []),
+            detail("number", count(self.number)),
+        ]
+        return audit_event(
+            stamp,
+            kind="routing-changed",
+            event=ALERT,
+            action="E",
+            actor=self.actor,
+            subtypes=[_CONFIGURATION],
+            entities=[entity("setting", "routing", role=_SECURITY_RESOURCE, details=details)],
+        )

@@ -43,6 +43,8 @@ from ribcage.evidence._house_events import (
     ObjectionChanged,
     PersonChanged,
     RecoveryChanged,
+    RoutingChange,
+    RoutingChanged,
     SessionAlarm,
 )
 from ribcage.evidence._image_events import (
@@ -106,6 +108,8 @@ __all__ = [
     "QueryAnswered",
     "QueryRefused",
     "RecoveryChanged",
+    "RoutingChange",
+    "RoutingChanged",
     "SealingLeased",
     "SessionAlarm",
     "Stamp",
@@ -150,6 +154,7 @@ Event = (
     | QueryAnswered
     | QueryRefused
     | RecoveryChanged
+    | RoutingChanged
     | SealingLeased
     | SessionAlarm
     | StudyDestroyed
@@ -192,6 +197,7 @@ KINDS = MappingProxyType(
         "query-answered": "query answered",
         "query-refused": "query REFUSED",
         "recovery-changed": "recovery shares made, used or forgotten",
+        "routing-changed": "routing rule or sending job changed",
         "sealing-leased": "sealing key leased",
         "session-alarm": "ALARM: session or passkey in wrong hands",
         "step-up": "second factor given",

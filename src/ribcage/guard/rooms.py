@@ -39,6 +39,7 @@ from ribcage.guard.people import SessionMisused
 from ribcage.guard.query import Queries
 from ribcage.guard.recovery import Recoveries
 from ribcage.guard.rights import Rights
+from ribcage.guard.sending import SendingQueue
 from ribcage.guard.strangers import Strangers
 from ribcage.guard.witness_link import WitnessLink
 
@@ -80,6 +81,7 @@ class Rooms:
     glass: BreakGlass
     reviews: GlassReviews
     destinations: Destinations
+    queue: SendingQueue
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -115,6 +117,7 @@ def build_rooms(
     destructions = Destructions(core, approvals, closed)
     patients = PatientAccess(core, push)
     patient_list = PatientList(core, patients, push)
+    destinations = Destinations(core)
     return Rooms(
         core=core,
         provider=provider,
@@ -148,5 +151,6 @@ def build_rooms(
         examination=Examination(core),
         glass=BreakGlass(core, rights, accounts, in_a_fault),
         reviews=GlassReviews(core, approvals, disclosures.rights_changed),
-        destinations=Destinations(core),
+        destinations=destinations,
+        queue=SendingQueue(core, destinations),
     )
