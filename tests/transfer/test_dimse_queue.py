@@ -75,3 +75,31 @@ def test_operators_job_arrives_bit_for_bit_under_one_disclosure(template: Path, 
             assert '"routing-changed"' in events
 
     uvloop.run(main())
+
+
+def test_new_instance_is_queued_once_for_each_destination_that_a_rule_names(
+    template: Path, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with front_house(template, tmp_path) as house:
+            leaf, trusted = await _node(house)
+            with destination("NODE", leaf, trusted) as (got, port):
+                await _at(house, port)
+                for conditions in (
+                    p.RouteConditions(study_description="*thorax?", station="CT-*", body_part="chest"),
+                    p.RouteConditions(study_description="CT*"),
+                    p.RouteConditions(modality="MR"),
+                ):
+                    await house.house.admin.call(p.AddRoute("NODE", conditions), p.RouteAdded)
+                more = {
+                    "StudyDescription": "CT Thorax1",
+                    "StationName": "CT-7",
+                    "BodyPartExamined": "CHEST",
+                }
+                slices = [ct_slice(1, **more), ct_slice(2, **more), ct_slice(3)]
+                sent = await filled(house, [*slices, slices[0]])
+                job = await ended(house, 1)
+            assert (job.state, job.why, job.sent, job.instances) == ("done", "rule", 2, 2)
+            assert sorted(got.stores) == sorted(list(sent)[:2])
+
+    uvloop.run(main())

@@ -51,7 +51,9 @@ async def add(client: GuardClient, options: argparse.Namespace) -> None:
     """`ribcage route add --to NAME …`."""
     conditions = RouteConditions(**{field: getattr(options, field) for _, field, _ in _OPTIONS})
     if (conditions == RouteConditions()) != options.all:
-        raise UsageError("expected conditions, or --all and none", "ribcage route add --to NODE --modality CT")
+        raise UsageError(
+            "expected conditions, or --all and none", "ribcage route add --to NODE --modality CT"
+        )
     added = await client.call(AddRoute(options.to, conditions), RouteAdded)
     print(f"rule {added.number}: new instances go to {options.to}")
 

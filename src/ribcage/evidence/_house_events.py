@@ -473,7 +473,13 @@ def _rights(stamp: Stamp, kind: str, actor: Actor, patient: bytes, details: list
 
 
 RoutingChange = Literal[
-    "rule-added", "rule-removed", "moves-retried", "moves-not-retried", "job-made", "job-retried", "job-dropped"
+    "rule-added",
+    "rule-removed",
+    "moves-retried",
+    "moves-not-retried",
+    "job-made",
+    "job-retried",
+    "job-dropped",
 ]
 
 

@@ -317,6 +317,9 @@ def _routing(rooms: Rooms) -> Table:
         p.ShowJob: on_thread(queue.show),
         p.RetryJob: by_operator(rooms, queue.retry),
         p.DropJob: by_operator(rooms, queue.drop),
+        p.AddRoute: by_operator(rooms, rooms.routing.add),
+        p.RemoveRoute: by_operator(rooms, rooms.routing.remove),
+        p.ListRoutes: on_thread(rooms.routing.page),
     }
 
 

@@ -111,6 +111,7 @@ class Attributes(_Body, frozen=True):
     study_description: str = ""
     referring_physician_name: str = ""
     modality: str = ""
+    station_name: str = ""
     series_number: str = ""
     series_description: str = ""
     body_part_examined: str = ""

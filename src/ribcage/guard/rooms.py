@@ -39,6 +39,7 @@ from ribcage.guard.people import SessionMisused
 from ribcage.guard.query import Queries
 from ribcage.guard.recovery import Recoveries
 from ribcage.guard.rights import Rights
+from ribcage.guard.routing import Routing
 from ribcage.guard.sending import SendingQueue
 from ribcage.guard.strangers import Strangers
 from ribcage.guard.witness_link import WitnessLink
@@ -82,6 +83,7 @@ class Rooms:
     reviews: GlassReviews
     destinations: Destinations
     queue: SendingQueue
+    routing: Routing
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -108,7 +110,9 @@ def build_rooms(
     disclosures = Disclosures(core, in_a_fault, push)
     rights = Rights(core, disclosures.rights_changed)
     derivations, approvals, accounts = Derivations(core), Approvals(core), Accounts(core, push)
-    ingest = Ingest(core, derivations)
+    destinations = Destinations(core)
+    routing = Routing(core, destinations)
+    ingest = Ingest(core, derivations, routing)
 
     def closed(key_id: bytes) -> None:
         ingest.forget_study(key_id)
@@ -117,7 +121,6 @@ def build_rooms(
     destructions = Destructions(core, approvals, closed)
     patients = PatientAccess(core, push)
     patient_list = PatientList(core, patients, push)
-    destinations = Destinations(core)
     return Rooms(
         core=core,
         provider=provider,
@@ -153,4 +156,5 @@ def build_rooms(
         reviews=GlassReviews(core, approvals, disclosures.rights_changed),
         destinations=destinations,
         queue=SendingQueue(core, destinations),
+        routing=routing,
     )
