@@ -5,7 +5,7 @@ Rules, in order (DESIGN rules 3 and 4):
    must prove that certificate. Address and title alone are no identity.
 2. The address is a literal one and private, or settings name it; asked when it is added and at every use.
 3. An unknown, removed or suspended destination is answered alike.
-4. Whether what a C-MOVE could not send is queued is a setting of the destination; it is off until an operator sets it.
+4. Whether what a C-MOVE could not send is queued is a setting of the destination, off until an operator sets it.
 5. Whether a study may go there is no matter of this registry: the disclosure asks the contract for the recipient too.
 """
 
