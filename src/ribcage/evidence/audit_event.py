@@ -43,8 +43,6 @@ from ribcage.evidence._house_events import (
     ObjectionChanged,
     PersonChanged,
     RecoveryChanged,
-    RoutingChange,
-    RoutingChanged,
     SessionAlarm,
 )
 from ribcage.evidence._image_events import (
@@ -63,6 +61,7 @@ from ribcage.evidence._image_events import (
     StudyDestroyed,
 )
 from ribcage.evidence._patient_events import AccessChange, PatientAccessChanged
+from ribcage.evidence._routing_events import RoutingChange, RoutingChanged
 from ribcage.evidence.entry import ENTRY_VERSION, Json, Stamp, canonical, parse
 
 __all__ = [

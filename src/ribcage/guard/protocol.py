@@ -1080,6 +1080,9 @@ class Metrics(_Body, frozen=True):
     witness_trusted: bool
     witness_closed: bool
     witness_silent_seconds: float  # since when entries lack a cosignature
+    queue_waiting: int  # jobs of the sending queue that wait or are being sent
+    queue_failed: int
+    queue_oldest_seconds: float  # the oldest job that waits or is being sent
 
 
 # --- administration (admin socket only) -----------------------------------------------------------------
@@ -1532,6 +1535,9 @@ class Status(_Body, frozen=True):
     started_at: float
     findings: list[str]
     witness: WitnessState = WitnessState()
+    queue_waiting: int = 0
+    queue_failed: int = 0
+    queue_oldest_seconds: float = 0.0
 
 
 class GetHealth(_Body, frozen=True):

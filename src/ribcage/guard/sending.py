@@ -15,7 +15,7 @@ Rules, in order (DESIGN rules 1, 2 and 8):
 from __future__ import annotations
 
 import os
-from collections import Counter
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -244,13 +244,26 @@ class SendingQueue:
         if row["state"] == "sending" or (retried and ended):
             raise GuardRefused("conflict")
 
-    def counts(self) -> tuple[Counter[str], float]:
-        """Jobs by state, and when the oldest that has not ended was made (0.0: none)."""
-        query = sa.select(send_job.c.state, sa.func.count(), sa.func.min(send_job.c.made_at))
-        with self._core.engine.connect() as connection:
-            rows = connection.execute(query.group_by(send_job.c.state)).all()
-        oldest = [float(made) for state, _, made in rows if state in _jobs.OPEN]
-        return Counter({str(state): int(count) for state, count, _ in rows}), min(oldest, default=0.0)
+
+@dataclass(frozen=True)
+class Depth:
+    """How much stands in the queue."""
+
+    waiting: int  # being sent too
+    failed: int
+    oldest_seconds: float  # 0.0: nothing waits
+
+
+def depth(core: Core) -> Depth:
+    """The queue of this home as it is now."""
+    query = sa.select(send_job.c.state, sa.func.count(), sa.func.min(send_job.c.made_at))
+    with core.engine.connect() as connection:
+        rows = connection.execute(query.group_by(send_job.c.state)).all()
+    counts = {str(state): int(count) for state, count, _ in rows}
+    oldest = [core.clock() - float(made) for state, _, made in rows if state in _jobs.OPEN]
+    return Depth(
+        sum(counts.get(state, 0) for state in _jobs.OPEN), counts.get("failed", 0), max([0.0, *oldest])
+    )
 
 
 def _instances(connection: sa.Connection, study_uid: str, series_uid: str) -> list[str]:
