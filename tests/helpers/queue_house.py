@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from pynetdicom import evt
@@ -84,3 +85,12 @@ async def ended(house: FrontHouse, number: int) -> p.JobLine:
 
     await until(over)
     return await job(house, number)
+
+
+def wait_for(done: Callable[[], bool], seconds: float = SECONDS) -> None:
+    """As `until`, for tests without a loop."""
+    last = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > last:
+            raise TimeoutError("the queue did not get there")
+        time.sleep(0.2)
