@@ -7,8 +7,8 @@ Rules, in order:
 3. The same UID with another hash, a patient or a series that contradicts the study: parked under a key of its own.
    The peer is answered as if it were new; nothing tells what exists.
 4. What belongs to a study that was approved for destruction, or destroyed, is parked too: it adds nothing there.
-5. `Commit` is answered after row and leaf are durable, and with them what routing rules queue (`guard.routing`). To an
-   association it brings the keys for the study's next instance under the same lease: what is sealed with them is
+5. `Commit` is answered after row and leaf are durable, and with them what routing rules queue (`guard.routing`). To
+   an association it brings the keys for the study's next instance under the same lease: what is sealed with them is
    checked like any other when it is committed, and what contradicts what is held is refused there, and has to be
    admitted by itself.
 """
