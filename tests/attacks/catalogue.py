@@ -18,6 +18,7 @@ from attacks import patient_attacks as patients
 from attacks import people_attacks as people
 from attacks import recovery_attacks as r
 from attacks import retrieve_attacks as retrieve
+from attacks import routing_attacks as routing
 from attacks import saving_attacks as s
 from attacks import viewer_attacks as v
 
@@ -130,9 +131,31 @@ RETRIEVE_ROWS = (
         retrieve.impostor_at_the_destination,
     ),
 )
+ROUTING_ROWS = (
+    Row(
+        "forwarded_after_revocation",
+        ("no_contract",),
+        "the film at a destination without a grant",
+        routing.forwarded_after_revocation,
+    ),
+    Row(
+        "queued_for_an_impostor",
+        ("no_destination_pin",),
+        "the film at another device's listener",
+        routing.queued_for_an_impostor,
+    ),
+    Row(
+        "rule_for_a_stranger",
+        ("rules_for_anybody",),
+        "a rule for nobody's address",
+        routing.rule_for_a_stranger,
+    ),
+    Row("rule_by_sql", ("no_row_mac",), "the film queued for another destination", routing.rule_by_sql),
+)
 GUARD_ROWS = (
     *PEOPLE_ROWS,
     *RETRIEVE_ROWS,
+    *ROUTING_ROWS,
     *PATIENT_ROWS,
     _guard("forged_receipt", "no_receipt_mac", "keys for a receipt that the guard never wrote"),
     _guard("stolen_receipt", "no_receipt_owner", "keys for a session that was refused"),

@@ -56,6 +56,7 @@ EVENTS = {
         "110113",
         "0",
     ),
+    "routing-changed": (ae.RoutingChanged(ROOT, "rule-added", 3, HASH), "110113", "0"),
     "device-changed": (ae.DeviceChanged(ROOT, HASH, "added", ("store", "query")), "110113", "0"),
     "disclosure-allowed": (
         ae.DisclosureAllowed(
@@ -153,6 +154,7 @@ def test_entry_has_the_required_fields_and_one_line(kind):
         ("person-changed", "110136"),
         ("objection-changed", "110135"),
         ("device-changed", "110129"),
+        ("routing-changed", "110129"),
     ],
 )
 def test_security_alert_and_authentication_carry_their_code(kind, code):

@@ -22,6 +22,7 @@ from ribcage.crypto import authority
 from ribcage.crypto.memory import SecretFile
 from ribcage.guard import protocol as p
 from ribcage.guard.home import create_home
+from ribcage.guard.limits import GuardLimits
 from ribcage.storage.objects import ObjectStore
 from ribcage.transfer import control as wire
 from ribcage.transfer.control import Handed, StopFront
@@ -94,13 +95,14 @@ async def front_house(
     folder: Path,
     settings: FrontSettings | None = None,
     make_http: MakeHttp | None = None,
+    limits: GuardLimits | None = None,
 ) -> AsyncIterator[FrontHouse]:
     """Guard and front on a copy of `template`; one listener on loopback for kind 'dicom'."""
     home = folder / "home"
     shutil.copytree(template, home)
     objects = ObjectStore(home / "objects")
     objects.prepare()
-    async with running(home) as house:
+    async with running(home, limits) as house:
         places = {"guard_socket": home / "run" / "guard.sock", "objects_folder": home / "objects"}
         settings = replace(settings or FrontSettings(Path(), Path(), limits=QUICK), **places)
         ours, theirs = wire.control_pair()

@@ -151,6 +151,7 @@ def destination(
     *,
     syntaxes: tuple[str, ...] = (EXPLICIT_LE,),
     answer: Answer = lambda event: 0,
+    port: int = 0,
 ) -> Iterator[tuple[Got, int]]:
     """A storage SCP over TLS that demands the archive's certificate: what it got, and its port."""
     got = Got()
@@ -170,7 +171,7 @@ def destination(
     ae.add_supported_context(CT, list(syntaxes))
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = SECONDS
     server = ae.start_server(
-        ("127.0.0.1", 0), block=False, ssl_context=tls, evt_handlers=[(evt.EVT_C_STORE, keep)]
+        ("127.0.0.1", port), block=False, ssl_context=tls, evt_handlers=[(evt.EVT_C_STORE, keep)]
     )
     assert server is not None
     try:

@@ -61,6 +61,11 @@ WITHOUT_DATA = {
     p.CheckDisclosure,  # one bit of a receipt's own disclosure
     p.DisclosureClosed,
     p.FindDestination,  # an address that an operator wrote, for a device that may retrieve
+    p.TakeJob,  # UIDs of one job, the destination that an operator wrote; keys only by `Disclose`
+    p.HoldJob,
+    p.JobItem,
+    p.JobOver,
+    p.QueueMove,  # a job's number
     p.BreakGlass,  # a number and a time
     p.LogIn,
     p.StepUp,
@@ -118,6 +123,15 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.AddDestination,
     p.RemoveDestination,
     p.ListDestinations,  # addresses and names of devices
+    p.SetDestinationRetry,
+    p.QueueStudy,
+    p.QueuePage,  # UIDs, AE titles, times
+    p.ShowJob,
+    p.RetryJob,
+    p.DropJob,
+    p.AddRoute,
+    p.RemoveRoute,
+    p.ListRoutes,  # conditions that operators wrote
     p.Object,
     p.AuditPage,
     p.ProveEntry,

@@ -142,6 +142,11 @@ async def status(client: GuardClient, _options: argparse.Namespace) -> None:
     print(f"{s.hospital}: Ribcage {s.version}, configuration {' + '.join(s.configuration)}")
     print(f"studies {s.studies}  instances {s.instances}  parked {s.parked}")
     print(f"log {s.log_size} entries  ledger height {s.ledger_height}  key epoch {s.epoch}")
+    if s.queue_waiting or s.queue_failed:
+        print(
+            f"sending queue {s.queue_waiting} jobs, the oldest {s.queue_oldest_seconds / 60:.0f} min old; "
+            f"{s.queue_failed} failed: `ribcage queue list --state failed`"
+        )
     if s.witness.state != "none":
         print(_witness(s.witness))
     await print_alarms(client)

@@ -14,6 +14,7 @@ from ribcage.guard.protocol import (
     ListDestinations,
     Noted,
     RemoveDestination,
+    SetDestinationRetry,
 )
 
 
@@ -28,6 +29,9 @@ def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: A
     new.add_argument("--at", required=True, metavar="HOST:PORT", help="a literal, private IP address")
     old = verb(actions, "remove", "end a destination, at once", with_guard(remove))
     old.add_argument("name")
+    again = verb(actions, "retry", "whether what a C-MOVE could not send is queued", with_guard(retry))
+    again.add_argument("name")
+    again.add_argument("setting", choices=("on", "off"))
     verb(actions, "list", "the destinations", with_guard(show))
 
 
@@ -45,6 +49,12 @@ async def remove(client: GuardClient, options: argparse.Namespace) -> None:
     """`ribcage destination remove NAME`."""
     await client.call(RemoveDestination(options.name), Noted)
     print(f"destination {options.name} removed, in force now")
+
+
+async def retry(client: GuardClient, options: argparse.Namespace) -> None:
+    """`ribcage destination retry NAME on|off`."""
+    await client.call(SetDestinationRetry(options.name, options.setting == "on"), Noted)
+    print(f"destination {options.name}: what a C-MOVE could not send is queued: {options.setting}")
 
 
 async def show(client: GuardClient, _options: argparse.Namespace) -> None:

@@ -144,6 +144,7 @@ def examine(home: Path, ask_passphrase: Callable[[bool], bytes | None], now: flo
         *machine.disk(_disk(home, disks, wanted)),
         *house.log(_log(told)),
         *house.ledger(_log(told)),
+        *house.queue(told.status),
         *house.witness(told.status.witness if told.status else None, now),
         *machine.ports(
             machine.PortFacts(answers, listeners, machine_facts.listeners(_own_ports(wanted, answers)))

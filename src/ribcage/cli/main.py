@@ -22,8 +22,10 @@ from ribcage.cli import (
     importing,
     invite,
     metrics,
+    queue,
     recovery,
     restore,
+    routes,
     serving,
     settings,
     witness,
@@ -93,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     _evidence_verbs(verbs)
     break_glass.add_verbs(_verb, _with_guard, verbs)
     destinations.add_verbs(_verb, _with_guard, verbs)
+    queue.add_verbs(_verb, _with_guard, verbs)
+    routes.add_verbs(_verb, _with_guard, verbs)
     destroy.add_verbs(_verb, _with_guard, verbs)
     invite.add_verbs(_verb, _with_guard, verbs)
     clock.add_verbs(_verb, _with_guard, verbs)

@@ -19,6 +19,8 @@ from ribcage.transfer.limits import ListenAddress, check_addresses
 _MAX_FRONTS = 64
 _MOST_REVERSIBLE_DAYS = 365
 _LEAST_RESERVE_MIB = 4
+_MOST_JOBS = 100_000
+_MOST_TRIES = 1000
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,6 +45,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disk_reserve_mib: int = 16
     patient_sees: Sees = "names"
     public_destinations: list[str] = []
+    queue_jobs: int = 10_000
+    queue_tries: int = 12
+    queue_first_seconds: float = 10.0
+    queue_most_seconds: float = 3600.0
+    queue_lease_seconds: float = 60.0
     demo: bool = False
     listen: Listen = Listen()
 
@@ -61,6 +68,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             disk_reserve_mib=self.disk_reserve_mib,
             patient_sees=self.patient_sees,
             public_destinations=tuple(self.public_destinations),
+            queue_jobs=self.queue_jobs,
+            queue_tries=self.queue_tries,
+            queue_first_seconds=self.queue_first_seconds,
+            queue_most_seconds=self.queue_most_seconds,
+            queue_lease_seconds=self.queue_lease_seconds,
             web_name=self.hostnames[0] if self.hostnames else "localhost",
             web_port=self.listen.https_port,
         )
@@ -79,6 +91,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"disk_reserve_mib: expected {_LEAST_RESERVE_MIB} or more, and disk_stop_mib at least twice as much",
                 "the log needs room of its own when everything else is full",
             )
+        self._validate_queue()
         titles = self.called_ae_titles
         if not titles or any(not 0 < len(t) <= 16 or not t.isascii() or "\\" in t for t in titles):
             raise UsageError("called_ae_titles: expected AE titles of 1 to 16 ASCII characters")
@@ -88,6 +101,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise UsageError(str(refused)) from refused
         if self.demo and any(not each.address.startswith(("127.", "::1")) for each in self.addresses()):
             raise UsageError("a demo home listens on loopback alone: make a real home with `ribcage init`")
+
+    def _validate_queue(self) -> None:
+        if not 1 <= self.queue_jobs <= _MOST_JOBS or not 1 <= self.queue_tries <= _MOST_TRIES:
+            raise UsageError(
+                f"queue_jobs, queue_tries: expected 1 to {_MOST_JOBS} and 1 to {_MOST_TRIES}, "
+                f"got {self.queue_jobs} and {self.queue_tries}"
+            )
+        if not 0 < self.queue_first_seconds <= self.queue_most_seconds or self.queue_lease_seconds < 1:
+            raise UsageError(
+                "queue_first_seconds: expected more than 0 and at most queue_most_seconds; "
+                "queue_lease_seconds: expected 1 or more"
+            )
 
 
 def load(home: Path) -> Settings:
@@ -117,6 +142,11 @@ def save(home: Path, settings: Settings) -> None:
         f"disk_reserve_mib = {settings.disk_reserve_mib}",
         f"patient_sees = {_toml(settings.patient_sees)}",
         f"public_destinations = {_toml(settings.public_destinations)}",
+        f"queue_jobs = {settings.queue_jobs}",
+        f"queue_tries = {settings.queue_tries}",
+        f"queue_first_seconds = {settings.queue_first_seconds}",
+        f"queue_most_seconds = {settings.queue_most_seconds}",
+        f"queue_lease_seconds = {settings.queue_lease_seconds}",
         f"demo = {_toml(settings.demo)}",
         "",
         "[listen]",

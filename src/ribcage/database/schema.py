@@ -99,6 +99,62 @@ destination = sa.Table(
     sa.Column("mac", sa.LargeBinary(32), nullable=False),
 )
 
+send_job = sa.Table(
+    "send_job",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("destination", sa.Text, nullable=False),  # AE title
+    sa.Column("study_uid", sa.Text, nullable=False),  # "": what a full queue did not take
+    sa.Column("why", sa.Text, nullable=False),  # move, rule, operator
+    sa.Column("state", sa.Text, nullable=False),  # waiting, sending, done, failed
+    sa.Column("refusal", sa.Text, nullable=False),  # closed list of `guard.protocol`
+    sa.Column("tries", sa.Integer, nullable=False),  # since an instance arrived
+    sa.Column("progress", sa.Integer, nullable=False),  # instances that arrived under this lease
+    sa.Column("instances", sa.Integer, nullable=False),
+    sa.Column("sent", sa.Integer, nullable=False),
+    sa.Column("made_at", sa.Float, nullable=False),
+    sa.Column("next_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float, nullable=False),  # 0: not yet
+    sa.Column("lease", sa.LargeBinary(16), nullable=False),  # empty: nobody sends it
+    sa.Column("lease_until", sa.Float, nullable=False),
+    sa.Column("asker", sa.LargeBinary(32), nullable=False),  # certificate of a C-MOVE's asker; else empty
+    sa.Column("asker_title", sa.Text, nullable=False),
+    sa.Column("asker_address", sa.Text, nullable=False),
+    sa.Index("ix_send_job_state", "state", "next_at"),
+    sa.Index("ix_send_job_study_uid", "study_uid", "destination"),
+)
+
+send_item = sa.Table(
+    "send_item",
+    metadata,
+    sa.Column("job", sa.Integer, sa.ForeignKey("send_job.number"), primary_key=True),
+    sa.Column("uid", sa.Text, primary_key=True),
+    sa.Column("sent", sa.Integer, nullable=False),  # 1: the destination acknowledged it
+    sa.Column("status", sa.Integer, nullable=False),  # its last C-STORE status; -1: none
+    sqlite_with_rowid=False,
+)
+
+route_rule = sa.Table(
+    "route_rule",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False, unique=True),
+    sa.Column("destination", sa.Text, nullable=False),  # AE title
+    sa.Column("conditions", sa.Text, nullable=False),  # JSON of `guard.protocol.RouteConditions`
+    sa.Column("removed", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
+destination_retry = sa.Table(
+    "destination_retry",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),  # of the destination
+    sa.Column("moves", sa.Integer, nullable=False),  # 1: what a C-MOVE failed to send is queued
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
 patient = sa.Table(
     "patient",
     metadata,

@@ -50,6 +50,7 @@ _TEXTS: Final = {
     0x00081030: ("study_description", "LO"),
     0x00080090: ("referring_physician_name", "PN"),
     0x00080060: ("modality", "CS"),
+    0x00081010: ("station_name", "SH"),
     0x00200011: ("series_number", "IS"),
     0x0008103E: ("series_description", "LO"),
     0x00180015: ("body_part_examined", "CS"),

@@ -61,6 +61,7 @@ from ribcage.evidence._image_events import (
     StudyDestroyed,
 )
 from ribcage.evidence._patient_events import AccessChange, PatientAccessChanged
+from ribcage.evidence._routing_events import RoutingChange, RoutingChanged
 from ribcage.evidence.entry import ENTRY_VERSION, Json, Stamp, canonical, parse
 
 __all__ = [
@@ -106,6 +107,8 @@ __all__ = [
     "QueryAnswered",
     "QueryRefused",
     "RecoveryChanged",
+    "RoutingChange",
+    "RoutingChanged",
     "SealingLeased",
     "SessionAlarm",
     "Stamp",
@@ -150,6 +153,7 @@ Event = (
     | QueryAnswered
     | QueryRefused
     | RecoveryChanged
+    | RoutingChanged
     | SealingLeased
     | SessionAlarm
     | StudyDestroyed
@@ -192,6 +196,7 @@ KINDS = MappingProxyType(
         "query-answered": "query answered",
         "query-refused": "query REFUSED",
         "recovery-changed": "recovery shares made, used or forgotten",
+        "routing-changed": "routing rule or sending job changed",
         "sealing-leased": "sealing key leased",
         "session-alarm": "ALARM: session or passkey in wrong hands",
         "step-up": "second factor given",

@@ -37,6 +37,7 @@ from ribcage.guard.protocol import (
     SuspendPerson,
 )
 from ribcage.guard.rights import Rights
+from ribcage.guard.sending import depth
 from ribcage.guard.witness_link import best_checkpoint
 
 _CHECKPOINTS_LOOKED_AT = 512  # for a cosigned one
@@ -215,6 +216,7 @@ class Administration:
             *core.permits.findings,
             *core.permits.overdue(core.clock_watch.trusted(), core.limits.break_glass_review_hours),
         ]
+        queue = depth(core)
         return Status(
             version=__version__,
             hospital=core.hospital_name,
@@ -228,6 +230,9 @@ class Administration:
             started_at=core.started_at,
             findings=findings,
             witness=core.witness.state(core.clock()),
+            queue_waiting=queue.waiting,
+            queue_failed=queue.failed,
+            queue_oldest_seconds=queue.oldest_seconds,
         )
 
     def parked_page(self, request: ParkedPage) -> ParkedItems:

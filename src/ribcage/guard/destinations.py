@@ -5,7 +5,8 @@ Rules, in order (DESIGN rules 3 and 4):
    must prove that certificate. Address and title alone are no identity.
 2. The address is a literal one and private, or settings name it; asked when it is added and at every use.
 3. An unknown, removed or suspended destination is answered alike.
-4. Whether a study may go there is no matter of this registry: the disclosure asks the contract for the recipient too.
+4. Whether what a C-MOVE could not send is queued is a setting of the destination, off until an operator sets it.
+5. Whether a study may go there is no matter of this registry: the disclosure asks the contract for the recipient too.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from ribcage.crypto.errors import RowTampered
-from ribcage.database.schema import destination
-from ribcage.evidence.audit_event import DeviceChanged
+from ribcage.database.schema import destination, destination_retry
+from ribcage.evidence.audit_event import DeviceChanged, RoutingChange, RoutingChanged
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
@@ -30,6 +31,7 @@ from ribcage.guard.protocol import (
     FindDestination,
     Noted,
     RemoveDestination,
+    SetDestinationRetry,
 )
 
 _ID_BYTES = 16
@@ -102,18 +104,63 @@ class Destinations:
         """Where a title listens and with which certificate, for a device that may retrieve. Raises GuardRefused."""
         if actor.device is None or "retrieve" not in actor.device.may:
             raise GuardRefused("not_permitted")
-        row = self._by_title.get(request.ae_title)
+        return self.known(request.ae_title)
+
+    def known(self, ae_title: str) -> DestinationKnown:
+        """Where a title listens now (rules 2 and 3). Raises GuardRefused('not_found')."""
+        row = self._by_title.get(ae_title)
         if row is None or row["removed"] or not self._reachable(str(row["address"])):
             raise GuardRefused("not_found")
         for held in self._core.devices.all():
             if held["id"] == row["device_id"]:
                 fingerprint = bytes(held["fingerprint"])
                 try:
-                    self._core.devices.identify(fingerprint, request.ae_title, self._core.clock())
+                    self._core.devices.identify(fingerprint, ae_title, self._core.clock())
                 except GuardRefused:
                     break
                 return DestinationKnown(fingerprint, str(row["address"]), int(row["port"]))
         raise GuardRefused("not_found")
+
+    def device_of(self, ae_title: str) -> bytes:
+        """The id of the device behind a title, b"" where there is none."""
+        row = self._by_title.get(ae_title)
+        return b"" if row is None or row["removed"] else bytes(row["device_id"])
+
+    def retries_moves(self, ae_title: str) -> bool:
+        """Rule 4."""
+        row = self._by_title.get(ae_title)
+        with self._core.engine.connect() as connection:
+            setting = None if row is None else self._retry(connection, bytes(row["id"]))
+        return setting is not None and bool(setting["moves"])
+
+    async def set_retry(self, actor: Actor, request: SetDestinationRetry) -> Noted:
+        """Change the setting of rule 4. Raises GuardRefused('not_found')."""
+        core, fingerprint = self._core, self.known(request.ae_title).fingerprint
+        identifier = bytes(self._by_title[request.ae_title]["id"])
+        values = {"id": identifier, "moves": int(request.moves)}
+
+        def write(tx: Transaction) -> Noted:
+            old = self._retry(tx.connection, identifier)
+            if old is None:
+                tx.connection.execute(
+                    sa.delete(destination_retry).where(destination_retry.c.id == identifier)
+                )
+                core.rows.insert(tx.connection, destination_retry, values)
+            else:
+                core.rows.update(tx.connection, destination_retry, old | values)
+            word: RoutingChange = "moves-retried" if request.moves else "moves-not-retried"
+            tx.append(core.entry(RoutingChanged(actor.evidence, word, 0, fingerprint)))
+            return Noted()
+
+        return await core.committer.run(write)
+
+    def _retry(self, connection: sa.Connection, identifier: bytes) -> dict[str, Any] | None:
+        query = sa.select(destination_retry).where(destination_retry.c.id == identifier)
+        row = connection.execute(query).mappings().one_or_none()
+        try:
+            return None if row is None else self._core.rows.check(destination_retry, row)
+        except RowTampered:
+            return None  # off, as if nobody had set it
 
     def _reachable(self, address: str) -> bool:
         """Rule 2."""

@@ -39,6 +39,7 @@ from ribcage.evidence.certificate import (
     certificate_hash,
     make_certificate,
 )
+from ribcage.guard import _jobs
 from ribcage.guard import protocol as p
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
@@ -227,6 +228,7 @@ class Destroyer:
     def _remove_rows(self, connection: sa.Connection, row: Row, patient_too: bool) -> None:
         key_id, uid = row["study_key_id"], str(row["study_uid"])
         connection.execute(sa.delete(parked).where(parked.c.key_id == key_id))
+        _jobs.forget_study(connection, uid)
         pk = connection.execute(sa.select(study.c.pk).where(study.c.key_id == key_id)).scalar()
         if pk is not None:
             for table in (instance, series, name_token):

@@ -34,6 +34,7 @@ def front_table(rooms: Rooms) -> Table:
     return {
         **_doors(rooms),
         **_images(rooms),
+        **_senders(rooms),
         **_people(rooms),
         **_patients(rooms),
         **_proof_of_operator(rooms),
@@ -45,6 +46,7 @@ def admin_table(rooms: Rooms) -> Table:
     return {
         **_house(rooms),
         **_rights(rooms),
+        **_routing(rooms),
         **_evidence(rooms),
         **_destruction(rooms),
         **_witness(rooms),
@@ -170,6 +172,17 @@ def _images(rooms: Rooms) -> Table:
     }
 
 
+def _senders(rooms: Rooms) -> Table:
+    queue = rooms.queue
+    return {
+        p.TakeJob: by_anyone(queue.take),
+        p.HoldJob: by_anyone(queue.hold),
+        p.JobItem: by_anyone(queue.item),
+        p.JobOver: by_anyone(queue.over),
+        p.QueueMove: by_principal(rooms, queue.move),
+    }
+
+
 def _people(rooms: Rooms) -> Table:
     accounts, sessions, passkeys = rooms.accounts, rooms.own_sessions, rooms.passkeys
     administrators = Administrators(rooms.core, _acts(rooms))
@@ -292,6 +305,21 @@ def _rights(rooms: Rooms) -> Table:
         p.ReviewBreakGlass: by_operator(rooms, rooms.reviews.review),
         p.EndBreakGlass: by_operator(rooms, rooms.reviews.end),
         p.GetAlarms: by_operator(rooms, rooms.reviews.alarms),
+    }
+
+
+def _routing(rooms: Rooms) -> Table:
+    queue = rooms.queue
+    return {
+        p.SetDestinationRetry: by_operator(rooms, rooms.destinations.set_retry),
+        p.QueueStudy: by_operator(rooms, queue.send),
+        p.QueuePage: on_thread(queue.page),
+        p.ShowJob: on_thread(queue.show),
+        p.RetryJob: by_operator(rooms, queue.retry),
+        p.DropJob: by_operator(rooms, queue.drop),
+        p.AddRoute: by_operator(rooms, rooms.routing.add),
+        p.RemoveRoute: by_operator(rooms, rooms.routing.remove),
+        p.ListRoutes: on_thread(rooms.routing.page),
     }
 
 

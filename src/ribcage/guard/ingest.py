@@ -7,9 +7,10 @@ Rules, in order:
 3. The same UID with another hash, a patient or a series that contradicts the study: parked under a key of its own.
    The peer is answered as if it were new; nothing tells what exists.
 4. What belongs to a study that was approved for destruction, or destroyed, is parked too: it adds nothing there.
-5. `Commit` is answered after row and leaf are durable. To an association it brings the keys for the study's next
-   instance under the same lease: what is sealed with them is checked like any other when it is committed, and what
-   contradicts what is held is refused there, and has to be admitted by itself.
+5. `Commit` is answered after row and leaf are durable, and with them what routing rules queue (`guard.routing`). To
+   an association it brings the keys for the study's next instance under the same lease: what is sealed with them is
+   checked like any other when it is committed, and what contradicts what is held is refused there, and has to be
+   admitted by itself.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from ribcage.guard.protocol import (
     IngestClosed,
     IngestNoted,
 )
+from ribcage.guard.routing import Routing
 
 _ID_BYTES = 16
 _HASH_BYTES = 32
@@ -87,8 +89,9 @@ class _Admission:
 class Ingest:
     """Pending admissions and leases."""
 
-    def __init__(self, core: Core, derivations: Derivations) -> None:
+    def __init__(self, core: Core, derivations: Derivations, routing: Routing) -> None:
         self._core = core
+        self._routing = routing
         self._derivations = derivations
         self._leases: dict[tuple[bytes, str], tuple[float, HeldStudy]] = {}
         self._admissions: dict[bytes, _Admission] = {}
@@ -312,6 +315,7 @@ class Ingest:
             self._park(tx, admission, row)
         else:
             self._index(tx, admission, held, row)
+            self._routing.arrived(tx, admission.actor, asked.attributes)
         return Committed(log_index=index, parked=bool(admission.parked))
 
     def _check_late(self, admission: _Admission, held: _Held) -> None:

@@ -34,6 +34,15 @@ class GuardLimits:
     enter_attempts: int = 20  # failed ones of one address within `password_window_seconds`
     patient_index_entries: int = 2000  # older entries looked through at one tick
     public_destinations: tuple[str, ...] = ()  # addresses outside private ranges that C-MOVE may send to
+    queue_jobs: int = 10_000  # waiting, being sent or failed
+    queue_done_jobs: int = 1000  # remembered
+    queue_job_instances: int = 20_000
+    queue_tries: int = 12  # without one instance that arrives; then the job has failed
+    queue_first_seconds: float = 10.0  # before the second try; doubled each time
+    queue_most_seconds: float = 3600.0
+    queue_lease_seconds: float = 60.0  # after a sender was last heard
+    queue_page_jobs: int = 1000
+    route_rules: int = 200
     disclosure_seconds: int = 900
     admission_lease_seconds: int = 900
     pending_admissions: int = 4096

@@ -16,6 +16,7 @@ from ribcage.evidence.audit_event import AssociationRefused
 from ribcage.guard import protocol as p
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.sending import depth
 from ribcage.guard.tally import Tally
 
 _Door = Literal["ok", "failed", "throttled"]
@@ -93,6 +94,7 @@ class Observation:
         core = self._core
         core.clock_watch.look()
         witness = core.witness.state(core.clock())
+        queue = depth(core)
         return p.Metrics(
             uptime_seconds=time.monotonic() - self._started,
             admissions=self._admissions.read(),
@@ -123,6 +125,9 @@ class Observation:
             witness_trusted=witness.state != "none",
             witness_closed=core.witness.closed,
             witness_silent_seconds=witness.uncovered_seconds,
+            queue_waiting=queue.waiting,
+            queue_failed=queue.failed,
+            queue_oldest_seconds=queue.oldest_seconds,
         )
 
     async def _check_right(self, actor: Actor) -> None:

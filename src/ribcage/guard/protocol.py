@@ -111,6 +111,7 @@ class Attributes(_Body, frozen=True):
     study_description: str = ""
     referring_physician_name: str = ""
     modality: str = ""
+    station_name: str = ""
     series_number: str = ""
     series_description: str = ""
     body_part_examined: str = ""
@@ -896,6 +897,80 @@ class DestinationKnown(_Body, frozen=True):
     port: int
 
 
+JobWhy = Literal["move", "rule", "operator"]
+JobState = Literal["waiting", "sending", "done", "failed"]
+JobRefusal = Literal[
+    "",
+    "no_association",  # the destination does not answer, or shows another certificate
+    "association_lost",  # it ended the association; an instance under way may have arrived
+    "out_of_resources",  # it answered A7xx
+    "refused_by_destination",  # it answered another failure
+    "not_convertible",  # no accepted presentation context carries it
+    "damaged",  # the archive cannot read it
+    "interrupted",  # front or guard ended, or the disclosure did
+    "not_permitted",  # no grant, an objection, a device that may not retrieve: not tried again
+    "not_found",  # the instances are gone: not tried again
+    "destination_unknown",  # removed, suspended or out of reach of the rules: not tried again
+    "queue_full",  # these instances were never queued
+]
+
+
+class TakeJob(_Body, frozen=True):
+    """A front asks for work: answered with `JobTaken` or `NoJob`."""
+
+
+class NoJob(_Body, frozen=True):
+    """Nothing is due."""
+
+
+class JobTaken(_Body, frozen=True):
+    """A job under a lease: what is left of it, and who must answer there. `asker`: of the C-MOVE it comes from."""
+
+    job: int
+    lease: bytes
+    lease_seconds: float
+    ae_title: str
+    fingerprint: bytes
+    address: str
+    port: int
+    study_instance_uid: str
+    sop_instance_uids: list[str]
+    asker: Device | None = None
+
+
+class HoldJob(_Body, frozen=True):
+    """The sender lives: its lease begins anew. Refused ('conflict') when it has lost it."""
+
+    job: int
+    lease: bytes
+
+
+class JobItem(_Body, frozen=True):
+    """The destination answered one C-STORE; `arrived` when it has the instance now."""
+
+    job: int
+    lease: bytes
+    sop_instance_uid: str
+    arrived: bool
+    status: int
+
+
+class JobOver(_Body, frozen=True):
+    """The sender gives the job back; `refusal` says what kept instances from arriving."""
+
+    job: int
+    lease: bytes
+    refusal: JobRefusal
+
+
+class QueueMove(_Body, frozen=True):
+    """What a C-MOVE could not send; queued where the destination's setting says so."""
+
+    principal: Principal
+    ae_title: str
+    sop_instance_uids: list[str]
+
+
 DeviceRight = Literal["store", "query", "retrieve", "observe"]
 
 
@@ -1005,6 +1080,9 @@ class Metrics(_Body, frozen=True):
     witness_trusted: bool
     witness_closed: bool
     witness_silent_seconds: float  # since when entries lack a cosignature
+    queue_waiting: int  # jobs of the sending queue that wait or are being sent
+    queue_failed: int
+    queue_oldest_seconds: float  # the oldest job that waits or is being sent
 
 
 # --- administration (admin socket only) -----------------------------------------------------------------
@@ -1156,6 +1234,132 @@ class DestinationItems(_Body, frozen=True):
     """All destinations."""
 
     items: list[DestinationItem]
+
+
+class SetDestinationRetry(_Body, frozen=True):
+    """Whether what a C-MOVE to this destination failed to send is queued."""
+
+    ae_title: str
+    moves: bool
+
+
+class QueueStudy(_Body, frozen=True):
+    """Send a study or one series of it, as it is now, to a destination."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    ae_title: str
+
+
+class Queued(_Body, frozen=True):
+    """The new job; 0 where nothing was queued."""
+
+    job: int
+    instances: int
+
+
+class QueuePage(_Body, frozen=True):
+    """Jobs from number `start`; `state` "" for all."""
+
+    start: int
+    count: int
+    state: JobState | Literal[""] = ""
+
+
+class JobLine(_Body, frozen=True):
+    """One job. Times in Unix seconds; `next_at` counts while it waits."""
+
+    job: int
+    ae_title: str
+    study_instance_uid: str
+    why: JobWhy
+    state: JobState
+    refusal: JobRefusal
+    tries: int
+    instances: int
+    sent: int
+    made_at: float
+    next_at: float
+
+
+class QueueLines(_Body, frozen=True):
+    """Jobs by number."""
+
+    jobs: list[JobLine]
+
+
+class ShowJob(_Body, frozen=True):
+    """One job with its instances."""
+
+    job: int
+
+
+class JobShown(_Body, frozen=True):
+    """`items`: SOP Instance UID, whether it arrived, last C-STORE status (-1: none)."""
+
+    line: JobLine
+    items: list[tuple[str, bool, int]]
+
+
+class RetryJob(_Body, frozen=True):
+    """Try a failed or waiting job now, with its tries counted anew."""
+
+    job: int
+
+
+class DropJob(_Body, frozen=True):
+    """Forget a job that is not being sent."""
+
+    job: int
+
+
+class RouteConditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """All that are not empty must hold. `*` and `?` stand in `study_description` and `station`; case is ignored."""
+
+    modality: str = ""
+    calling_ae_title: str = ""
+    device: str = ""
+    station: str = ""
+    study_description: str = ""
+    sop_class_uid: str = ""
+    body_part: str = ""
+
+
+class AddRoute(_Body, frozen=True):
+    """Queue each new instance that meets the conditions for a destination."""
+
+    ae_title: str
+    conditions: RouteConditions
+
+
+class RouteAdded(_Body, frozen=True):
+    """The rule's number."""
+
+    number: int
+
+
+class RemoveRoute(_Body, frozen=True):
+    """End a rule; what it queued stays queued."""
+
+    number: int
+
+
+class ListRoutes(_Body, frozen=True):
+    """All rules, by number."""
+
+
+class RouteItem(_Body, frozen=True):
+    """One rule."""
+
+    number: int
+    ae_title: str
+    conditions: RouteConditions
+
+
+class RouteItems(_Body, frozen=True):
+    """All rules that stand."""
+
+    items: list[RouteItem]
 
 
 class AddGrant(_Body, frozen=True):
@@ -1331,6 +1535,9 @@ class Status(_Body, frozen=True):
     started_at: float
     findings: list[str]
     witness: WitnessState = WitnessState()
+    queue_waiting: int = 0
+    queue_failed: int = 0
+    queue_oldest_seconds: float = 0.0
 
 
 class GetHealth(_Body, frozen=True):
@@ -1652,6 +1859,11 @@ FrontRequest = (
     | CheckDisclosure
     | DisclosureClosed
     | FindDestination
+    | TakeJob
+    | HoldJob
+    | JobItem
+    | JobOver
+    | QueueMove
     | BreakGlass
     | LogIn
     | StepUp
@@ -1698,6 +1910,15 @@ AdminRequest = (
     | AddDestination
     | RemoveDestination
     | ListDestinations
+    | SetDestinationRetry
+    | QueueStudy
+    | QueuePage
+    | ShowJob
+    | RetryJob
+    | DropJob
+    | AddRoute
+    | RemoveRoute
+    | ListRoutes
     | Object
     | InvitePatient
     | AuditPage
@@ -1768,6 +1989,13 @@ Response = (
     | DeviceItems
     | DestinationKnown
     | DestinationItems
+    | JobTaken
+    | NoJob
+    | Queued
+    | QueueLines
+    | JobShown
+    | RouteAdded
+    | RouteItems
     | GrantItems
     | Noted
     | IngestNoted

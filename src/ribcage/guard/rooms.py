@@ -39,6 +39,8 @@ from ribcage.guard.people import SessionMisused
 from ribcage.guard.query import Queries
 from ribcage.guard.recovery import Recoveries
 from ribcage.guard.rights import Rights
+from ribcage.guard.routing import Routing
+from ribcage.guard.sending import SendingQueue
 from ribcage.guard.strangers import Strangers
 from ribcage.guard.witness_link import WitnessLink
 
@@ -80,6 +82,8 @@ class Rooms:
     glass: BreakGlass
     reviews: GlassReviews
     destinations: Destinations
+    queue: SendingQueue
+    routing: Routing
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -106,7 +110,9 @@ def build_rooms(
     disclosures = Disclosures(core, in_a_fault, push)
     rights = Rights(core, disclosures.rights_changed)
     derivations, approvals, accounts = Derivations(core), Approvals(core), Accounts(core, push)
-    ingest = Ingest(core, derivations)
+    destinations = Destinations(core)
+    routing = Routing(core, destinations)
+    ingest = Ingest(core, derivations, routing)
 
     def closed(key_id: bytes) -> None:
         ingest.forget_study(key_id)
@@ -148,5 +154,7 @@ def build_rooms(
         examination=Examination(core),
         glass=BreakGlass(core, rights, accounts, in_a_fault),
         reviews=GlassReviews(core, approvals, disclosures.rights_changed),
-        destinations=Destinations(core),
+        destinations=destinations,
+        queue=SendingQueue(core, destinations),
+        routing=routing,
     )

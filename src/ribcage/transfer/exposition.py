@@ -51,6 +51,9 @@ TABLE: Final[tuple[tuple[str, _Kind, str, str, str], ...]] = (
     ("witness_trusted", "gauge", "", "witness_trusted", "1: the archive has a witness"),
     ("witness_closed", "gauge", "", "witness_closed", "1: closed because of the witness"),
     ("witness_silent_seconds", "gauge", "", "witness_silent_seconds", "how long entries lack a cosignature"),
+    ("queue_waiting", "gauge", "", "queue_waiting", "jobs of the sending queue that wait or are being sent"),
+    ("queue_failed", "gauge", "", "queue_failed", "jobs that wait for the operator"),
+    ("queue_oldest_seconds", "gauge", "", "queue_oldest_seconds", "age of the oldest job that has not ended"),
 )  # fmt: skip
 
 

@@ -4,7 +4,8 @@ Rules, in order:
 1. It listens nowhere. Descriptors come over the control socket; every socket gets TCP_NODELAY.
 2. TLS first, with the cause of each failed handshake noted (DESIGN: DICOM and HTTP).
 3. It is ready when the guard has given it a TLS identity; before that nothing is handed to it.
-4. Connections, handshakes and threads are bounded; what is over is closed and noted.
+4. Connections, handshakes and threads are bounded; what is over is closed and noted. So are the senders that take
+   jobs of the guard's queue.
 5. On `StopFront`, or when the supervisor is gone: what is in hand is finished within `drain_seconds`.
 """
 
@@ -32,6 +33,7 @@ from ribcage.storage.objects import ObjectStore
 from ribcage.transfer import control as wire
 from ribcage.transfer.control import Handed, Load
 from ribcage.transfer.dimse.association import DimseAssociation
+from ribcage.transfer.dimse.forward import Forwarder
 from ribcage.transfer.dimse.sender import pinned_context
 from ribcage.transfer.dimse.site import DimseSite
 from ribcage.transfer.errors import IdentityUnusable, ProcessFailed
@@ -107,6 +109,7 @@ class Front:
             Cage(),
             self._client_context,
         )
+        self._forwarder = Forwarder(self._site, limits.queue_poll_seconds)
         self._make_http = make_http
         self._http: HttpFactory | None = None
         self._contexts: TlsContexts | None = None
@@ -140,6 +143,7 @@ class Front:
             loop.create_task(self._link.run()),
             loop.create_task(self._refusals.run(self._limits.refusal_report_seconds)),
             loop.create_task(self._report()),
+            *(loop.create_task(self._forwarder.run()) for _ in range(self._limits.queue_senders)),
         ]
         loop.add_reader(self._control.fileno(), self._on_control)
         try:
@@ -263,11 +267,12 @@ class Front:
     async def _drain(self) -> None:
         """Finish what is in hand, then end what is left (rule 5)."""
         self._site.drain()
+        self._forwarder.stop()
         if self._http is not None:
             self._http.shutdown()
         loop = asyncio.get_running_loop()
         until = loop.time() + self._limits.drain_seconds
-        while self.connections and loop.time() < until:
+        while (self.connections or self._forwarder.busy) and loop.time() < until:
             await asyncio.sleep(_DRAIN_STEP_SECONDS)
         for task in list(self._handshakes):
             task.cancel()

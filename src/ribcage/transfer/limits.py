@@ -44,6 +44,8 @@ class FrontLimits:
     worker_threads: int = 16
     find_page_records: int = 200  # asked of the guard at once
     find_answers: int = 10_000  # of one C-FIND
+    queue_senders: int = 2  # jobs of the sending queue at once
+    queue_poll_seconds: float = 1.0
     find_fresh_seconds: float = 1.0  # then the rest of a page is decided anew
 
 

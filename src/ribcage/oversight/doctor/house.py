@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ribcage.guard.protocol import Term, WitnessState
+from ribcage.guard.protocol import Status, Term, WitnessState
 from ribcage.oversight.doctor.finding import Finding, Level, unasked
 
 _DAY: Final = 86400.0
@@ -298,6 +298,23 @@ def witness(state: WitnessState | None, now: float) -> list[Finding]:
     return [
         Finding("witness", "ok", f"{state.name} cosigned {state.cosigned_size} entries, last {ago:.0f} s ago")
     ]
+
+
+_OLD_SECONDS: Final = 24 * 3600
+
+
+def queue(status: Status | None) -> list[Finding]:
+    """What is sent to destinations gets there."""
+    if status is None:
+        return [unasked("sending queue", "whether jobs wait or have failed")]
+    look = "`ribcage queue list`; then `ribcage queue retry` or `drop`"
+    if status.queue_failed:
+        text = f"{status.queue_failed} jobs failed and are not tried again"
+        return [Finding("sending queue", "warning", text, look)]
+    if status.queue_oldest_seconds > _OLD_SECONDS:
+        text = f"the oldest job waits since {status.queue_oldest_seconds / 3600:.0f} h"
+        return [Finding("sending queue", "warning", text, look)]
+    return [Finding("sending queue", "ok", f"{status.queue_waiting} jobs wait, none failed")]
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,9 @@ class SameAssociation:
     async def open(self, refs: Sequence[InstanceRef]) -> None:
         """The association stands."""
 
+    async def failed(self, uids: Sequence[str]) -> None:
+        """The asker knows them."""
+
     async def close(self) -> None:
         """It is the asker's to end."""
 

@@ -61,6 +61,9 @@ class Outlet(Protocol):
     async def store(self, stream: InstanceStream) -> int:
         """One C-STORE; the peer's status. Raises NotSent, OutletGone, LineLost, DisclosureError."""
 
+    async def failed(self, uids: Sequence[str]) -> None:
+        """These could not be sent; never fails."""
+
     async def close(self) -> None:
         """End what was opened; never fails."""
 
@@ -191,6 +194,7 @@ class Retrieval:
         except OutletGone:
             for lost in refs[len(refs) - self._tally.remaining :]:
                 self._tally.count(Status.PROCESSING_FAILURE, lost.sop_instance_uid)
+        await outlet.failed(self._tally.failed_uids)
         await self._final(self._tally.status)
 
     async def _send_study(self, disclosure: Disclosure, refs: list[InstanceRef], outlet: Outlet) -> bool:
