@@ -1,0 +1,179 @@
+"""`ribcage migrate pull|status`: everything of an old PACS into the archive, as a registered device.
+
+It needs no passphrase and no home: it may run on any machine that reaches both ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ribcage.cli.errors import UsageError
+from ribcage.transfer.migration.archive import ArchiveDoor
+from ribcage.transfer.migration.dicom_source import DicomSource
+from ribcage.transfer.migration.errors import MigrationError
+from ribcage.transfer.migration.journal import Journal, open_journal
+from ribcage.transfer.migration.pace import Hours, Pace
+from ribcage.transfer.migration.peer import Peer, Pem, parse_peer
+from ribcage.transfer.migration.pull import Plan, pull
+from ribcage.transfer.migration.source import Source
+
+_MIB = 1 << 20
+_SHOW_SECONDS = 2.0
+
+
+def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: Any) -> None:
+    """The verbs about migrations. `verb` and `with_guard` are the command line's own."""
+    actions = verbs.add_parser("migrate", help="bring an old PACS over").add_subparsers(
+        dest="action", required=True
+    )
+    run = actions.add_parser("pull", help="fetch and store; run again to go on")
+    _work(run)
+    run.add_argument(
+        "--from", dest="source", required=True, metavar="URL", help="dicoms://HOST:PORT/AETITLE …"
+    )
+    run.add_argument(
+        "--to", required=True, metavar="HOST:PORT/AETITLE", help="the archive's DICOM TLS listener"
+    )
+    run.add_argument("--ae", required=True, help="our AE title, at both ends")
+    run.add_argument(
+        "--identity", type=Path, required=True, metavar="FOLDER", help="of `ribcage device add --out`"
+    )
+    run.add_argument(
+        "--isolated", default="", metavar="ADDRESS", help="plain is allowed to this private address"
+    )
+    for name in ("certificate", "key", "authority"):
+        run.add_argument(f"--source-{name}", type=Path, help=f"{name} towards the old PACS (PEM)")
+    run.add_argument(
+        "--dates", default="", metavar="FROM-TO", help="studies of these dates alone, YYYYMMDD-YYYYMMDD"
+    )
+    run.add_argument(
+        "--at-once", type=int, default=2, choices=range(1, 17), metavar="N", help="workers, 1 to 16"
+    )
+    run.add_argument("--most-mib-per-second", type=float, default=0.0, metavar="N")
+    run.add_argument(
+        "--between", default="", metavar="HH:MM-HH:MM", help="begin studies in these hours alone"
+    )
+    run.add_argument(
+        "--patience", type=float, default=60.0, metavar="SECONDS", help="how long to wait for a peer"
+    )
+    run.add_argument("--again", action="store_true", help="ask again for what was refused or did not come")
+    run.set_defaults(run=_run(_pull))
+    status = actions.add_parser("status", help="how far it is")
+    _work(status)
+    status.set_defaults(run=_run(_status))
+
+
+def _work(parser: Any) -> None:
+    parser.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="the migration's journal")
+
+
+def _run(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    def run(options: argparse.Namespace) -> int:
+        with migration_errors():
+            return command(options)
+
+    return run
+
+
+@contextlib.contextmanager
+def migration_errors() -> Iterator[None]:
+    """Failures of the room become one line and a hint."""
+    try:
+        yield
+    except MigrationError as failure:
+        raise UsageError(str(failure), failure.hint) from failure
+
+
+def _pull(options: argparse.Namespace) -> int:
+    old = Pem(options.source_certificate, options.source_key, options.source_authority)
+    source = parse_peer("the old PACS", options.source, old, options.isolated)
+    archive = parse_peer("the archive", f"dicoms://{options.to}", _identity(options.identity))
+    pace = Pace(options.most_mib_per_second * _MIB, _hours(options.between))
+    plan = Plan(
+        lambda: _source(source, options),
+        lambda: ArchiveDoor(archive, options.ae),
+        pace,
+        options.at_once,
+        options.patience,
+    )
+    with contextlib.closing(open_journal(options.work, f"{source.scheme}:{source.path}")) as journal:
+        if options.again:
+            journal.open_failed()
+        began, before = time.monotonic(), journal.progress().octets
+        with _showing(journal):
+            pull(plan, journal)
+        seconds, moved = time.monotonic() - began, journal.progress().octets - before
+        _print(journal)
+        print(f"{moved / _MIB:.1f} MiB in {seconds:.1f} s; next: ribcage migrate report")
+        done = journal.progress()
+        return 1 if done.refused or done.missing else 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    with contextlib.closing(open_journal(options.work)) as journal:
+        _print(journal)
+    return 0
+
+
+def _source(peer: Peer, options: argparse.Namespace) -> Source:
+    return DicomSource(peer, options.ae, options.dates)
+
+
+def _identity(folder: Path) -> Pem:
+    """The one certificate and key in a folder that `ribcage device add --out` wrote. Raises UsageError."""
+    names = [path for path in sorted(folder.glob("*.crt")) if path.name != "ca.crt"]
+    if len(names) != 1 or not names[0].with_suffix(".key").exists():
+        raise UsageError(
+            f"{folder}: expected ca.crt and one NAME.crt with its NAME.key",
+            "ribcage device add NAME --ae AE --may store --out FOLDER",
+        )
+    return Pem(names[0], names[0].with_suffix(".key"), folder / "ca.crt")
+
+
+def _hours(text: str) -> Hours:
+    if not text:
+        return Hours()
+    found = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)", text)
+    if not found:
+        raise UsageError("--between: expected HH:MM-HH:MM", "for example 19:00-06:00")
+    first_hour, first, last_hour, last = map(int, found.groups())
+    return Hours(first_hour * 60 + first, last_hour * 60 + last)
+
+
+def _print(journal: Journal) -> None:
+    p = journal.progress()
+    print(f"studies {p.done} of {p.studies} done; instances {p.acknowledged} of {p.listed} acknowledged, "
+          f"{p.refused} refused, {p.missing} missing; {p.octets / _MIB:.1f} MiB")  # fmt: skip
+    if unreadable := journal.meta("unreadable").strip("0"):
+        print(f"{unreadable} answers of the old PACS named no study")
+
+
+@contextlib.contextmanager
+def _showing(journal: Journal) -> Iterator[None]:
+    """One line of progress on a terminal, rewritten."""
+    ended = threading.Event()
+
+    def show() -> None:
+        while not ended.wait(_SHOW_SECONDS):
+            p = journal.progress()
+            line = f"\r{p.done}/{p.studies} studies, {p.acknowledged} instances, {p.octets / _MIB:.0f} MiB"
+            print(line, end="", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=show, daemon=True)
+    if sys.stderr.isatty():
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if thread.is_alive():
+            thread.join()
+            print(file=sys.stderr)
