@@ -1,12 +1,14 @@
-"""`ribcage migrate pull|status`: everything of an old PACS into the archive, as a registered device.
+"""`ribcage migrate pull|status|report`: everything of an old PACS into the archive, as a registered device.
 
-It needs no passphrase and no home: it may run on any machine that reaches both ends.
+`pull` and `status` need neither passphrase nor home: they run wherever both ends are reached. `report` asks
+the guard.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import re
 import sys
 import threading
@@ -15,7 +17,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ribcage.cli.errors import UsageError
+from ribcage.cli.errors import UsageError, files_at
+from ribcage.evidence.migration_report import read_report
+from ribcage.evidence.proof import make_bundle
+from ribcage.guard.client import GuardClient
+from ribcage.guard.protocol import (
+    EntryProof,
+    MigrationItem,
+    MigrationLines,
+    MigrationPage,
+    MigrationSeal,
+    MigrationSealed,
+    ProveEntry,
+)
 from ribcage.transfer.migration.archive import ArchiveDoor
 from ribcage.transfer.migration.dicom_source import DicomSource
 from ribcage.transfer.migration.errors import MigrationError
@@ -26,6 +40,7 @@ from ribcage.transfer.migration.pull import Plan, pull
 from ribcage.transfer.migration.source import Source
 
 _MIB = 1 << 20
+_PAGE_ITEMS = 500
 _SHOW_SECONDS = 2.0
 
 
@@ -69,6 +84,9 @@ def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: A
     status = actions.add_parser("status", help="how far it is")
     _work(status)
     status.set_defaults(run=_run(_status))
+    report = verb(actions, "report", "what arrived, judged and signed by the archive", with_guard(_report))
+    _work(report)
+    report.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for report and proof")
 
 
 def _work(parser: Any) -> None:
@@ -121,6 +139,56 @@ def _status(options: argparse.Namespace) -> int:
     with contextlib.closing(open_journal(options.work)) as journal:
         _print(journal)
     return 0
+
+
+async def _report(client: GuardClient, options: argparse.Namespace) -> int:
+    """Write `report.txt`, `report.note` and `proof.json`; exit status 1 when something lacks."""
+    with migration_errors(), contextlib.closing(open_journal(options.work)) as journal:
+        sealed, numbers = await _sealed(client, journal, options.out)
+    proof = await client.call(ProveEntry(index=sealed.log_index), EntryProof)
+    bundle = make_bundle(
+        body=proof.body,
+        salt=proof.salt,
+        index=proof.index,
+        path=proof.path,
+        checkpoint=proof.checkpoint,
+        verifier_key=proof.verifier_key,
+    )
+    with files_at("the report cannot be written"):
+        (options.out / "report.note").write_bytes(sealed.note)
+        (options.out / "proof.json").write_bytes(bundle)
+    document = read_report(sealed.note, proof.verifier_key)
+    print(f"{'complete' if document['complete'] else 'NOT COMPLETE'}: {numbers} lines; {document['totals']}")
+    print(f"entry {sealed.log_index}; the log's key is {proof.verifier_key}")
+    print(f"python3 tools/verify_migration.py {options.out} --key KEY")
+    return 0 if document["complete"] else 1
+
+
+async def _sealed(client: GuardClient, journal: Journal, out: Path) -> tuple[MigrationSealed, int]:
+    """The lines into `report.txt` as the guard judges them, page by page; then its signature."""
+    report, written = b"", 0
+    with files_at("the report cannot be written"):
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (out / "report.txt").open("wb") as file:
+            for page in _pages(journal):
+                answer = await client.call(MigrationPage(report, page), MigrationLines)
+                report, written = answer.report, written + len(answer.lines)
+                file.write("".join(f"{line}\n" for line in answer.lines).encode())
+    unreadable, source = journal.meta("unreadable") or "0", journal.meta("source").partition(":")[0]
+    return await client.call(MigrationSeal(report, source, int(unreadable)), MigrationSealed), written
+
+
+def _pages(journal: Journal) -> Iterator[list[MigrationItem]]:
+    """At least one, be it empty."""
+    lines = journal.lines()
+    while True:
+        page = [
+            MigrationItem(each.study_uid, each.announced, each.uid, each.sha256, each.reason)
+            for each in itertools.islice(lines, _PAGE_ITEMS)
+        ]
+        yield page
+        if len(page) < _PAGE_ITEMS:
+            return
 
 
 def _source(peer: Peer, options: argparse.Namespace) -> Source:

@@ -14,10 +14,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from ribcage.transfer.migration.errors import JournalUnusable
 
@@ -34,7 +34,6 @@ CREATE TABLE instance (
   sha256 BLOB, octets INTEGER NOT NULL DEFAULT 0, UNIQUE (study, uid));
 CREATE INDEX study_state ON study (state);
 """
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,13 @@ class StudyTodo:
 
 @dataclass(frozen=True)
 class Line:
-    """One instance of the journal. `sha256`: of its data set as it came, b"" where nothing came."""
+    """A study with its announced number (`uid` ""), or one of its instances. `sha256`: of its data set as it came."""
 
-    pk: int
     study_uid: str
-    uid: str
-    state: State
-    reason: str
-    sha256: bytes
+    announced: int
+    uid: str = ""
+    sha256: bytes = b""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,29 +189,35 @@ class Journal:
             row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return str(row[0]) if row else ""
 
-    def studies(self) -> Iterator[tuple[str, int, bool]]:
-        """UID, announced number and whether it is done, in order, page by page."""
-        query = "SELECT pk, uid, announced, state = 'done' FROM study WHERE pk > ? ORDER BY pk LIMIT ?"
-        yield from self._pages(query, lambda row: (str(row[1]), int(row[2]), bool(row[3])))
-
     def lines(self) -> Iterator[Line]:
-        """Every instance, in order, page by page."""
-        query = (
-            "SELECT i.pk, s.uid, i.uid, i.state, i.reason, coalesce(i.sha256, x'') FROM instance i"
-            " JOIN study s ON s.pk = i.study WHERE i.pk > ? ORDER BY i.pk LIMIT ?"
-        )
-        yield from self._pages(query, lambda row: Line(*row))
-
-    def _pages(self, query: str, make: Callable[[sqlite3.Row], _T]) -> Iterator[_T]:
-        last = 0
+        """Each study and after it its instances, in ascending order of UID, page by page."""
+        last = ""
         while True:
             with self._lock:
-                rows = self._connection.execute(query, (last, _PAGE)).fetchall()
+                rows = self._connection.execute(
+                    "SELECT pk, uid, announced FROM study WHERE uid > ? ORDER BY uid LIMIT ?", (last, _PAGE)
+                ).fetchall()
+            for pk, uid, announced in rows:
+                yield Line(uid, announced)
+                yield from self._instances(pk, uid)
+                last = uid
             if not rows:
                 return
-            for row in rows:
-                yield make(row)
-            last = rows[-1][0]
+
+    def _instances(self, study: int, study_uid: str) -> Iterator[Line]:
+        last = ""
+        while True:
+            with self._lock:
+                rows = self._connection.execute(
+                    "SELECT uid, coalesce(sha256, x''), reason FROM instance WHERE study = ? AND uid > ?"
+                    " ORDER BY uid LIMIT ?",
+                    (study, last, _PAGE),
+                ).fetchall()
+            for uid, sha256, reason in rows:
+                yield Line(study_uid, 0, uid, sha256, reason)
+                last = uid
+            if not rows:
+                return
 
 
 def open_journal(folder: Path, source: str = "") -> Journal:

@@ -1,0 +1,208 @@
+"""Old PACS to be emptied: pynetdicom in this process, and Orthanc as a program that can be killed; the tool itself.
+
+All speak plain DICOM on loopback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from pydicom import Dataset, dcmread
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import ComputedRadiographyImageStorage as CR
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE
+
+from helpers.archive import TESTS, Archive
+from helpers.guard_house import PASSPHRASE
+from ribcage.oversight.drill import twin
+from ribcage.oversight.studies import Study
+
+AE_TITLE = "MIGRATE"
+_ANSWERS = {
+    "STUDY": ("StudyInstanceUID",),
+    "SERIES": ("SeriesInstanceUID",),
+    "IMAGE": ("SOPInstanceUID", "SOPClassUID"),
+}
+
+
+@dataclass
+class PynetdicomPacs:
+    """What it holds, and how often it was asked to send. `sending` is called before each instance goes out."""
+
+    studies: Sequence[Study]
+    port: int = 0
+    extra: int = 0  # instances that each study announces and nobody has
+    sending: Callable[[int], None] = lambda _: None
+    sent: list[str] = field(default_factory=list)
+    moves_to: int = 0
+
+    def data_sets(self, keys: Dataset) -> list[Dataset]:
+        """Whole data sets that match UIDs."""
+        found = []
+        for study in self.studies:
+            uids = {
+                "StudyInstanceUID": study.study_uid,
+                "SeriesInstanceUID": study.series_uid,
+                "SOPInstanceUID": study.instance_uid,
+            }
+            if all(not keys.get(name) or keys.get(name) == uid for name, uid in uids.items()):
+                found.append(dcmread(io.BytesIO(study.file)))
+        return found
+
+    def find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        keys = event.identifier
+        for held in self.data_sets(keys):
+            answer = Dataset()
+            answer.QueryRetrieveLevel = keys.QueryRetrieveLevel
+            for name in _ANSWERS[keys.QueryRetrieveLevel]:
+                setattr(answer, name, held.get(name))
+            if keys.QueryRetrieveLevel == "STUDY":
+                answer.NumberOfStudyRelatedInstances = 1 + self.extra
+            yield 0xFF00, answer
+
+    def get(self, event: evt.Event) -> Iterator[Any]:
+        held = self.data_sets(event.identifier)
+        yield len(held)
+        yield from self._send(held)
+
+    def move(self, event: evt.Event) -> Iterator[Any]:
+        held = self.data_sets(event.identifier)
+        yield ("127.0.0.1", self.moves_to) if event.move_destination == AE_TITLE else (None, None)
+        yield len(held)
+        yield from self._send(held)
+
+    def _send(self, held: list[Dataset]) -> Iterator[tuple[int, Dataset]]:
+        for each in held:
+            self.sending(len(self.sent))
+            self.sent.append(str(each.SOPInstanceUID))
+            yield 0xFF00, each
+
+
+@contextlib.contextmanager
+def pynetdicom_pacs(pacs: PynetdicomPacs, *, get: bool = True) -> Iterator[PynetdicomPacs]:
+    """Serve it on loopback."""
+    ae = AE("OLD")
+    ae.add_supported_context(FIND)
+    ae.add_supported_context(MOVE)
+    if get:
+        ae.add_supported_context(GET)
+    ae.add_supported_context(CR, scu_role=True, scp_role=True)
+    ae.add_requested_context(CR)
+    handlers = [(evt.EVT_C_FIND, pacs.find), (evt.EVT_C_GET, pacs.get), (evt.EVT_C_MOVE, pacs.move)]
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    pacs.port = server.socket.getsockname()[1]
+    try:
+        yield pacs
+    finally:
+        server.shutdown()
+
+
+class Orthanc(twin.OrthancTarget):
+    """Debian's Orthanc with these studies in it; its ports stay the same over restarts."""
+
+    def __init__(self, folder: Path, studies: Sequence[Study]) -> None:
+        os.environ.setdefault("TCP_NODELAY", "1")  # it waits 40 ms for each instance without
+        super().__init__(folder, SimpleNamespace(studies=studies), twin.find_orthanc())  # type: ignore[arg-type]  # all it reads
+
+    def _configuration(self) -> dict[str, object]:
+        asker = {"AET": AE_TITLE, "Host": "127.0.0.1", "Port": 104, "AllowFind": True, "AllowGet": True}
+        return super()._configuration() | {"DicomModalities": {"migration": asker}}
+
+    @property
+    def port(self) -> int:
+        return self._dicom_port
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+
+@dataclass
+class Tool:
+    """`ribcage migrate` against one archive, as a registered device."""
+
+    archive: Archive
+    source: str
+    work: Path
+    identity: Path
+
+    def command(self, *more: str) -> list[str]:
+        words = [sys.executable, "-m", "ribcage.cli.main", "migrate", "pull", "--from", self.source]
+        words += ["--to", f"localhost:{self.archive.dicom[1]}/RIBCAGE", "--ae", AE_TITLE]
+        return [*words, "--identity", str(self.identity), "--work", str(self.work), *more]
+
+    def start(self, *more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def run(self, *more: str) -> tuple[int, str]:
+        """To its end: exit status and what it printed."""
+        with self.start(*more) as process:
+            printed, _ = process.communicate(timeout=240)
+        return process.returncode, printed
+
+    def report(self, out: Path) -> tuple[int, str]:
+        """`ribcage migrate report`: exit status and what it printed."""
+        read, write = os.pipe()
+        os.write(write, PASSPHRASE)
+        os.close(write)
+        words = [
+            sys.executable,
+            "-m",
+            "ribcage.cli.main",
+            "migrate",
+            "report",
+            "--home",
+            str(self.archive.home),
+        ]
+        words += ["--passphrase-fd", str(read), "--work", str(self.work), "--out", str(out)]
+        done = subprocess.run(
+            words, pass_fds=(read,), capture_output=True, text=True, timeout=120, check=False
+        )
+        os.close(read)
+        return done.returncode, done.stdout + done.stderr
+
+
+def verified(out: Path, key: str, *more: str) -> tuple[int, str]:
+    """`tools/verify_migration.py`: exit status and what it printed."""
+    program = TESTS.parent / "tools" / "verify_migration.py"
+    words = [sys.executable, "-I", str(program), str(out), "--key", key, *more]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def key_of(printed: str) -> str:
+    """The log's key, as the report command printed it."""
+    return printed.split("the log's key is ")[1].split()[0]
+
+
+def tool_for(archive: Archive, source: str, folder: Path) -> Tool:
+    """Registers the device."""
+    archive.device("migration", AE_TITLE, "store")
+    return Tool(archive, source, folder / "work", archive.folder / "devices")
+
+
+def once(at: int, event: threading.Event) -> Callable[[int], None]:
+    """For `PynetdicomPacs.sending`: sets `event` when so many instances went out."""
+
+    def sending(count: int) -> None:
+        if count == at:
+            event.set()
+
+    return sending

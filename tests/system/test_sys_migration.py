@@ -1,0 +1,150 @@
+"""An old PACS is emptied into the archive: interrupted, complete, nothing doubled, and a report that can be checked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.archive import Archive, new_archive
+from helpers.old_pacs import (
+    PynetdicomPacs,
+    Tool,
+    key_of,
+    once,
+    pynetdicom_pacs,
+    tool_for,
+    verified,
+)
+from ribcage.guard import protocol as p
+from ribcage.oversight.studies import make_study
+
+STUDIES = [make_study(31, ordinal) for ordinal in range(20)]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    with new_archive(tmp_path) as running:
+        yield running
+
+
+def numbers(archive: Archive) -> tuple[int, int, int]:
+    status = archive.ask(p.GetStatus(), p.Status)
+    return status.studies, status.instances, status.parked
+
+
+def test_killed_in_the_middle_it_goes_on_and_nothing_is_doubled(archive: Archive, tmp_path: Path) -> None:
+    pacs, seventh = PynetdicomPacs(STUDIES), threading.Event()
+    pacs.sending = once(7, seventh)
+    with pynetdicom_pacs(pacs):
+        tool = tool_for(archive, f"dicom://127.0.0.1:{pacs.port}/OLD", tmp_path)
+        with tool.start("--at-once", "1") as process:
+            assert seventh.wait(60)
+            process.kill()
+        assert numbers(archive)[1] < 20
+        code, printed = tool.run()
+        assert code == 0, printed
+        assert "studies 20 of 20 done; instances 20 of 20 acknowledged, 0 refused, 0 missing" in printed
+        assert numbers(archive) == (20, 20, 0)
+        asked = len(pacs.sent)
+        assert asked < 40, "what was acknowledged is not fetched again"
+        assert tool.run()[0] == 0
+        assert len(pacs.sent) == asked, "a third run has nothing to fetch"
+    assert archive.verify().clean
+    code, printed = tool.report(tmp_path / "report")
+    assert code == 0, printed
+    (tmp_path / "uids").write_text("\n".join(each.instance_uid for each in STUDIES))
+    code, told = verified(tmp_path / "report", key_of(printed), "--uids", str(tmp_path / "uids"))
+    assert (code, told.splitlines()[-1]) == (0, "complete"), told
+
+
+def test_a_lost_journal_fetches_again_and_the_archive_keeps_one_copy(
+    archive: Archive, tmp_path: Path
+) -> None:
+    with pynetdicom_pacs(PynetdicomPacs(STUDIES[:3])) as pacs:
+        tool = tool_for(archive, f"dicom://127.0.0.1:{pacs.port}/OLD", tmp_path)
+        assert tool.run()[0] == 0
+        shutil.rmtree(tool.work)
+        assert tool.run()[0] == 0
+        assert len(pacs.sent) == 6
+    assert numbers(archive) == (3, 3, 0)
+
+
+def test_what_lacks_is_told(archive: Archive, tmp_path: Path) -> None:
+    """Each study announces one instance more than there is; one instance is a conflict in the archive."""
+    twisted = make_study(31, 0)
+    other = make_study(32, 5)
+    with pynetdicom_pacs(PynetdicomPacs([twisted])) as pacs:
+        tool_for(archive, f"dicom://127.0.0.1:{pacs.port}/OLD", tmp_path / "first").run()
+    changed = make_study(31, 0)
+    object.__setattr__(changed, "file", other_patient(changed.file))
+    with pynetdicom_pacs(PynetdicomPacs([changed, other], extra=1)) as pacs:
+        tool = Tool(
+            archive, f"dicom://127.0.0.1:{pacs.port}/OLD", tmp_path / "work", archive.folder / "devices"
+        )
+        assert tool.run()[0] == 0, "the archive does not tell a device of a conflict"
+    code, printed = tool.report(tmp_path / "report")
+    assert code == 1
+    assert "NOT COMPLETE" in printed
+    text = (tmp_path / "report" / "report.note").read_text()
+    totals = json.loads(text.splitlines()[1])["totals"]
+    assert totals == {
+        "studies": 2, "announced": 4, "held": 1, "parked": 1, "refused": 0, "missing": 2, "unreadable": 0,
+    }  # fmt: skip
+    assert "hash_mismatch" in (tmp_path / "report" / "report.txt").read_text()
+    assert verified(tmp_path / "report", key_of(printed))[0] == 3
+
+
+def other_patient(file: bytes) -> bytes:
+    """The same instance with another byte in its pixels."""
+    return file[:-1] + bytes([file[-1] ^ 1])
+
+
+def test_a_changed_report_is_refused(archive: Archive, tmp_path: Path) -> None:
+    with pynetdicom_pacs(PynetdicomPacs(STUDIES[:2])) as pacs:
+        tool = tool_for(archive, f"dicom://127.0.0.1:{pacs.port}/OLD", tmp_path)
+        assert tool.run()[0] == 0
+    out = tmp_path / "report"
+    code, printed = tool.report(out)
+    key = key_of(printed)
+    assert code == 0
+    assert verified(out, key)[0] == 0
+    for name, old, new in (
+        ("report.txt", b" held ", b" lost "),
+        ("report.txt", b"I ", b"I 0"),
+        ("report.note", b'"held":2', b'"held":3'),
+        ("report.note", b'"complete":true', b'"complete":false'),
+        ("proof.json", b"migration-reported", b"migration-reportes"),
+    ):
+        good = (out / name).read_bytes()
+        assert old in good
+        (out / name).write_bytes(good.replace(old, new, 1))
+        code, told = verified(out, key)
+        assert code == 1, (name, told)
+        assert "NOT PROVEN" in told
+        (out / name).write_bytes(good)
+    code, printed = tool.report(tmp_path / "later")
+    shutil.copy(tmp_path / "later" / "report.note", out / "report.note")
+    assert "differ" in verified(out, key)[1], "another report's entry proves nothing of this one"
+
+
+def test_failures_are_one_line_and_a_hint(archive: Archive, tmp_path: Path) -> None:
+    with pynetdicom_pacs(PynetdicomPacs(STUDIES[:1])) as pacs:
+        tool = tool_for(archive, "dicom://192.0.2.7:104/OLD", tmp_path)
+        for source, words in (
+            ("dicom://192.0.2.7:104/OLD", "goes to loopback alone"),
+            ("dicom://localhost:104/OLD", "goes to loopback alone"),
+            (f"dicoms://127.0.0.1:{pacs.port}/OLD", "the old PACS"),
+            ("dicom://127.0.0.1:1/OLD", "does not answer"),
+            ("ftp://127.0.0.1/OLD", "expected an address"),
+        ):
+            tool.source = source
+            code, printed = tool.run("--patience", "0")
+            assert code == 2, printed
+            assert words in printed
+            assert len(printed.strip().splitlines()) == 2, printed
+            assert "hint: " in printed
