@@ -7,8 +7,8 @@
 
 The key must come from somewhere you trust. It checks the signature, that the lines are the signed ones, that the
 totals follow from them, and that the log holds the entry about this report. With `--uids`, a file of SOP Instance
-UIDs from the old PACS, one on a line, each of them must be held. It shares no code with Ribcage (docs/formats.md 5.12).
-Exit 0: proven, and the migration is complete; 1: what is wrong; 3: proven, but something lacks.
+UIDs from the old PACS, one on a line, each of them must be held. It shares no code with Ribcage (docs/formats.md
+5.12). Exit 0: proven, and the migration is complete; 1: what is wrong; 3: proven, but something lacks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An old PACS is emptied into the archive: interrupted, complete, nothing doubled, and a report that can be checked."""
+"""An old PACS is emptied into the archive: interrupted, complete, nothing doubled, and a report to check."""
 
 from __future__ import annotations
 

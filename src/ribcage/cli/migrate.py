@@ -34,10 +34,13 @@ from ribcage.transfer.migration.archive import ArchiveDoor
 from ribcage.transfer.migration.dicom_source import DicomSource
 from ribcage.transfer.migration.errors import MigrationError
 from ribcage.transfer.migration.journal import Journal, open_journal
+from ribcage.transfer.migration.move_source import MoveSource
 from ribcage.transfer.migration.pace import Hours, Pace
-from ribcage.transfer.migration.peer import Peer, Pem, parse_peer
+from ribcage.transfer.migration.peer import Peer, Pem, check_plain, parse_peer, receiving_context
 from ribcage.transfer.migration.pull import Plan, pull
+from ribcage.transfer.migration.receiver import Receiver
 from ribcage.transfer.migration.source import Source
+from ribcage.transfer.migration.web_source import WebSource
 
 _MIB = 1 << 20
 _PAGE_ITEMS = 500
@@ -63,6 +66,10 @@ def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: A
     )
     run.add_argument(
         "--isolated", default="", metavar="ADDRESS", help="plain is allowed to this private address"
+    )
+    run.add_argument("--receive-at", default="", metavar="ADDRESS:PORT", help="for C-MOVE: our own listener")
+    run.add_argument(
+        "--isolated-here", default="", metavar="ADDRESS", help="it may be plain at this private address"
     )
     for name in ("certificate", "key", "authority"):
         run.add_argument(f"--source-{name}", type=Path, help=f"{name} towards the old PACS (PEM)")
@@ -115,14 +122,17 @@ def _pull(options: argparse.Namespace) -> int:
     source = parse_peer("the old PACS", options.source, old, options.isolated)
     archive = parse_peer("the archive", f"dicoms://{options.to}", _identity(options.identity))
     pace = Pace(options.most_mib_per_second * _MIB, _hours(options.between))
-    plan = Plan(
-        lambda: _source(source, options),
-        lambda: ArchiveDoor(archive, options.ae),
-        pace,
-        options.at_once,
-        options.patience,
-    )
-    with contextlib.closing(open_journal(options.work, f"{source.scheme}:{source.path}")) as journal:
+    with (
+        _receiver(source, options) as receiver,
+        contextlib.closing(open_journal(options.work, f"{source.scheme}:{source.path}")) as journal,
+    ):
+        plan = Plan(
+            lambda: _source(source, options, receiver),
+            lambda: ArchiveDoor(archive, options.ae),
+            pace,
+            1 if receiver else options.at_once,  # one receiving end
+            options.patience,
+        )
         if options.again:
             journal.open_failed()
         began, before = time.monotonic(), journal.progress().octets
@@ -191,8 +201,34 @@ def _pages(journal: Journal) -> Iterator[list[MigrationItem]]:
             return
 
 
-def _source(peer: Peer, options: argparse.Namespace) -> Source:
+def _source(peer: Peer, options: argparse.Namespace, receiver: Receiver | None) -> Source:
+    if peer.web:
+        return WebSource(peer, options.dates)
+    if receiver is not None:
+        return MoveSource(peer, options.ae, options.dates, receiver)
     return DicomSource(peer, options.ae, options.dates)
+
+
+@contextlib.contextmanager
+def _receiver(peer: Peer, options: argparse.Namespace) -> Iterator[Receiver | None]:
+    """The receiving end of C-MOVE where it is asked for. Raises UsageError, MigrationError."""
+    if not options.receive_at:
+        yield None
+        return
+    host, colon, port = options.receive_at.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not port.isdecimal() or peer.web:
+        raise UsageError(
+            "--receive-at: expected ADDRESS:PORT, with a DICOM source", "for example 127.0.0.1:11113"
+        )
+    context = None
+    if peer.context is None:
+        check_plain(host, options.isolated_here)
+    else:
+        pem = Pem(options.source_certificate, options.source_key, options.source_authority)
+        context = receiving_context("the receiving end", pem)
+    with contextlib.closing(Receiver((host, int(port)), peer, options.ae, context)) as receiver:
+        yield receiver
 
 
 def _identity(folder: Path) -> Pem:

@@ -28,8 +28,10 @@ from ribcage.transfer.migration.peer import Peer
 
 _READ_BYTES = 262_144
 _PERMANENT = 1
+_CONNECT_SECONDS = 10.0
 _LAST_MESSAGE_ID = 0xFFFF
 LIMITS = UpperLayerLimits()
+OTHER_WAYS = "give its DICOMweb address, or --receive-at ADDRESS:PORT for C-MOVE"
 Proposal = tuple[str, tuple[str, ...]]  # abstract syntax, transfer syntaxes
 
 
@@ -88,7 +90,7 @@ class Association:
         """The context of a service. Raises NotOffered."""
         found = self.context_for(abstract_syntax)
         if found is None:
-            raise NotOffered(f"{self._peer.name} does not offer the service {abstract_syntax}", "see --by")
+            raise NotOffered(f"{self._peer.name} does not offer the service {abstract_syntax}", OTHER_WAYS)
         return found
 
     def message_id(self) -> int:
@@ -186,14 +188,12 @@ class Association:
 def connect(peer: Peer) -> socket.socket:
     """A connection, with TLS where the peer has it. Raises PeerLost, PeerRefused."""
     try:
-        raw = socket.create_connection((peer.host, peer.port), peer.seconds)
+        raw = socket.create_connection((peer.host, peer.port), _CONNECT_SECONDS)
     except OSError as failure:
         raise PeerLost(f"{peer.name} does not answer at port {peer.port}") from failure
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if peer.context is None:
-        return raw
     try:
-        return peer.context.wrap_socket(raw, server_hostname=peer.host)
+        ready = raw if peer.context is None else peer.context.wrap_socket(raw, server_hostname=peer.host)
     except ssl.SSLCertVerificationError as failure:
         raw.close()
         raise PeerRefused(
@@ -202,3 +202,5 @@ def connect(peer: Peer) -> socket.socket:
     except OSError as failure:
         raw.close()
         raise PeerLost(f"{peer.name} ended the TLS handshake") from failure
+    ready.settimeout(peer.seconds)
+    return ready

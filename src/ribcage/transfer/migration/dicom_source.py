@@ -15,7 +15,7 @@ from ribcage.dicom import dimse, identifier
 from ribcage.dicom.sop_classes import STUDY_ROOT_FIND, STUDY_ROOT_GET, is_storage
 from ribcage.dicom.statuses import category
 from ribcage.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
-from ribcage.transfer.migration.association import LIMITS, Association, Proposal
+from ribcage.transfer.migration.association import LIMITS, OTHER_WAYS, Association, Proposal
 from ribcage.transfer.migration.errors import NotOffered, PeerRefused
 from ribcage.transfer.migration.journal import Listed
 from ribcage.transfer.migration.peer import Peer
@@ -80,7 +80,7 @@ class DicomSource:
         classes = sorted({each.sop_class for each in wanted if is_storage(each.sop_class)})
         if not classes:
             raise NotOffered(
-                f"{self._peer.name} does not list SOP classes: C-GET cannot be negotiated", "use C-MOVE"
+                f"{self._peer.name} does not list SOP classes: C-GET cannot be negotiated", OTHER_WAYS
             )
         with Association(
             self._peer, self._peer.path, self._calling, proposals(classes), classes
@@ -128,7 +128,7 @@ def proposals(classes: Sequence[str]) -> list[Proposal]:
     """C-GET itself, and each class in as many transfer syntaxes of its own as there is room for (rule 2)."""
     room = (LIMITS.max_contexts - 1) // len(classes)
     if not room:
-        raise PeerRefused("a study of more than 127 SOP classes", "use C-MOVE for it")
+        raise PeerRefused("a study of more than 127 SOP classes", OTHER_WAYS)
     pairs = [(uid, (syntax,)) for uid in classes for syntax in SYNTAXES[:room]]
     return [(STUDY_ROOT_GET, _PLAIN), *pairs]
 

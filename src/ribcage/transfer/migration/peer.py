@@ -98,3 +98,20 @@ def tls_context(name: str, pem: Pem) -> ssl.SSLContext:
             "give the files that `ribcage device add --out` wrote",
         ) from failure
     return context
+
+
+def receiving_context(name: str, pem: Pem) -> ssl.SSLContext:
+    """TLS for our own listener: the old PACS must show a certificate of its authority. Raises PeerRefused."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(CIPHERS)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(str(pem.authority or ""))
+        context.load_cert_chain(str(pem.certificate or ""), pem.key)
+    except (OSError, ssl.SSLError) as failure:
+        raise PeerRefused(
+            f"{name}: certificate, key or authority does not load",
+            "give --source-certificate, --source-key and --source-authority",
+        ) from failure
+    return context
