@@ -6,7 +6,9 @@ All speak plain DICOM on loopback.
 from __future__ import annotations
 
 import contextlib
+import http.server
 import io
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from pydicom import Dataset, dcmread
 from pynetdicom import AE, evt
@@ -107,6 +110,69 @@ def pynetdicom_pacs(pacs: PynetdicomPacs, *, get: bool = True) -> Iterator[Pynet
         yield pacs
     finally:
         server.shutdown()
+
+
+class _WebPages(http.server.BaseHTTPRequestHandler):
+    """QIDO-RS and WADO-RS over the server's studies; no more than one answer on a page."""
+
+    server: WebPacs
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        words = parts.path.strip("/").split("/")[1:]
+        offset = int(parse_qs(parts.query).get("offset", ["0"])[0])
+        if len(words) == 6:
+            self._instance(words[5])
+            return
+        held = [one for one in self.server.studies if len(words) == 1 or one.study_uid == words[1]]
+        page = [
+            {
+                "0020000D": {"vr": "UI", "Value": [one.study_uid]},
+                "0020000E": {"vr": "UI", "Value": [one.series_uid]},
+                "00080018": {"vr": "UI", "Value": [one.instance_uid]},
+                "00080016": {"vr": "UI", "Value": [one.sop_class_uid]},
+            }
+            for one in held[offset : offset + 1]
+        ]
+        self._answer("application/dicom+json", json.dumps(page).encode())
+
+    def _instance(self, uid: str) -> None:
+        file = next(one.file for one in self.server.studies if one.instance_uid == uid)
+        body = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + file + b"\r\n--x--"
+        self._answer('multipart/related; type="application/dicom"; boundary=x', body)
+
+    def _answer(self, kind: str, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class WebPacs(http.server.ThreadingHTTPServer):
+    """A plain DICOMweb server on loopback."""
+
+    daemon_threads = True
+
+    def __init__(self, studies: Sequence[Study]) -> None:
+        super().__init__(("127.0.0.1", 0), _WebPages)
+        self.studies = studies
+
+
+@contextlib.contextmanager
+def web_pacs(studies: Sequence[Study]) -> Iterator[int]:
+    """Serve these; the port."""
+    with WebPacs(studies) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class Orthanc(twin.OrthancTarget):

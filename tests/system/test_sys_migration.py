@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import socket
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +22,11 @@ from helpers.old_pacs import (
     pynetdicom_pacs,
     tool_for,
     verified,
+    web_pacs,
 )
+from ribcage.dicom import part10
 from ribcage.guard import protocol as p
-from ribcage.oversight.studies import make_study
+from ribcage.oversight.studies import Study, make_study
 
 STUDIES = [make_study(31, ordinal) for ordinal in range(20)]
 
@@ -102,6 +107,39 @@ def test_what_lacks_is_told(archive: Archive, tmp_path: Path) -> None:
 def other_patient(file: bytes) -> bytes:
     """The same instance with another byte in its pixels."""
     return file[:-1] + bytes([file[-1] ^ 1])
+
+
+def data_sets(studies: list[Study]) -> set[str]:
+    """SHA-256 of the data sets, without file meta information."""
+    found = set()
+    for each in studies:
+        prefix = part10.split(each.file).prefix_bytes
+        found.add(hashlib.sha256(each.file[prefix:]).hexdigest())
+    return found
+
+
+def test_from_dicomweb_the_data_sets_come_as_they_are_stored(archive: Archive, tmp_path: Path) -> None:
+    with web_pacs(STUDIES[:3]) as port:
+        code, printed = tool_for(archive, f"http://127.0.0.1:{port}/dicom-web", tmp_path).run()
+    assert code == 0, printed
+    assert numbers(archive) == (3, 3, 0)
+    with sqlite3.connect(tmp_path / "work" / "journal.db") as journal:
+        rows = journal.execute("SELECT hex(sha256) FROM instance WHERE state = 'acknowledged'").fetchall()
+    assert {row[0].lower() for row in rows} == data_sets(STUDIES[:3])
+
+
+def test_without_c_get_it_moves_to_a_receiving_end(archive: Archive, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pynetdicom_pacs(PynetdicomPacs(STUDIES[:3], moves_to=port), get=False) as pacs:
+        tool = tool_for(archive, f"dicom://127.0.0.1:{pacs.port}/OLD", tmp_path)
+        code, printed = tool.run()
+        assert code == 2
+        assert "--receive-at" in printed
+        code, printed = tool.run("--receive-at", f"127.0.0.1:{port}")
+        assert code == 0, printed
+        assert "instances 3 of 3 acknowledged" in printed
+    assert numbers(archive) == (3, 3, 0)
 
 
 def test_a_changed_report_is_refused(archive: Archive, tmp_path: Path) -> None:
