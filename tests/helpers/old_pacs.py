@@ -259,8 +259,9 @@ def key_of(printed: str) -> str:
 
 
 def tool_for(archive: Archive, source: str, folder: Path) -> Tool:
-    """Registers the device."""
-    archive.device("migration", AE_TITLE, "store")
+    """Registers the device, once."""
+    if not (archive.folder / "devices" / "migration.crt").exists():
+        archive.device("migration", AE_TITLE, "store")
     return Tool(archive, source, folder / "work", archive.folder / "devices")
 
 

@@ -28,33 +28,57 @@ from ribcage.dicom import part10
 from ribcage.guard import protocol as p
 from ribcage.oversight.studies import Study, make_study
 
-STUDIES = [make_study(31, ordinal) for ordinal in range(20)]
+
+def some(seed: int, count: int) -> list[Study]:
+    """Studies that no other test here has."""
+    return [make_study(seed, ordinal) for ordinal in range(count)]
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    with new_archive(tmp_path) as running:
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    """One for all: a start costs seconds."""
+    with new_archive(tmp_path_factory.mktemp("archive")) as running:
         yield running
 
 
-def numbers(archive: Archive) -> tuple[int, int, int]:
-    status = archive.ask(p.GetStatus(), p.Status)
-    return status.studies, status.instances, status.parked
+class Counted:
+    """What the archive got since this test began."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._before = self._now()
+
+    def _now(self) -> tuple[int, int, int]:
+        status = self._archive.ask(p.GetStatus(), p.Status)
+        return status.studies, status.instances, status.parked
+
+    @property
+    def new(self) -> tuple[int, ...]:
+        """Studies, instances, parked."""
+        return tuple(now - before for now, before in zip(self._now(), self._before, strict=True))
 
 
-def test_killed_in_the_middle_it_goes_on_and_nothing_is_doubled(archive: Archive, tmp_path: Path) -> None:
-    pacs, seventh = PynetdicomPacs(STUDIES), threading.Event()
+@pytest.fixture
+def counted(archive: Archive) -> Counted:
+    return Counted(archive)
+
+
+def test_killed_in_the_middle_it_goes_on_and_nothing_is_doubled(
+    archive: Archive, counted: Counted, tmp_path: Path
+) -> None:
+    studies = some(41, 20)
+    pacs, seventh = PynetdicomPacs(studies), threading.Event()
     pacs.sending = once(7, seventh)
     with pynetdicom_pacs(pacs):
         tool = tool_for(archive, f"dicom://127.0.0.1:{pacs.port}/OLD", tmp_path)
         with tool.start("--at-once", "1") as process:
             assert seventh.wait(60)
             process.kill()
-        assert numbers(archive)[1] < 20
+        assert counted.new[1] < 20
         code, printed = tool.run()
         assert code == 0, printed
         assert "studies 20 of 20 done; instances 20 of 20 acknowledged, 0 refused, 0 missing" in printed
-        assert numbers(archive) == (20, 20, 0)
+        assert counted.new == (20, 20, 0)
         asked = len(pacs.sent)
         assert asked < 40, "what was acknowledged is not fetched again"
         assert tool.run()[0] == 0
@@ -62,21 +86,22 @@ def test_killed_in_the_middle_it_goes_on_and_nothing_is_doubled(archive: Archive
     assert archive.verify().clean
     code, printed = tool.report(tmp_path / "report")
     assert code == 0, printed
-    (tmp_path / "uids").write_text("\n".join(each.instance_uid for each in STUDIES))
+    (tmp_path / "uids").write_text("\n".join(each.instance_uid for each in studies))
     code, told = verified(tmp_path / "report", key_of(printed), "--uids", str(tmp_path / "uids"))
     assert (code, told.splitlines()[-1]) == (0, "complete"), told
 
 
 def test_a_lost_journal_fetches_again_and_the_archive_keeps_one_copy(
-    archive: Archive, tmp_path: Path
+    archive: Archive, counted: Counted, tmp_path: Path
 ) -> None:
-    with pynetdicom_pacs(PynetdicomPacs(STUDIES[:3])) as pacs:
+    studies = some(42, 3)
+    with pynetdicom_pacs(PynetdicomPacs(studies)) as pacs:
         tool = tool_for(archive, f"dicom://127.0.0.1:{pacs.port}/OLD", tmp_path)
         assert tool.run()[0] == 0
         shutil.rmtree(tool.work)
         assert tool.run()[0] == 0
         assert len(pacs.sent) == 6
-    assert numbers(archive) == (3, 3, 0)
+    assert counted.new == (3, 3, 0)
 
 
 def test_what_lacks_is_told(archive: Archive, tmp_path: Path) -> None:
@@ -118,20 +143,26 @@ def data_sets(studies: list[Study]) -> set[str]:
     return found
 
 
-def test_from_dicomweb_the_data_sets_come_as_they_are_stored(archive: Archive, tmp_path: Path) -> None:
-    with web_pacs(STUDIES[:3]) as port:
+def test_from_dicomweb_the_data_sets_come_as_they_are_stored(
+    archive: Archive, counted: Counted, tmp_path: Path
+) -> None:
+    studies = some(44, 3)
+    with web_pacs(studies) as port:
         code, printed = tool_for(archive, f"http://127.0.0.1:{port}/dicom-web", tmp_path).run()
     assert code == 0, printed
-    assert numbers(archive) == (3, 3, 0)
+    assert counted.new == (3, 3, 0)
     with sqlite3.connect(tmp_path / "work" / "journal.db") as journal:
         rows = journal.execute("SELECT hex(sha256) FROM instance WHERE state = 'acknowledged'").fetchall()
-    assert {row[0].lower() for row in rows} == data_sets(STUDIES[:3])
+    assert {row[0].lower() for row in rows} == data_sets(studies)
 
 
-def test_without_c_get_it_moves_to_a_receiving_end(archive: Archive, tmp_path: Path) -> None:
+def test_without_c_get_it_moves_to_a_receiving_end(
+    archive: Archive, counted: Counted, tmp_path: Path
+) -> None:
+    studies = some(45, 3)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with pynetdicom_pacs(PynetdicomPacs(STUDIES[:3], moves_to=port), get=False) as pacs:
+    with pynetdicom_pacs(PynetdicomPacs(studies, moves_to=port), get=False) as pacs:
         tool = tool_for(archive, f"dicom://127.0.0.1:{pacs.port}/OLD", tmp_path)
         code, printed = tool.run()
         assert code == 2
@@ -139,11 +170,12 @@ def test_without_c_get_it_moves_to_a_receiving_end(archive: Archive, tmp_path: P
         code, printed = tool.run("--receive-at", f"127.0.0.1:{port}")
         assert code == 0, printed
         assert "instances 3 of 3 acknowledged" in printed
-    assert numbers(archive) == (3, 3, 0)
+    assert counted.new == (3, 3, 0)
 
 
 def test_a_changed_report_is_refused(archive: Archive, tmp_path: Path) -> None:
-    with pynetdicom_pacs(PynetdicomPacs(STUDIES[:2])) as pacs:
+    studies = some(46, 2)
+    with pynetdicom_pacs(PynetdicomPacs(studies)) as pacs:
         tool = tool_for(archive, f"dicom://127.0.0.1:{pacs.port}/OLD", tmp_path)
         assert tool.run()[0] == 0
     out = tmp_path / "report"
@@ -171,7 +203,8 @@ def test_a_changed_report_is_refused(archive: Archive, tmp_path: Path) -> None:
 
 
 def test_failures_are_one_line_and_a_hint(archive: Archive, tmp_path: Path) -> None:
-    with pynetdicom_pacs(PynetdicomPacs(STUDIES[:1])) as pacs:
+    studies = some(47, 1)
+    with pynetdicom_pacs(PynetdicomPacs(studies)) as pacs:
         tool = tool_for(archive, "dicom://192.0.2.7:104/OLD", tmp_path)
         for source, words in (
             ("dicom://192.0.2.7:104/OLD", "goes to loopback alone"),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from helpers.raw_scu import AssociationFailed, store
 from ribcage.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
-from ribcage.transfer.migration.errors import JournalUnusable, PlainRefused
+from ribcage.transfer.migration.errors import GivenUp, JournalUnusable, PeerLost, PlainRefused
 from ribcage.transfer.migration.journal import Listed, open_journal
 from ribcage.transfer.migration.pace import Hours, Pace
 from ribcage.transfer.migration.peer import Peer, check_plain
+from ribcage.transfer.migration.pull import Plan, pull
 from ribcage.transfer.migration.receiver import Expected, Receiver
-from ribcage.transfer.migration.source import Arrived
+from ribcage.transfer.migration.source import Arrived, Take
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
 _INSTANCE = bytes.fromhex("08001800") + b"UI\x06\x001.2.3\x00"
@@ -85,10 +87,61 @@ def test_the_journal_remembers_and_belongs_to_one_source(tmp_path: Path) -> None
         ("1.2", 0, "1.2.2", "not-sent"),
     ]
     assert journal.progress().done == 1
+    journal.open_failed()
+    assert journal.progress().done == 0
+    journal.close()
+    journal = open_journal(tmp_path / "work", "dicom:OLD")
+    study = journal.claim()
+    assert study is not None
+    assert journal.list_instances(study, listed) == listed[1:], "what did not come is due again"
+    journal.finish(study, "not-sent")
     journal.announce([("1.2", 3)])
     assert journal.progress().done == 1
     journal.announce([("1.2", 4)])
     assert journal.progress().done == 0, "the old PACS has more now"
+    journal.close()
+
+
+class _Lost:
+    """Both ends of a run; the archive never answers."""
+
+    asked = 0
+
+    def studies(self) -> Iterator[tuple[str, int]]:
+        yield from (("1.1", 1), ("1.2", 1), ("1.3", 1), ("1.4", 1))
+
+    def instances(self, study_uid: str) -> list[Listed]:
+        _Lost.asked += 1
+        return [Listed(f"{study_uid}.1", f"{study_uid}.0", CR)]
+
+    def fetch(self, study_uid: str, wanted: Sequence[Listed], whole: bool, take: Take) -> None:
+        take(Arrived(CR, wanted[0].uid, EXPLICIT_VR_LITTLE_ENDIAN, b"film"))
+
+    def store(self, one: Arrived) -> tuple[int, str]:
+        raise PeerLost("the archive does not answer")
+
+    def close(self) -> None:
+        pass
+
+
+class _Silent(_Lost):
+    """An old PACS that breaks off whatever study is asked for."""
+
+    def fetch(self, study_uid: str, wanted: Sequence[Listed], whole: bool, take: Take) -> None:
+        raise PeerLost("the old PACS broke off")
+
+
+@pytest.mark.parametrize(("ends", "asked", "error"), [(_Lost, 1, GivenUp), (_Silent, 3, PeerLost)])
+def test_a_run_gives_up_in_the_end_and_loses_nothing(
+    tmp_path: Path, ends: type[_Lost], asked: int, error: type[Exception]
+) -> None:
+    journal = open_journal(tmp_path, "dicom:OLD")
+    _Lost.asked = 0
+    plan = Plan(ends, ends, Pace(), at_once=1, patience_seconds=0.0)  # type: ignore[arg-type]  # a stand-in for the archive
+    with pytest.raises(error):
+        pull(plan, journal)
+    assert _Lost.asked == asked
+    assert (journal.progress().studies, journal.progress().done) == (4, 0)
     journal.close()
 
 

@@ -2,6 +2,7 @@
 
 MigrationError
 ├── PeerLost       the old PACS or the archive does not answer, or broke off: waiting may help
+│   └── GivenUp    the archive was waited for already: the run ends
 ├── PeerRefused    it answered no: a person has to look
 │   └── NotOffered the old PACS does not offer this way of retrieving: another may do
 ├── PlainRefused   plain DICOM or HTTP towards an address that nobody named as isolated
@@ -25,6 +26,10 @@ class MigrationError(TransferError):
 
 class PeerLost(MigrationError):
     """No connection, no answer in time, or the association broke off."""
+
+
+class GivenUp(PeerLost):
+    """The archive was waited for as long as the operator allows."""
 
 
 class PeerRefused(MigrationError):

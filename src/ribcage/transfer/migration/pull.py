@@ -2,8 +2,9 @@
 
 Rules, in order:
 1. One instance of each worker is in memory at a time: the old PACS waits until the archive has answered.
-2. A peer that is lost is tried again with growing pauses of together `patience_seconds`. Then the study stays open
-   and the next one is tried; after three in a row the run ends. The same command goes on where the journal stands.
+2. A peer that is lost is tried again with growing pauses of together `patience_seconds`. Then, if it is the archive,
+   the run ends; if it is the old PACS, the study stays open and the next one is tried, and after three in a row the run
+   ends. The same command goes on where the journal stands.
 3. A study is done when everything it lists was acknowledged, refused, or not sent by the old PACS though asked for.
 """
 
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ribcage.transfer.migration.archive import ArchiveDoor
-from ribcage.transfer.migration.errors import MigrationError, NotOffered, PeerLost
+from ribcage.transfer.migration.errors import GivenUp, MigrationError, NotOffered, PeerLost
 from ribcage.transfer.migration.journal import Journal, Listed, StudyTodo
 from ribcage.transfer.migration.pace import Pace
 from ribcage.transfer.migration.source import Arrived, Source
@@ -88,6 +89,8 @@ def patiently(plan: Plan, attempt: Callable[[], _T]) -> _T:
     while True:
         try:
             return attempt()
+        except GivenUp:
+            raise
         except PeerLost:
             if plan.pace.stop.is_set() or waited >= plan.patience_seconds:
                 raise
@@ -116,7 +119,7 @@ class _Worker:
                     in_a_row = 0
                 except MigrationError as failure:
                     failed, in_a_row = failure, in_a_row + 1
-                    if in_a_row == _FAILURES_IN_A_ROW or isinstance(failure, NotOffered):
+                    if in_a_row == _FAILURES_IN_A_ROW or isinstance(failure, NotOffered | GivenUp):
                         raise
         finally:
             with contextlib.suppress(MigrationError):
@@ -144,7 +147,10 @@ class _Worker:
     def _fetch(self, study: StudyTodo, due: Sequence[Listed], *, whole: bool) -> None:
         def take(arrived: Arrived) -> int:
             digest, octets = hashlib.sha256(arrived.data).digest(), len(arrived.data)
-            status, reason = patiently(self._plan, lambda: self._archive.store(arrived))
+            try:
+                status, reason = patiently(self._plan, lambda: self._archive.store(arrived))
+            except PeerLost as failure:
+                raise GivenUp(str(failure), failure.hint) from failure
             self._journal.note(
                 study, arrived.uid, "refused" if reason else "acknowledged", reason, digest, octets
             )
