@@ -3,8 +3,8 @@
 Rules, in order:
 1. One instance of each worker is in memory at a time: the old PACS waits until the archive has answered.
 2. A peer that is lost is tried again with growing pauses of together `patience_seconds`. Then, if it is the archive,
-   the run ends; if it is the old PACS, the study stays open and the next one is tried, and after three in a row the run
-   ends. The same command goes on where the journal stands.
+   the run ends; if it is the old PACS, the study stays open and the next one is tried, and after three in a row the
+   run ends. The same command goes on where the journal stands.
 3. A study is done when everything it lists was acknowledged, refused, or not sent by the old PACS though asked for.
 """
 
