@@ -29,6 +29,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as M
 
 from helpers.archive import TESTS, Archive
 from helpers.guard_house import PASSPHRASE
+from ribcage.cli.main import main
 from ribcage.oversight.drill import twin
 from ribcage.oversight.studies import Study
 
@@ -207,42 +208,34 @@ class Tool:
     work: Path
     identity: Path
 
-    def command(self, *more: str) -> list[str]:
-        words = [sys.executable, "-m", "ribcage.cli.main", "migrate", "pull", "--from", self.source]
+    def words(self, *more: str) -> list[str]:
+        words = ["migrate", "pull", "--from", self.source]
         words += ["--to", f"localhost:{self.archive.dicom[1]}/RIBCAGE", "--ae", AE_TITLE]
         return [*words, "--identity", str(self.identity), "--work", str(self.work), *more]
 
     def start(self, *more: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.command(*more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        """In a process of its own, to be killed."""
+        words = [sys.executable, "-m", "ribcage.cli.main", *self.words(*more)]
+        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def run(self, *more: str) -> tuple[int, str]:
-        """To its end: exit status and what it printed."""
-        with self.start(*more) as process:
-            printed, _ = process.communicate(timeout=240)
-        return process.returncode, printed
+        """To its end, in this process: exit status and what it printed."""
+        return _main(self.words(*more))
 
     def report(self, out: Path) -> tuple[int, str]:
         """`ribcage migrate report`: exit status and what it printed."""
         read, write = os.pipe()
         os.write(write, PASSPHRASE)
         os.close(write)
-        words = [
-            sys.executable,
-            "-m",
-            "ribcage.cli.main",
-            "migrate",
-            "report",
-            "--home",
-            str(self.archive.home),
-        ]
-        words += ["--passphrase-fd", str(read), "--work", str(self.work), "--out", str(out)]
-        done = subprocess.run(
-            words, pass_fds=(read,), capture_output=True, text=True, timeout=120, check=False
-        )
-        os.close(read)
-        return done.returncode, done.stdout + done.stderr
+        words = ["migrate", "report", "--home", str(self.archive.home), "--passphrase-fd", str(read)]
+        return _main([*words, "--work", str(self.work), "--out", str(out)])
+
+
+def _main(words: list[str]) -> tuple[int, str]:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code = main(words)
+    return code, printed.getvalue()
 
 
 def verified(out: Path, key: str, *more: str) -> tuple[int, str]:

@@ -206,14 +206,16 @@ def test_failures_are_one_line_and_a_hint(archive: Archive, tmp_path: Path) -> N
     studies = some(47, 1)
     with pynetdicom_pacs(PynetdicomPacs(studies)) as pacs:
         tool = tool_for(archive, "dicom://192.0.2.7:104/OLD", tmp_path)
-        for source, words in (
-            ("dicom://192.0.2.7:104/OLD", "goes to loopback alone"),
-            ("dicom://localhost:104/OLD", "goes to loopback alone"),
-            (f"dicoms://127.0.0.1:{pacs.port}/OLD", "the old PACS"),
-            ("dicom://127.0.0.1:1/OLD", "does not answer"),
-            ("ftp://127.0.0.1/OLD", "expected an address"),
+        for number, (source, words) in enumerate(
+            (
+                ("dicom://192.0.2.7:104/OLD", "goes to loopback alone"),
+                ("dicom://localhost:104/OLD", "goes to loopback alone"),
+                (f"dicoms://127.0.0.1:{pacs.port}/OLD", "the old PACS"),
+                ("dicom://127.0.0.1:1/OLD", "does not answer"),
+                ("ftp://127.0.0.1/OLD", "expected an address"),
+            )
         ):
-            tool.source = source
+            tool.source, tool.work = source, tmp_path / str(number)
             code, printed = tool.run("--patience", "0")
             assert code == 2, printed
             assert words in printed
