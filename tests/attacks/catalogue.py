@@ -14,6 +14,7 @@ from pathlib import Path
 from attacks import cage_attacks as c
 from attacks import glass_attacks
 from attacks import guard_attacks as g
+from attacks import migration_attacks as migration
 from attacks import patient_attacks as patients
 from attacks import people_attacks as people
 from attacks import recovery_attacks as r
@@ -152,8 +153,29 @@ ROUTING_ROWS = (
     ),
     Row("rule_by_sql", ("no_row_mac",), "the film queued for another destination", routing.rule_by_sql),
 )
+MIGRATION_ROWS = (
+    Row(
+        "migrated_in_plain",
+        ("plain_to_anywhere",),
+        "images in plain across the network",
+        migration.migrated_in_plain,
+    ),
+    Row(
+        "pushed_into_a_migration",
+        ("migration_takes_all",),
+        "a stranger's image stored by the migration's device",
+        migration.pushed_into_a_migration,
+    ),
+    Row(
+        "claimed_to_have_migrated",
+        ("migration_believes_the_carrier",),
+        "a signed report of completeness",
+        migration.claimed_to_have_migrated,
+    ),
+)
 GUARD_ROWS = (
     *PEOPLE_ROWS,
+    *MIGRATION_ROWS,
     *RETRIEVE_ROWS,
     *ROUTING_ROWS,
     *PATIENT_ROWS,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ribcage.evidence import audit_event as ae
 from ribcage.evidence.entry import MAX_SAFE_INTEGER, canonical, instant, parse, token
 from ribcage.evidence.errors import EntryInvalid
+from ribcage.evidence.migration_report import Totals
 
 STAMP = ae.Stamp(1_700_000_000_123, b"\x01" * 16)
 DEVICE = ae.DeviceActor(b"\x02" * 32, "192.0.2.7", "CT ROOM 1")
@@ -36,6 +37,11 @@ EVENTS = {
     "configuration-changed": (ae.ConfigurationChanged(ROOT, "listen.dicom"), "110113", "0"),
     "recovery-changed": (ae.RecoveryChanged(ROOT, "made", 3, 5, HASH), "110113", "0"),
     "consent-changed": (ae.ConsentChanged(ROOT, PATIENT, "HRESCH", True, HASH), "110113", "0"),
+    "migration-reported": (
+        ae.MigrationReported(ROOT, "dicoms", HASH, Totals(2, 3, 3)),
+        "object",
+        "0",
+    ),
     "home-restored": (
         ae.HomeRestored(ROOT, (PATIENT, STUDY), "disk-failed", HASH, 2, 70, 90, HASH, 1, 1, False),
         "object",

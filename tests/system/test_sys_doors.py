@@ -155,6 +155,8 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.BackupSnapshot,  # an encrypted copy, outside the home
     p.BackupObjects,  # locations and sizes of sealed files
     p.BackupSeal,
+    p.MigrationPage,  # verdicts about UIDs that the operator names
+    p.MigrationSeal,
     p.BackupKeys,  # wraps alone
     p.MakeRecovery,
     p.ForgetRecovery,

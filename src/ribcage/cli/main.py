@@ -22,6 +22,7 @@ from ribcage.cli import (
     importing,
     invite,
     metrics,
+    migrate,
     queue,
     recovery,
     restore,
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_verbs(_verb, verbs)
     doctor.add_verbs(_verb, verbs)
     recovery.add_verbs(_verb, _with_guard, verbs)
+    migrate.add_verbs(_verb, _with_guard, verbs)
     return parser
 
 

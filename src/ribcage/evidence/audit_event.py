@@ -60,6 +60,7 @@ from ribcage.evidence._image_events import (
     SealingLeased,
     StudyDestroyed,
 )
+from ribcage.evidence._migration_events import MigrationReported
 from ribcage.evidence._patient_events import AccessChange, PatientAccessChanged
 from ribcage.evidence._routing_events import RoutingChange, RoutingChanged
 from ribcage.evidence.entry import ENTRY_VERSION, Json, Stamp, canonical, parse
@@ -98,6 +99,7 @@ __all__ = [
     "InstanceStored",
     "InstancesTransferred",
     "Maintenance",
+    "MigrationReported",
     "ObjectionChanged",
     "OperatorActor",
     "PatientAccessChanged",
@@ -147,6 +149,7 @@ Event = (
     | InstanceStored
     | InstancesTransferred
     | Maintenance
+    | MigrationReported
     | ObjectionChanged
     | PatientAccessChanged
     | PersonChanged
@@ -190,6 +193,7 @@ KINDS = MappingProxyType(
         "login-failed": "login FAILED",
         "logout": "logged out",
         "maintenance": "upkeep",
+        "migration-reported": "migration reported",
         "objection-changed": "patient's objection changed",
         "patient-access": "a patient's way in",
         "person-changed": "person changed",

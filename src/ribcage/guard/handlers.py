@@ -51,6 +51,7 @@ def admin_table(rooms: Rooms) -> Table:
         **_destruction(rooms),
         **_witness(rooms),
         **_backup(rooms),
+        **_migration(rooms),
         **_recovery(rooms),
     }
 
@@ -360,6 +361,13 @@ def _backup(rooms: Rooms) -> Table:
         p.BackupObjects: on_thread(backups.objects),
         p.BackupSeal: by_operator(rooms, backups.seal),
         p.BackupKeys: by_operator(rooms, backups.keys),
+    }
+
+
+def _migration(rooms: Rooms) -> Table:
+    return {
+        p.MigrationPage: on_thread(rooms.migrations.page),
+        p.MigrationSeal: by_operator(rooms, rooms.migrations.seal),
     }
 
 

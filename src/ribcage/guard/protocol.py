@@ -1779,6 +1779,46 @@ class KeysCopied(_Body, frozen=True):
     log_size: int
 
 
+class MigrationItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A study and what it announced (`instance` ""), or one of its instances: `sha256` of its data set as it came,
+    b"" where nothing came; `reason` why it was not acknowledged."""
+
+    study: str
+    announced: int = 0
+    instance: str = ""
+    sha256: bytes = b""
+    reason: str = ""
+
+
+class MigrationPage(_Body, frozen=True):
+    """The next items of a migration's report, in ascending order; `report` b"" begins one."""
+
+    report: bytes
+    items: list[MigrationItem]
+
+
+class MigrationLines(_Body, frozen=True):
+    """The report's number, and the lines for these items."""
+
+    report: bytes
+    lines: list[str]
+
+
+class MigrationSeal(_Body, frozen=True):
+    """Sign the report. `source`: the protocol; `unreadable`: answers of the old PACS that named no study."""
+
+    report: bytes
+    source: str
+    unreadable: int
+
+
+class MigrationSealed(_Body, frozen=True):
+    """The signed note, and the log's entry about it."""
+
+    note: bytes
+    log_index: int
+
+
 class MakeRecovery(_Body, frozen=True):
     """Let k of n shares open the key provider; the shares of before stop. The private key never comes here.
 
@@ -1946,6 +1986,8 @@ AdminRequest = (
     | BackupSnapshot
     | BackupObjects
     | BackupSeal
+    | MigrationPage
+    | MigrationSeal
     | BackupKeys
     | MakeRecovery
     | ForgetRecovery
@@ -2019,6 +2061,8 @@ Response = (
     | SnapshotMade
     | BackupObjectsPage
     | BackupSealed
+    | MigrationLines
+    | MigrationSealed
     | KeysCopied
     | RecoveryState
 )

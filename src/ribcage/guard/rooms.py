@@ -28,6 +28,7 @@ from ribcage.guard.health import Examination
 from ribcage.guard.ingest import Ingest
 from ribcage.guard.log_export import LogExport
 from ribcage.guard.maintain import Upkeep
+from ribcage.guard.migration import Migrations
 from ribcage.guard.observation import Observation
 from ribcage.guard.own_sessions import OwnSessions
 from ribcage.guard.passkeys import Passkeys
@@ -75,6 +76,7 @@ class Rooms:
     destructions: Destructions
     destroyer: Destroyer
     backups: Backups
+    migrations: Migrations
     recoveries: Recoveries
     witness_link: WitnessLink
     observation: Observation
@@ -148,6 +150,7 @@ def build_rooms(
         destructions=destructions,
         destroyer=Destroyer(core, rights, destructions, closed),
         backups=Backups(core),
+        migrations=Migrations(core),
         recoveries=Recoveries(core, provider),
         witness_link=WitnessLink(core, disclosures.rights_changed),
         observation=Observation(core, lambda: disclosures.live),

@@ -1,0 +1,1 @@
+"""`ribcage migrate`: everything of an old PACS, through the archive's own door, as a registered device."""
