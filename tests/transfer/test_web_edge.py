@@ -14,7 +14,7 @@ from ribcage.transfer.dicomweb import qido, store_response
 from ribcage.transfer.dicomweb.app import make_app
 from ribcage.transfer.dicomweb.errors import BadRequest, NotAcceptable, Unavailable
 from ribcage.transfer.dicomweb.limits import WebLimits, WebLimitsInvalid
-from ribcage.transfer.dicomweb.negotiation import parse_accept, parse_media_type, require_json
+from ribcage.transfer.dicomweb.negotiation import parse_accept, parse_media_type, require_model
 from ribcage.transfer.dicomweb.principal import session_cookie
 from ribcage.transfer.dicomweb.routes import routes
 
@@ -472,11 +472,11 @@ def test_accept_is_read_by_quality_and_quotes():
     assert [entry.essence for entry in entries] == ["multipart/related", "text/html"]
     assert entries[0].parameters == {"type": "application/dicom, x"}
     assert (
-        require_json(parse_accept("application/json;q=0.5, application/dicom+json"))
+        require_model(parse_accept("application/json;q=0.5, application/dicom+json"))
         == "application/dicom+json"
     )
     with pytest.raises(NotAcceptable):
-        require_json(parse_accept("multipart/related; type=application/dicom+xml"))
+        require_model(parse_accept("multipart/related; type=image/jpeg"))
     for bad in ("a/b; q=2", "a/b; x", "a/b x", "nonsense", "a/b; c=1; c=2", "x" * 9000):
         with pytest.raises(BadRequest):
             parse_accept(bad)
@@ -485,6 +485,6 @@ def test_accept_is_read_by_quality_and_quotes():
 
 def test_xml_of_a_store_response_escapes():
     report = store_response.StoreReport(failed=[(store_response.Named("1.2", "<&>"), 0xC000)])
-    text = store_response.encode(report, "https://localhost/dicom-web", "xml").decode()
+    text = store_response.encode(report, "https://localhost/dicom-web", xml=True).decode()
     assert "&lt;&amp;&gt;" in text
     assert qido.check_uid("1.2.3") == "1.2.3"

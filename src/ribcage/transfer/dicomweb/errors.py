@@ -22,7 +22,8 @@
     └── StorageExhausted      507 storage_full
     ClientGone                the peer went away or stopped reading: nobody is left to answer
 
-The body is JSON `{error, hint}`; both are constants of the class, so no personal data can be in them.
+The body is JSON `{error, hint}`; both are constants of the class, so no personal data can be in them. 406 and 415
+add `offered`: media types of closed lists (RFC 9110 15.5.7, 15.5.16).
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ class WebError(Exception):
     code: ClassVar[str] = "broken"
     hint: ClassVar[str] = "Try again; tell the administrator if it stays. 请重试；若仍失败请联系管理员。"
     headers: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, text: str = "", offered: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.offered = offered
 
 
 class BadRequest(WebError):

@@ -146,7 +146,7 @@ def parse_wish(request: Request, marks: tuple[str, ...], *, thumbnail: bool) -> 
         None,
     )
     if media_type is None:
-        raise NotAcceptable("expected image/jpeg, image/png or image/gif")
+        raise NotAcceptable("expected image/jpeg, image/png or image/gif", tuple(_PICTURES))
     window = None
     if "window" in query:
         parts = [*query["window"].split(","), "linear"]
