@@ -342,7 +342,9 @@ def test_plain_bytes_get_no_answer(server):
 
 def test_methods_and_paths_outside_the_list(server):
     assert server.request("HEAD", "/dicom-web/studies/1.2").status == 405
-    assert server.request("DELETE", "/dicom-web/studies/1.2").status == 405
+    deleted = server.request("DELETE", "/dicom-web/studies/1.2")
+    assert (deleted.status, deleted.headers["allow"]) == (405, "GET, POST")
+    assert "never deleted" in json.loads(deleted.body)["hint"]
     assert server.request("OPTIONS", "/dicom-web/studies").status == 405
     for path in ("/docs", "/openapi.json", "/dicom-web/studies/", "/dicom-web/../healthz", "//"):
         answer = server.request("GET", path)
@@ -454,9 +456,11 @@ def test_every_route_is_reviewed(server):
     for entry in reviewed:
         assert (entry.gives == "receipt") == (entry.through in ("capture.admit", "usage.disclose", "Query"))
         if "{study}" in entry.route.path or "dicom-web" in entry.route.path:
-            assert entry.gives == "receipt"
+            assert entry.gives == ("nothing" if entry.route.path == "/dicom-web/" else "receipt")
     assert sorted(entry.route.path for entry in reviewed if entry.gives == "nothing") == [
         "/api/login/passkey/begin",
+        "/dicom-web/",  # OPTIONS and GET: what the service can do
+        "/dicom-web/",
         "/healthz",
         "/login",
         "/metrics",

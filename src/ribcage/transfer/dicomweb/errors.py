@@ -8,7 +8,8 @@
     │   ├── StepUpNeeded      403 second_factor_needed, with X-Ribcage-Step-Up
     │   └── ForeignOrigin     403 foreign_origin
     ├── NotFound              404 not_found
-    ├── MethodRefused         405 method_not_allowed
+    ├── MethodRefused         405 method_not_allowed, with Allow
+    │   └── DeletionRefused
     ├── NotAcceptable         406 not_acceptable
     ├── TooSlow               408 timeout
     ├── Conflicting           409 conflict
@@ -111,6 +112,12 @@ class MethodRefused(WebError):
     status = 405
     code = "method_not_allowed"
     hint = "This method is not allowed here. 此处不允许该方法。"
+
+
+class DeletionRefused(MethodRefused):
+    """DELETE: a peer destroys nothing; destruction takes two operators and leaves a certificate."""
+
+    hint = "Images are never deleted this way; ask the custodian. 不能以此方式删除影像，请联系保管医院。"
 
 
 class NotAcceptable(WebError):
