@@ -40,6 +40,7 @@ WIRE_ROWS = {
 # attack of `wire_attacks` -> the defence
 MORE_ROWS = {
     "foreign_page": "no_origin_check",
+    "measured_answers": "gzip_for_browsers",
     "program_in_the_preamble": "no_preamble_check",
     "another_instance": "no_identity_comparison",
     "deep_nesting": "no_depth_limit",

@@ -36,6 +36,15 @@ def foreign_page(ground: Ground) -> bool:
     return kit.ask(_brief(ground), "GET", "/api/session", cookie=held).status == 401
 
 
+def measured_answers(ground: Ground) -> bool:
+    """Whoever sees only lengths has the doctor's browser ask for lists that are compressed (BREACH)."""
+    cookie = ground.open_session()
+    headers = {"Accept-Encoding": "gzip", "Sec-Fetch-Site": "same-origin"}
+    held = (cookie.name, cookie.value)
+    answer = kit.ask(_brief(ground), "GET", "/dicom-web/studies", headers=headers, cookie=held)
+    return answer.headers.get("content-encoding") == "gzip"
+
+
 def program_in_the_preamble(ground: Ground) -> bool:
     """A modality uploads a film that is a Windows program as well (CVE-2019-11687)."""
     film = make_study(_SEED, 1).file

@@ -8,13 +8,15 @@ from pydicom._uid_dict import UID_dictionary
 
 from ribcage.dicom import negotiation, sop_classes, transfer_syntaxes
 from ribcage.dicom.errors import UnsupportedSopClass, UnsupportedTransferSyntax
-from ribcage.dicom.negotiation import Offer, negotiate
+from ribcage.dicom.negotiation import Offer, must_refuse, negotiate
 from ribcage.dicom.pdu import AssociateRq
 from ribcage.dicom.pdu_items import (
+    CommonExtendedNegotiation,
     ContextResult,
     ExtendedNegotiation,
     ProposedContext,
     RoleSelection,
+    UserIdentity,
     UserInformation,
 )
 
@@ -201,3 +203,38 @@ def test_commitment_goes_to_those_who_may_store_and_queries_alone_negotiate_exte
     granted = negotiate(request, Offer(query=True)).extended
     assert granted == (ExtendedNegotiation(find, b"\1\1\0\0\0"),)  # relational and combined, nothing behind
     assert negotiate(request, Offer()).extended == ()
+
+
+# --- what is negotiated beside contexts ------------------------------------------------------------------
+
+
+def answered(**user: object):
+    request = AssociateRq("A", "B", (ProposedContext(1, CT, (LITTLE,)),), UserInformation(0, **user))
+    return negotiate(request, Offer())
+
+
+@pytest.mark.parametrize("window", [(0, 0), (1, 1), (8, 8), (0xFFFF, 1)])
+def test_a_window_is_answered_with_one_operation_and_none_is_not_answered(window):
+    assert answered(async_window=window).async_window == (1, 1)
+    assert answered().async_window is None
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("kind", [0, 1, 2, 3, 4, 5, 6, 255])
+def test_a_user_identity_grants_nothing_and_is_confirmed_by_name_alone(kind, asked):
+    identity = UserIdentity(kind, asked, b"wu", b"pass")
+    got = answered(identity=identity)
+    assert got.identity_response == (b"" if asked and kind == 1 else None)
+    assert must_refuse(identity) == (asked and kind not in (1, 2))
+    assert (got.results, got.roles) == (answered().results, answered().roles)
+
+
+def test_common_extended_negotiation_makes_no_class_known_and_has_no_answer():
+    unknown = "1.2.840.10008.5.1.4.1.1.2.999"
+    claim = CommonExtendedNegotiation(unknown, "1.2.840.10008.4.2", (CT,))
+    request = AssociateRq(
+        "A", "B", (ProposedContext(1, unknown, (LITTLE,)),), UserInformation(0, common_extended=(claim,))
+    )
+    answer = negotiate(request, Offer())
+    assert [one.result for one in answer.results] == [3]
+    assert answer.extended == ()

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 from ribcage.dicom import sop_classes as sop
 from ribcage.dicom.query_models import LEVELS, MATCHED, RETURNED, UNIQUE
 from ribcage.dicom.statuses import Status, meaning
 from ribcage.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from ribcage.guard.errors import GuardUnavailable
+from ribcage.transfer.dicomweb.context import WebContext
+from ribcage.transfer.dicomweb.routes import _dicom, methods_of
 
 _NAMES = {
     sop.VERIFICATION: ("Verification", "`store`, `query`, `retrieve` or `observe`"),
@@ -21,6 +25,10 @@ _NAMES = {
 _FIND_STATUSES = (
     Status.PENDING, Status.PENDING_KEYS_UNSUPPORTED, Status.SUCCESS, Status.CANCEL, Status.OUT_OF_RESOURCES,
     Status.DATA_SET_MISMATCH, Status.CANNOT_UNDERSTAND, Status.SOP_CLASS_NOT_SUPPORTED, Status.NOT_AUTHORIZED,
+)  # fmt: skip
+_STOW_STATUSES = (
+    Status.OUT_OF_RESOURCES, Status.DATA_SET_MISMATCH, Status.CANNOT_UNDERSTAND, Status.NOT_AUTHORIZED,
+    Status.PROCESSING_FAILURE, Status.COERCED_OR_SUBOPERATIONS_FAILED,
 )  # fmt: skip
 _COMMITMENT_STATUSES = (
     Status.SUCCESS, Status.PROCESSING_FAILURE, Status.NO_SUCH_SOP_INSTANCE, Status.INVALID_ARGUMENT_VALUE,
@@ -36,6 +44,8 @@ def tables() -> dict[str, str]:
         "keys": _keys(),
         "find-statuses": _statuses(_FIND_STATUSES),
         "commitment-statuses": _statuses(_COMMITMENT_STATUSES),
+        "dicomweb": _dicomweb(),
+        "stow-statuses": _statuses(_STOW_STATUSES),
     }
 
 
@@ -65,6 +75,25 @@ def _keys() -> str:
             )  # fmt: skip
             rows.append((level, f"`{keyword}`", kind, models))
     return _table(("level", "attribute", "key", "models"), rows)
+
+
+def _dicomweb() -> str:
+    """Methods and media types of the service's own route table; frames by the first of their types."""
+
+    def no_way() -> NoReturn:
+        raise GuardUnavailable("a table asks nobody")
+
+    rows: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for each in methods_of(_dicom(WebContext(no_way, no_way))):
+        gives = each.gives if len(each.gives) < 5 else (*each.gives[:1], "the stored frames' own type")
+        rows.setdefault((each.name, gives), []).append(f"`/{each.path}`")
+    return _table(
+        ("method", "resources", "media types"),
+        [
+            (name, "<br>".join(paths), "<br>".join(f"`{kind}`" for kind in gives))
+            for (name, gives), paths in rows.items()
+        ],
+    )
 
 
 def _statuses(statuses: tuple[Status, ...]) -> str:

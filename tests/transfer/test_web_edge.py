@@ -14,7 +14,7 @@ from ribcage.transfer.dicomweb import qido, store_response
 from ribcage.transfer.dicomweb.app import make_app
 from ribcage.transfer.dicomweb.errors import BadRequest, NotAcceptable, Unavailable
 from ribcage.transfer.dicomweb.limits import WebLimits, WebLimitsInvalid
-from ribcage.transfer.dicomweb.negotiation import parse_accept, parse_media_type, require_json
+from ribcage.transfer.dicomweb.negotiation import parse_accept, parse_media_type, require_model
 from ribcage.transfer.dicomweb.principal import session_cookie
 from ribcage.transfer.dicomweb.routes import routes
 
@@ -342,7 +342,9 @@ def test_plain_bytes_get_no_answer(server):
 
 def test_methods_and_paths_outside_the_list(server):
     assert server.request("HEAD", "/dicom-web/studies/1.2").status == 405
-    assert server.request("DELETE", "/dicom-web/studies/1.2").status == 405
+    deleted = server.request("DELETE", "/dicom-web/studies/1.2")
+    assert (deleted.status, deleted.headers["allow"]) == (405, "GET, POST")
+    assert "never deleted" in json.loads(deleted.body)["hint"]
     assert server.request("OPTIONS", "/dicom-web/studies").status == 405
     for path in ("/docs", "/openapi.json", "/dicom-web/studies/", "/dicom-web/../healthz", "//"):
         answer = server.request("GET", path)
@@ -454,9 +456,11 @@ def test_every_route_is_reviewed(server):
     for entry in reviewed:
         assert (entry.gives == "receipt") == (entry.through in ("capture.admit", "usage.disclose", "Query"))
         if "{study}" in entry.route.path or "dicom-web" in entry.route.path:
-            assert entry.gives == "receipt"
+            assert entry.gives == ("nothing" if entry.route.path == "/dicom-web/" else "receipt")
     assert sorted(entry.route.path for entry in reviewed if entry.gives == "nothing") == [
         "/api/login/passkey/begin",
+        "/dicom-web/",  # OPTIONS and GET: what the service can do
+        "/dicom-web/",
         "/healthz",
         "/login",
         "/metrics",
@@ -472,11 +476,11 @@ def test_accept_is_read_by_quality_and_quotes():
     assert [entry.essence for entry in entries] == ["multipart/related", "text/html"]
     assert entries[0].parameters == {"type": "application/dicom, x"}
     assert (
-        require_json(parse_accept("application/json;q=0.5, application/dicom+json"))
+        require_model(parse_accept("application/json;q=0.5, application/dicom+json"))
         == "application/dicom+json"
     )
     with pytest.raises(NotAcceptable):
-        require_json(parse_accept("multipart/related; type=application/dicom+xml"))
+        require_model(parse_accept("multipart/related; type=image/jpeg"))
     for bad in ("a/b; q=2", "a/b; x", "a/b x", "nonsense", "a/b; c=1; c=2", "x" * 9000):
         with pytest.raises(BadRequest):
             parse_accept(bad)
@@ -485,6 +489,6 @@ def test_accept_is_read_by_quality_and_quotes():
 
 def test_xml_of_a_store_response_escapes():
     report = store_response.StoreReport(failed=[(store_response.Named("1.2", "<&>"), 0xC000)])
-    text = store_response.encode(report, "https://localhost/dicom-web", "xml").decode()
+    text = store_response.encode(report, "https://localhost/dicom-web", xml=True).decode()
     assert "&lt;&amp;&gt;" in text
     assert qido.check_uid("1.2.3") == "1.2.3"

@@ -11,6 +11,13 @@ Rules, in order:
 6. Extended negotiation is answered for queries (PS3.4 C.5.1.1): relational queries and combined date-time matching
    are granted where asked for; fuzzy names and everything behind are not.
 7. Storage commitment is offered to those who may store.
+8. A proposed asynchronous operations window is answered with one operation each way, the default: requests are
+   performed in their order (PS3.7 D.3.3.3).
+9. SOP class common extended negotiation has no answer (PS3.7 D.3.3.6), and what it says of a class outside the closed
+   lists does not make it known.
+10. A user identity grants nothing: no passcode, ticket, assertion or token is verified here. A positive response is
+   given where it was asked for a name alone (PS3.7 D.3.3.7); a name with a passcode gets none, as from an acceptor
+   without user identification; a ticket, assertion or token whose acceptance must be confirmed is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +27,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from ribcage.dicom.pdu import AssociateRq
-from ribcage.dicom.pdu_items import ContextResult, ExtendedNegotiation, ProposedContext, RoleSelection
+from ribcage.dicom.pdu_items import (
+    ContextResult,
+    ExtendedNegotiation,
+    ProposedContext,
+    RoleSelection,
+    UserIdentity,
+)
 from ribcage.dicom.sop_classes import (
     QUERY_CLASSES,
     RETRIEVE_CLASSES,
@@ -38,6 +51,9 @@ from ribcage.dicom.transfer_syntaxes import (
 ACCEPTED: Final = 0
 ABSTRACT_SYNTAX_NOT_SUPPORTED: Final = 3
 TRANSFER_SYNTAXES_NOT_SUPPORTED: Final = 4
+ONE_OPERATION: Final = (1, 1)  # invoked, performed
+_NAME: Final = 1  # types of user identity, PS3.7 table D.3-14
+_NAME_AND_PASSCODE: Final = 2
 _GRANTED_BYTES: Final = 2  # relational queries, combined date-time matching
 _GET_PREFERENCE: Final = (
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -64,6 +80,14 @@ class Answer:
     results: tuple[ContextResult, ...]
     roles: tuple[RoleSelection, ...]
     extended: tuple[ExtendedNegotiation, ...] = ()
+    async_window: tuple[int, int] | None = None
+    identity_response: bytes | None = None
+
+
+def must_refuse(identity: UserIdentity | None) -> bool:
+    """Whether the requestor wants an identity confirmed that cannot be (rule 10): the association is rejected."""
+    unconfirmed = (_NAME, _NAME_AND_PASSCODE)
+    return identity is not None and identity.response_requested and identity.kind not in unconfirmed
 
 
 def negotiate(request: AssociateRq, offer: Offer) -> Answer:
@@ -82,7 +106,15 @@ def negotiate(request: AssociateRq, offer: Offer) -> Answer:
         results.append(result)
         if result.result == ACCEPTED and uid in proposed_roles:
             answered[uid] = role
-    return Answer(tuple(results), tuple(answered.values()), _extended(request, results))
+    identity, window = request.user.identity, request.user.async_window
+    named = identity is not None and identity.kind == _NAME and identity.response_requested
+    return Answer(
+        tuple(results),
+        tuple(answered.values()),
+        _extended(request, results),
+        None if window is None else ONE_OPERATION,
+        b"" if named else None,
+    )
 
 
 def _extended(request: AssociateRq, results: list[ContextResult]) -> tuple[ExtendedNegotiation, ...]:

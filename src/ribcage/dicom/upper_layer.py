@@ -184,6 +184,8 @@ class UpperLayer:
         results: Sequence[ContextResult],
         roles: Sequence[RoleSelection] = (),
         extended: Sequence[ExtendedNegotiation] = (),
+        async_window: tuple[int, int] | None = None,
+        identity_response: bytes | None = None,
     ) -> None:
         """Acceptor: send A-ASSOCIATE-AC with one result per proposed context (Evt7)."""
         request = self._request
@@ -197,6 +199,8 @@ class UpperLayer:
             implementation_version_name=IMPLEMENTATION_VERSION_NAME,
             roles=tuple(roles),
             extended=tuple(extended),
+            async_window=async_window,
+            identity_response=identity_response,
         )
         answer = AssociateAc(request.called_ae_title, request.calling_ae_title, tuple(results), user)
         self._agree(request, answer, request.user, ProtocolMisuse)

@@ -982,7 +982,14 @@ class DeviceKnown(_Body, frozen=True):
 
 
 RefusalKind = Literal[
-    "handshake", "plain_bytes", "timeout", "no_certificate", "malformed", "limit", "called_ae"
+    "handshake",
+    "plain_bytes",
+    "timeout",
+    "no_certificate",
+    "malformed",
+    "limit",
+    "called_ae",
+    "user_identity",
 ]
 
 

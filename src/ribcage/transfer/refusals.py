@@ -14,7 +14,16 @@ from ribcage.guard.protocol import Noted, Refusal
 from ribcage.storage.ports import Guard
 from ribcage.transfer.limits import Listener
 
-Kind = Literal["handshake", "plain_bytes", "timeout", "no_certificate", "malformed", "limit", "called_ae"]
+Kind = Literal[
+    "handshake",
+    "plain_bytes",
+    "timeout",
+    "no_certificate",
+    "malformed",
+    "limit",
+    "called_ae",
+    "user_identity",
+]
 _MOST = 512
 
 

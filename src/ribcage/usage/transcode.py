@@ -1,4 +1,4 @@
-"""One instance on its way out in another transfer syntax than the stored one: for DIMSE, in the full view.
+"""One instance on its way out in another transfer syntax than the stored one: in the full view.
 
 Rules, in order:
 1. The stored syntax leaves as it is, bit for bit; nothing else is bit-exact. Nothing is ever compressed again.
@@ -48,7 +48,7 @@ def can_transcode(stored: str, target: str) -> bool:
     return stored in SOURCES or (lookup(stored).encapsulated and not stored.startswith(_VIDEO))
 
 
-async def transcoded(stream: InstanceStream, target: str, cage: Cage) -> AsyncIterator[bytes]:
+async def transcoded(stream: InstanceStream, target: str, cage: Cage | None) -> AsyncIterator[bytes]:
     """The data set in `target`. Raises NotConvertible before the first part, DisclosureError."""
     stored = stream.transfer_syntax_uid
     if stored == target:
@@ -97,11 +97,13 @@ async def _converted(stream: InstanceStream, target: str) -> AsyncIterator[Buffe
 # --- compressed -----------------------------------------------------------------------------------------
 
 
-async def _decoded(stream: InstanceStream, target: str, cage: Cage) -> AsyncIterator[Buffer]:
+async def _decoded(stream: InstanceStream, target: str, cage: Cage | None) -> AsyncIterator[Buffer]:
     if not stream.opened.bulk_plain_bytes:
         async for part in _converted(stream, target):
             yield part
         return
+    if cage is None:
+        raise NotConvertible("there is no cage to decode pixels in")
     pixels = await open_pixels(stream, _MOST_FRAME_BYTES)
     first = await _frame(pixels, 1, cage)
     octets = pixels.facts.frames * len(first.data)

@@ -8,7 +8,8 @@
     │   ├── StepUpNeeded      403 second_factor_needed, with X-Ribcage-Step-Up
     │   └── ForeignOrigin     403 foreign_origin
     ├── NotFound              404 not_found
-    ├── MethodRefused         405 method_not_allowed
+    ├── MethodRefused         405 method_not_allowed, with Allow
+    │   └── DeletionRefused
     ├── NotAcceptable         406 not_acceptable
     ├── TooSlow               408 timeout
     ├── Conflicting           409 conflict
@@ -22,7 +23,8 @@
     └── StorageExhausted      507 storage_full
     ClientGone                the peer went away or stopped reading: nobody is left to answer
 
-The body is JSON `{error, hint}`; both are constants of the class, so no personal data can be in them.
+The body is JSON `{error, hint}`; both are constants of the class, so no personal data can be in them. 406 and 415
+add `offered`: media types of closed lists (RFC 9110 15.5.7, 15.5.16).
 """
 
 from __future__ import annotations
@@ -44,6 +46,10 @@ class WebError(Exception):
     code: ClassVar[str] = "broken"
     hint: ClassVar[str] = "Try again; tell the administrator if it stays. 请重试；若仍失败请联系管理员。"
     headers: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, text: str = "", offered: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.offered = offered
 
 
 class BadRequest(WebError):
@@ -106,6 +112,12 @@ class MethodRefused(WebError):
     status = 405
     code = "method_not_allowed"
     hint = "This method is not allowed here. 此处不允许该方法。"
+
+
+class DeletionRefused(MethodRefused):
+    """DELETE: a peer destroys nothing; destruction takes two operators and leaves a certificate."""
+
+    hint = "Images are never deleted this way; ask the custodian. 不能以此方式删除影像，请联系保管医院。"
 
 
 class NotAcceptable(WebError):

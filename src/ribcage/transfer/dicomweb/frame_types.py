@@ -72,7 +72,8 @@ def frame_form(entries: Iterable[MediaType], stored: str, *, single: bool) -> Fr
         found = _form(kind, entry.parameters.get("transfer-syntax", ""), stored, multipart)
         if found is not None:
             return found
-    raise NotAcceptable("expected application/octet-stream or the stored media type, or transfer-syntax=*")
+    offered = (f'multipart/related; type="{OCTETS}"; transfer-syntax=*', OCTETS)
+    raise NotAcceptable("expected application/octet-stream or the stored media type", offered)
 
 
 def _form(kind: str, syntax: str, stored: str, multipart: bool) -> FrameForm | None:

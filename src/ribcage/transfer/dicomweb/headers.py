@@ -7,8 +7,8 @@ Rules, in order:
    Sec-Fetch-Site is absent). `Origin: null` beside `same-origin` is our own form: no-referrer makes it null.
    A person's or patient's cookie on an unsafe method without either header is refused; a device's certificate is
    not, since programs send neither.
-4. Errors become `{error, hint}` with the status of their class. Once an answer has begun nothing can be told:
-   it is cut, and the missing last chunk shows it.
+4. Errors become `{error, hint}` with the status of their class, and what is offered where media types differ. Once
+   an answer has begun nothing can be told: it is cut, and the missing last chunk shows it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from ribcage.transfer.dicomweb.errors import (
     ClientGone,
     ForeignOrigin,
     StepUpNeeded,
+    UnsupportedMedia,
     WebError,
     from_guard,
     from_status,
@@ -127,9 +128,14 @@ def server_timing(decided_microseconds: float) -> dict[str, str]:
 
 async def error_response(send: Send, error: WebError, method: str) -> None:
     """Send `{error, hint}` (rule 4). A body may stand unread behind an unsafe method: that connection closes."""
-    body = json.dumps({"error": error.code, "hint": error.hint}, ensure_ascii=False).encode()
+    told: dict[str, object] = {"error": error.code, "hint": error.hint}
+    if error.offered:
+        told["offered"] = error.offered
+    body = json.dumps(told, ensure_ascii=False).encode()
     fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     fields.extend((name.lower().encode(), value.encode()) for name, value in error.headers.items())
+    if error.offered and error.status == UnsupportedMedia.status:
+        fields.append((b"accept", ", ".join(error.offered).encode()))
     if method not in SAFE_METHODS:
         fields.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": error.status, "headers": fields})

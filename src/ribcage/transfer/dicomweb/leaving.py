@@ -21,7 +21,7 @@ from ribcage.guard.protocol import InstanceRef
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.errors import BadRequest, NotFound, StepUpNeeded
 from ribcage.transfer.dicomweb.headers import promise_header, server_timing
-from ribcage.transfer.dicomweb.negotiation import MediaType, parse_accept
+from ribcage.transfer.dicomweb.negotiation import MediaType, parse_accept, require_charset
 from ribcage.transfer.dicomweb.principal import identify, purpose_of
 from ribcage.transfer.dicomweb.qido import check_uid
 from ribcage.usage.disclose import Disclosure, Want, open_disclosure
@@ -115,7 +115,11 @@ def uids_of(request: Request) -> dict[str, str]:
 
 
 def accept_of(request: Request) -> list[MediaType]:
-    """What the peer accepts: the query parameter, else the header field (PS3.18 8.3.3.1). Raises BadRequest."""
+    """What the peer accepts: the query parameter, else the header field (PS3.18 8.3.3.1).
+
+    Raises BadRequest, and NotAcceptable for a charset other than UTF-8.
+    """
+    require_charset(request.query_params.get("charset"))
     return parse_accept(request.query_params.get("accept") or request.headers.get("accept"))
 
 

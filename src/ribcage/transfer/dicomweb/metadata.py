@@ -1,4 +1,5 @@
-"""The header stream of one instance as DICOM JSON Model (PS3.18 F); long values and pixels by their addresses."""
+"""The header stream of one instance as DICOM JSON Model (PS3.18 F) or Native DICOM Model (PS3.19 A.1); long values
+and pixels by their addresses."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import json
 from typing import Final
 
 from ribcage.dicom.json_model import BulkLocator, to_json_model
+from ribcage.dicom.native_model import to_native_model
 from ribcage.dicom.scan import PIXEL_DATA, Scan, scan
 from ribcage.dicom.transfer_syntaxes import lookup
 from ribcage.dicom.values import is_little, numbers
@@ -18,17 +20,19 @@ _PIXEL_REPRESENTATION: Final = 0x00280103
 _FLOATS: Final = {32: (0x7FE00008, "OF"), 64: (0x7FE00009, "OD")}
 
 
-async def data_set_json(stream: InstanceStream, locator: BulkLocator) -> bytes:
-    """One data set as JSON in UTF-8. Raises DicomError."""
+async def data_set_model(stream: InstanceStream, locator: BulkLocator, *, xml: bool) -> bytes:
+    """One data set as JSON or XML in UTF-8. Raises DicomError."""
     if len(stream.header) <= _INLINE_BYTES:
-        return _convert(stream, locator)
-    return await asyncio.to_thread(_convert, stream, locator)
+        return _convert(stream, locator, xml)
+    return await asyncio.to_thread(_convert, stream, locator, xml)
 
 
-def _convert(stream: InstanceStream, locator: BulkLocator) -> bytes:
+def _convert(stream: InstanceStream, locator: BulkLocator, xml: bool) -> bytes:
     scanned = scan(stream.header, stream.transfer_syntax_uid)
     tag, vr = _pixels(scanned) if stream.opened.bulk_plain_bytes else (PIXEL_DATA, "")
     model = to_json_model(scanned, bulk_locator=locator, pixel_vr=vr, pixel_tag=tag)
+    if xml:
+        return to_native_model(model)
     return json.dumps(model, ensure_ascii=False).encode("utf-8", "replace")
 
 

@@ -4,15 +4,18 @@ Rules, in order:
 1. Parameter values may be quoted or not; `type=application/dicom` without quotes is in common use.
 2. `application/dicom` without `transfer-syntax` means Explicit VR Little Endian; `*` means as stored
    (PS3.18 8.7.3.5). A peer that takes anything (`*/*`, or no Accept) takes objects as stored.
-3. q=0 excludes. What cannot be given is refused with 406, never replaced by something else.
+3. q=0 excludes, also from a wildcard beside it. Among equal q the stored transfer syntax is preferred.
+4. One instance may be asked for as a single part, `application/dicom`; several are multipart (PS3.18 8.7.3.1).
+5. Text is UTF-8. A media type in another `charset` is not acceptable (PS3.18 8.8).
+6. What cannot be given is refused with 406 and a list of what can, never replaced by something else.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
 
 from ribcage.transfer.dicomweb.errors import BadRequest, NotAcceptable, UnsupportedMedia
 
@@ -21,6 +24,12 @@ AS_STORED: Final = "*"
 DICOM: Final = "application/dicom"
 DICOM_JSON: Final = "application/dicom+json"
 DICOM_XML: Final = "application/dicom+xml"
+XML_PARTS: Final = 'multipart/related; type="application/dicom+xml"'
+FILES: Final = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+STORED: Final = 'multipart/related; type="application/dicom"'  # what a store takes
+FILE: Final = "application/dicom; transfer-syntax=*"
+_CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "*"})
+_MULTIPART: Final = ("multipart/related", "multipart/*")
 
 _MAX_FIELD_CHARS: Final = 8192
 _MAX_ENTRIES: Final = 64
@@ -33,11 +42,26 @@ _QUALITY: Final = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
 
 @dataclass(frozen=True, slots=True)
 class MediaType:
-    """A media type in lower case with its parameters; `quality` is 1.0 outside Accept."""
+    """A media type in lower case with its parameters; `quality` is 1.0 outside Accept. A wildcard knows what q=0
+    beside it takes away."""
 
     essence: str
     parameters: Mapping[str, str]
     quality: float = 1.0
+    without: frozenset[str] = frozenset()
+
+    def covers(self, essence: str) -> bool:
+        """Whether this entry, perhaps a wildcard, takes `essence` as a single part."""
+        kind = essence.partition("/")[0]
+        return self.essence in (essence, f"{kind}/*", "*/*") and essence not in self.without
+
+
+@dataclass(frozen=True, slots=True)
+class FileForm:
+    """How files may leave: in parts or as the one part, in any of these transfer syntaxes with their q."""
+
+    multipart: bool
+    syntaxes: Mapping[str, float]
 
 
 def parse_media_type(field: str) -> MediaType:
@@ -57,55 +81,101 @@ def parse_accept(field: str | None) -> list[MediaType]:
     entries = [_media_type(item) for item in _split(field) if item.strip()]
     if len(entries) > _MAX_ENTRIES:
         raise BadRequest(f"expected at most {_MAX_ENTRIES} acceptable media types")
-    return sorted((entry for entry in entries if entry.quality > 0), key=lambda entry: -entry.quality)
+    without = frozenset(entry.essence for entry in entries if not entry.quality and not entry.parameters)
+    taken = (
+        entry
+        for entry in entries
+        if entry.quality and entry.parameters.get("charset", "*").lower() in _CHARSETS
+    )
+    return sorted((replace(entry, without=without) for entry in taken), key=lambda entry: -entry.quality)
 
 
-def acceptable_syntaxes(entries: Iterable[MediaType]) -> frozenset[str]:
-    """Transfer syntax UIDs the peer takes inside multipart/related application/dicom; `AS_STORED` for any.
-
-    Raises NotAcceptable when it does not take that media type at all.
-    """
-    syntaxes: set[str] = set()
-    for entry in entries:
-        if entry.essence in ("*/*", "multipart/*"):
-            syntaxes.add(entry.parameters.get("transfer-syntax", AS_STORED))
-        elif entry.essence == "multipart/related" and _holds_dicom(entry):
-            syntaxes.add(entry.parameters.get("transfer-syntax") or EXPLICIT_LITTLE)
-    if not syntaxes:
-        raise NotAcceptable('expected multipart/related; type="application/dicom"')
-    return frozenset(syntaxes)
-
-
-def _holds_dicom(entry: MediaType) -> bool:
-    return entry.parameters.get("type", DICOM).lower() in (DICOM, "application/*", "*/*")
-
-
-def require_syntaxes(accepted: frozenset[str], stored: Iterable[str]) -> None:
-    """Every stored transfer syntax must be accepted. Raises NotAcceptable."""
-    if AS_STORED in accepted:
+def require_charset(wanted: str | None) -> None:
+    """The `charset` query parameter (PS3.18 8.8.1): UTF-8 must be among them. Raises NotAcceptable, BadRequest."""
+    if wanted is None or not wanted.strip():
         return
-    if any(uid not in accepted for uid in stored):
-        raise NotAcceptable("expected transfer-syntax=* or the stored one")
+    named = [item.partition(";") for item in wanted[:_MAX_FIELD_CHARS].split(",")]
+    if not any(
+        name.strip().lower() in _CHARSETS and not re.search(r"q=0(\.0*)?\s*$", rest)
+        for name, _, rest in named
+    ):
+        raise NotAcceptable("expected UTF-8 among the character sets", ("charset=UTF-8",))
 
 
-def require_json(entries: Iterable[MediaType]) -> str:
-    """The JSON media type to answer with (PS3.18 8.7.3.2). Raises NotAcceptable."""
+def file_forms(entries: Iterable[MediaType], *, single: bool) -> list[FileForm]:
+    """The forms in which the peer takes DICOM files, best first; `single` where one instance is asked for.
+
+    Raises NotAcceptable when it takes none.
+    """
+    found: dict[bool, dict[str, float]] = {}
     for entry in entries:
-        if entry.essence in (DICOM_JSON, "application/*", "*/*"):
+        syntax = entry.parameters.get("transfer-syntax")
+        if entry.essence in ("*/*", "multipart/*"):
+            multipart, syntax = True, syntax or AS_STORED
+        elif entry.essence == "multipart/related" and _holds(entry, DICOM):
+            multipart, syntax = True, syntax or EXPLICIT_LITTLE
+        elif single and entry.essence in (DICOM, "application/*"):
+            multipart, syntax = False, syntax or (EXPLICIT_LITTLE if entry.essence == DICOM else AS_STORED)
+        else:
+            continue
+        if "multipart/related" not in entry.without or not multipart:
+            found.setdefault(multipart, {}).setdefault(syntax, entry.quality)
+    if not found:
+        raise NotAcceptable("expected a media type of DICOM files", (FILES, FILE) if single else (FILES,))
+    return [FileForm(multipart, syntaxes) for multipart, syntaxes in found.items()]
+
+
+def choose_syntaxes(
+    forms: Iterable[FileForm], stored: Iterable[str], convertible: Callable[[str, str], bool]
+) -> tuple[FileForm, list[str]]:
+    """The first form that carries everything, and the syntax of each instance. Raises NotAcceptable."""
+    every = list(stored)
+    for form in forms:
+        chosen = [_choose(form.syntaxes, uid, convertible) for uid in every]
+        if all(chosen):
+            return form, chosen
+    raise NotAcceptable("expected a transfer syntax that can be given", (FILES,))
+
+
+def _choose(syntaxes: Mapping[str, float], stored: str, convertible: Callable[[str, str], bool]) -> str:
+    """The syntax with the highest q that can be given, the stored one among equals; "" where there is none."""
+    best, found = 0.0, ""
+    for syntax, quality in syntaxes.items():
+        uid = stored if syntax == AS_STORED else syntax
+        fits = uid == stored or convertible(stored, uid)
+        if fits and (quality > best or (quality == best and uid == stored)):
+            best, found = quality, uid
+    return found
+
+
+def _holds(entry: MediaType, essence: str) -> bool:
+    """Whether a multipart entry takes parts of this type; one that names no type takes any."""
+    return entry.parameters.get("type", essence).lower() in (essence, "application/*", "*/*")
+
+
+def require_model(entries: Iterable[MediaType]) -> str:
+    """The form of metadata and search results: a JSON media type, or `XML_PARTS` (PS3.18 8.7.3.2).
+
+    Raises NotAcceptable.
+    """
+    for entry in entries:
+        if entry.covers(DICOM_JSON):
             return DICOM_JSON
         if entry.essence == "application/json":
             return "application/json"
-    raise NotAcceptable("expected application/dicom+json")
+        if entry.essence in _MULTIPART and _holds(entry, DICOM_XML):
+            return XML_PARTS
+    raise NotAcceptable("expected application/dicom+json", (DICOM_JSON, XML_PARTS))
 
 
-def json_or_xml(entries: Iterable[MediaType]) -> Literal["json", "xml"]:
-    """The form of a Store Instances Response (PS3.18 10.5.3). Raises NotAcceptable."""
+def require_response(entries: Iterable[MediaType]) -> str:
+    """The media type of a Store Instances Response (PS3.18 10.5.3): JSON or XML. Raises NotAcceptable."""
     for entry in entries:
-        if entry.essence in (DICOM_JSON, "application/json", "application/*", "*/*"):
-            return "json"
+        if entry.covers(DICOM_JSON) or entry.essence == "application/json":
+            return DICOM_JSON
         if entry.essence in (DICOM_XML, "application/xml", "text/xml"):
-            return "xml"
-    raise NotAcceptable("expected application/dicom+json or application/dicom+xml")
+            return DICOM_XML
+    raise NotAcceptable("expected application/dicom+json or +xml", (DICOM_JSON, DICOM_XML))
 
 
 def _split(field: str) -> Iterator[str]:

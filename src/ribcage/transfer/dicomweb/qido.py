@@ -100,7 +100,7 @@ def parse_search(level: Level, above: Mapping[str, str], query: bytes, limits: W
                     everything = True
                 else:
                     wanted.add(_field(field.strip()))
-        elif name in ("limit", "offset", "fuzzymatching", "accept"):
+        elif name in ("limit", "offset", "fuzzymatching", "accept", "charset"):
             if name in special:
                 raise BadRequest(f"expected {name} once")
             special[name] = value

@@ -42,7 +42,7 @@ from ribcage.transfer.dicomweb.values import DOCUMENT, answer_value, header_valu
 from ribcage.usage.errors import NothingFound
 from ribcage.usage.pixels import Pixels
 
-_PICTURES: Final[tuple[MediaType, ...]] = ("image/jpeg", "image/png", "image/gif")
+PICTURES: Final[tuple[MediaType, ...]] = ("image/jpeg", "image/png", "image/gif")
 _THUMBNAIL_PIXELS: Final = 256
 _TRIED: Final = 8  # instances of a study or series that are looked at for a thumbnail
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,9}(?:\.[0-9]{1,9})?")
@@ -140,13 +140,13 @@ def parse_wish(request: Request, marks: tuple[str, ...], *, thumbnail: bool) -> 
         (
             kind
             for entry in accept_of(request)
-            for kind in _PICTURES
+            for kind in PICTURES
             if entry.essence in (kind, "image/*", "*/*")
         ),
         None,
     )
     if media_type is None:
-        raise NotAcceptable("expected image/jpeg, image/png or image/gif")
+        raise NotAcceptable("expected image/jpeg, image/png or image/gif", tuple(PICTURES))
     window = None
     if "window" in query:
         parts = [*query["window"].split(","), "linear"]

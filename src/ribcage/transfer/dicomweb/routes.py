@@ -9,7 +9,7 @@ the archive.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -22,6 +22,7 @@ from ribcage.guard.protocol import GetReadiness, Readiness
 from ribcage.transfer.dicomweb.administration import AdministrationResources
 from ribcage.transfer.dicomweb.break_glass import BreakGlassResource
 from ribcage.transfer.dicomweb.bulk import BulkResources
+from ribcage.transfer.dicomweb.capabilities import CapabilitiesResource, Method, method_of
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.events import EventResources
 from ribcage.transfer.dicomweb.forms import FormResources
@@ -39,6 +40,8 @@ from ribcage.transfer.dicomweb.store import StoreResources
 Gives = Literal["receipt", "house", "person", "patient", "nothing"]
 Handler = Callable[[Request], Awaitable[Response]]
 
+_ROOT: Final = f"{SERVICE}/"
+_TELLING: Final = ("OPTIONS", "GET")
 _STUDY: Final = f"{SERVICE}/studies/{{study}}"
 _SERIES: Final = f"{_STUDY}/series/{{series}}"
 _INSTANCE: Final = f"{_SERIES}/instances/{{instance}}"
@@ -56,12 +59,28 @@ class Entry:
 def routes(context: WebContext) -> list[Entry]:
     """All routes, in order of matching."""
     return [
-        *_dicom(context),
+        *_service(context),
         *_people(context),
         *_own_factors(context),
         *_administration(context),
         *_patients(context),
     ]
+
+
+def _service(context: WebContext) -> list[Entry]:
+    """The DICOMweb service, and what it says of itself."""
+    dicom = _dicom(context)
+    tell = CapabilitiesResource(methods_of(dicom)).tell
+    return [*dicom, *(entry(name, _ROOT, tell, "nothing") for name in _TELLING)]
+
+
+def methods_of(entries: Iterable[Entry]) -> list[Method]:
+    """The methods of the DICOMweb service, as its capabilities tell them."""
+    told = [each for each in entries if each.route.path.startswith(_ROOT)]
+    dicom = [
+        method_of(name, each.route.path, each.through) for each in told for name in each.route.methods or ()
+    ]
+    return [*dicom, *(method_of(name, _ROOT, "") for name in _TELLING)]
 
 
 def _dicom(context: WebContext) -> list[Entry]:

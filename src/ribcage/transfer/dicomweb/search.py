@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ribcage.dicom.json_model import Json
+from ribcage.dicom.native_model import to_native_model
 from ribcage.guard.protocol import Principal, Purpose, Query, QueryAnswer
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.headers import origin_of, promise_header
-from ribcage.transfer.dicomweb.negotiation import parse_accept, require_json
+from ribcage.transfer.dicomweb.leaving import accept_of
+from ribcage.transfer.dicomweb.models import ModelBody
+from ribcage.transfer.dicomweb.negotiation import require_model
 from ribcage.transfer.dicomweb.places import SERVICE
 from ribcage.transfer.dicomweb.principal import identify, purpose_of
 from ribcage.transfer.dicomweb.qido import Level, Search, encode_record, parse_search
@@ -44,8 +48,7 @@ class SearchResources:
 
     async def _search(self, request: Request, level: Level) -> Response:
         principal = identify(request)
-        accept = request.query_params.get("accept") or request.headers.get("accept")
-        media_type = require_json(parse_accept(accept))
+        body = ModelBody(request, require_model(accept_of(request)))
         above = {
             keyword: request.path_params[key]
             for key, keyword in _PATH_KEYS.items()
@@ -65,10 +68,17 @@ class SearchResources:
         if not answer.records:
             return Response(status_code=204, headers=headers)  # PS3.18 10.6.3.1
         base = origin_of(request) + SERVICE
-        body = json.dumps(
-            [encode_record(search, record, base) for record in answer.records], ensure_ascii=False
-        )
-        return Response(body.encode(), headers=headers | {"Content-Type": media_type})
+        written = body.write(_encoded(answer, search, base, xml=body.xml))
+        return Response(b"".join([piece async for piece in written]), headers=headers | dict(body.headers))
+
+
+async def _encoded(answer: QueryAnswer, search: Search, base: str, *, xml: bool) -> AsyncIterator[bytes]:
+    for record in answer.records:
+        model = encode_record(search, record, base)
+        if xml:
+            yield to_native_model(cast("dict[str, Json]", model))
+        else:
+            yield json.dumps(model, ensure_ascii=False).encode()
 
 
 async def run_search(

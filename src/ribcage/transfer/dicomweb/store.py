@@ -35,14 +35,14 @@ from ribcage.transfer.dicomweb.errors import (
     WebError,
 )
 from ribcage.transfer.dicomweb.headers import origin_of, promise_header, to_web_error
+from ribcage.transfer.dicomweb.leaving import accept_of
 from ribcage.transfer.dicomweb.multipart import Event, MultipartLimits, MultipartParser, PartData, PartStart
 from ribcage.transfer.dicomweb.negotiation import (
     DICOM,
-    DICOM_JSON,
     DICOM_XML,
-    json_or_xml,
-    parse_accept,
+    STORED,
     parse_media_type,
+    require_response,
 )
 from ribcage.transfer.dicomweb.places import SERVICE
 from ribcage.transfer.dicomweb.principal import identify
@@ -63,7 +63,7 @@ class StoreResources:
     async def store(self, request: Request) -> Response:
         """Store the instances of one request."""
         principal = identify(request)
-        form = json_or_xml(parse_accept(request.query_params.get("accept") or request.headers.get("accept")))
+        media_type = require_response(accept_of(request))
         study = check_uid(request.path_params["study"]) if "study" in request.path_params else ""
         parser = MultipartParser(_boundary(request), self._part_limits())
         limits = self._context.limits
@@ -81,8 +81,7 @@ class StoreResources:
             promise = await self._close(principal, report)
         if not report.stored and not report.failures:
             raise BadRequest("expected at least one part")
-        media_type = DICOM_JSON if form == "json" else DICOM_XML
-        content = answers.encode(report, origin_of(request) + SERVICE, form)
+        content = answers.encode(report, origin_of(request) + SERVICE, xml=media_type == DICOM_XML)
         return Response(
             content,
             status_code=report.status,
@@ -156,7 +155,9 @@ def _boundary(request: Request) -> str:
     """The boundary of a multipart/related body of DICOM files. Raises UnsupportedMedia, BadRequest."""
     media_type = parse_media_type(request.headers.get("content-type", ""))
     if media_type.essence != "multipart/related" or media_type.parameters.get("type", "").lower() != DICOM:
-        raise UnsupportedMedia('expected multipart/related; type="application/dicom"')
+        raise UnsupportedMedia('expected multipart/related; type="application/dicom"', (STORED,))
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMedia("expected a body without content coding", (STORED,))
     boundary = media_type.parameters.get("boundary", "")
     if not boundary:
         raise BadRequest("expected a boundary in Content-Type (RFC 2046 5.1)")

@@ -7,12 +7,11 @@ reasons are DIMSE statuses (PS3.4 table B.2-1), taken from the error's class.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal
-from xml.sax.saxutils import escape, quoteattr
+from typing import Final
 
-from ribcage.dicom.dictionary import keyword_of
+from ribcage.dicom.json_model import Json
+from ribcage.dicom.native_model import to_native_model
 
 CANNOT_UNDERSTAND: Final = 0xC000
 COERCED: Final = 0xB000  # Coercion of Data Elements (PS3.18 I.2.1)
@@ -60,14 +59,10 @@ class StoreReport:
         return counts
 
 
-def encode(report: StoreReport, base: str, form: Literal["json", "xml"]) -> bytes:
+def encode(report: StoreReport, base: str, *, xml: bool = False) -> bytes:
     """The response body; `base` is the service's URL."""
-    elements = _module(report, base)
-    if form == "json":
-        return json.dumps(_as_json(elements)).encode()
-    head = '<?xml version="1.0" encoding="UTF-8"?><NativeDicomModel xml:space="preserve" '
-    namespace = 'xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM">'
-    return (head + namespace + "".join(_as_xml(elements)) + "</NativeDicomModel>").encode()
+    model = _as_json(_module(report, base))
+    return to_native_model(model) if xml else json.dumps(model).encode()
 
 
 def _module(report: StoreReport, base: str) -> list[Element]:
@@ -101,19 +96,8 @@ def _url(named: Named, base: str) -> Element:
     return (0x00081190, "UR", [url])
 
 
-def _as_json(elements: list[Element]) -> dict[str, object]:
+def _as_json(elements: list[Element]) -> dict[str, Json]:
     return {
         f"{tag:08X}": {"vr": vr, "Value": [_as_json(v) if isinstance(v, list) else v for v in values]}
         for tag, vr, values in elements
     }
-
-
-def _as_xml(elements: list[Element]) -> Iterator[str]:
-    for tag, vr, values in elements:
-        yield f'<DicomAttribute tag="{tag:08X}" vr="{vr}" keyword={quoteattr(keyword_of(tag))}>'
-        for number, value in enumerate(values, 1):
-            if isinstance(value, list):
-                yield f'<Item number="{number}">{"".join(_as_xml(value))}</Item>'
-            else:
-                yield f'<Value number="{number}">{escape(str(value))}</Value>'
-        yield "</DicomAttribute>"

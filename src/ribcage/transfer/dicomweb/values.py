@@ -122,7 +122,7 @@ def _form(entries: list[MediaType], own: str) -> tuple[str, bool]:
             return own, multipart
         if kind in (OCTETS, "application/*"):
             return OCTETS, multipart
-    raise NotAcceptable("expected application/octet-stream or the value's own media type")
+    raise NotAcceptable("expected application/octet-stream or the value's own media type", (OCTETS,))
 
 
 def _document_type(scanned: Scan) -> str:

@@ -266,7 +266,8 @@ class DimseAssociation(asyncio.BufferedProtocol):
         if isinstance(verdict, Rejection):
             self._locally(lambda: self._layer.reject(verdict.result, verdict.source, verdict.reason))
         else:
-            self._locally(lambda: self._layer.accept(verdict.results, verdict.roles, verdict.extended))
+            more = (verdict.extended, verdict.async_window, verdict.identity_response)
+            self._locally(lambda: self._layer.accept(verdict.results, verdict.roles, *more))
             with contextlib.suppress(AssociationOver):
                 for context in dict(self._layer.contexts).values():
                     await service.begin(context, _WayBack(self, context.context_id, None))

@@ -5,6 +5,7 @@ Rules, in order:
 1. A called AE title that is not ours is refused and counted (PS3.8 9.3.4: reason 7).
 2. Identity is the certificate; the calling AE title must be bound to it. The guard decides and audits
    (`CheckDevice`); refused is reason 3. A guard that cannot answer is a transient refusal.
+   A user identity that must be confirmed and cannot be is refused without a reason (PS3.7 D.3.3.7); none grants.
 3. Only what the device may do is negotiated; a C-STORE without the right to store is status 0124.
 4. A C-STORE response is sent after `capture.admit` returned: the instance is durable (DESIGN rule 2).
 5. When the association ends, one `IngestClosed` names what was stored per study.
@@ -36,7 +37,7 @@ from ribcage.dicom.dimse import (
     refuse,
     respond,
 )
-from ribcage.dicom.negotiation import Answer, Offer, negotiate
+from ribcage.dicom.negotiation import Answer, Offer, must_refuse, negotiate
 from ribcage.dicom.pdu import AssociateRq
 from ribcage.dicom.sop_classes import GET_CLASSES, MOVE_CLASSES, STORAGE_COMMITMENT_PUSH, VERIFICATION
 from ribcage.dicom.statuses import Status
@@ -66,6 +67,7 @@ class Rejection:
 
 
 CALLING_AE_NOT_RECOGNIZED = Rejection(_PERMANENT, _USER, 3)
+IDENTITY_NOT_CONFIRMED = Rejection(_PERMANENT, _USER, 1)
 CALLED_AE_NOT_RECOGNIZED = Rejection(_PERMANENT, _USER, 7)
 TEMPORARY_CONGESTION = Rejection(_TRANSIENT, _PRESENTATION, 1)
 LOCAL_LIMIT_EXCEEDED = Rejection(_TRANSIENT, _PRESENTATION, 2)
@@ -105,6 +107,9 @@ class AssociationService:
             return CALLING_AE_NOT_RECOGNIZED
         except GuardError:
             return TEMPORARY_CONGESTION
+        if must_refuse(request.user.identity):
+            self._site.refusals.note("user_identity", "dicom", self._address)
+            return IDENTITY_NOT_CONFIRMED
         self._known, self._request = known, request
         self._commitment = StorageCommitment(self._site.guard, self._site.outbox, self._device)
         store = "store" in known.may
