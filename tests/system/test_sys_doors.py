@@ -379,6 +379,7 @@ HTTP_WITH_RECEIPT = {
 }
 # Reviewed: pages without data, and what a session may know of itself.
 HTTP_WITHOUT_DATA = {
+    *((method, "/dicom-web/") for method in ("GET", "OPTIONS")),  # the route table itself
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
