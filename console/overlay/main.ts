@@ -6,6 +6,7 @@
  * 1. The page's title never changes: OHIF or an extension might put a name there.
  * 2. The watermark and the bar never take a click from the picture.
  * 3. A cover hides the picture, it does not only say that it should be hidden.
+ * 4. A full record whose second factor ran out goes back to the masked one by itself: covered first, then loaded anew.
  */
 
 import "./overlay.css";
@@ -14,8 +15,9 @@ import { hearEvents } from "../shared/events";
 import { language } from "../shared/language";
 import { passkeysHere, provePasskey } from "../shared/passkeys";
 import { say, whyNotProved, type Word } from "../shared/words";
+import { firstPicture } from "./first";
 import { listen } from "./listen";
-import { lapsed, left, START, step, type Heard, type State } from "./state";
+import { asksAgain, left, START, step, type Heard, type State } from "./state";
 
 const POLL_SECONDS = 15;
 const MARKS = 40;
@@ -112,15 +114,11 @@ function drawCover(): void {
   const text = element("p", "rc-why", t(why));
   box.append(text);
   if (why === "ended") box.append(link("/app/login", "signIn"));
-  if (why === "lapsed") {
-    const prove = element("button", "rc-full", t("showFull"));
-    prove.onclick = () => ask.showModal();
-    box.append(prove, reloading("goOnMasked"));
-  }
   if (why === "unreachable" || why === "refused") box.append(reloading("reload"));
   if (why === "refused" && readsFilms()) box.append(link(`/app/emergency#${study}`, "emergency"));
   if (why !== "ended") box.append(link("/app/", "toList"));
   cover.replaceChildren(box);
+  if (why === "lapsed") location.reload(); // rule 4; what is loaded anew is what the archive gives now
 }
 
 function readsFilms(): boolean {
@@ -203,7 +201,7 @@ function start(): void {
   setInterval(() => void poll(), POLL_SECONDS * 1000);
   setInterval(() => {
     draw();
-    if (lapsed(state, now()) && Math.floor(now()) % POLL_SECONDS === 0) void askView();
+    if (asksAgain(state, now())) void askView();
   }, 1000);
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) void poll();
@@ -211,4 +209,5 @@ function start(): void {
 }
 
 listen((status, view, unchecked, stepUp) => hear({ kind: "image-answer", status, view, unchecked, stepUp }));
+if (study) void firstPicture(study, t("preview")); // before OHIF is read: the archive draws while the browser reads scripts
 document.addEventListener("DOMContentLoaded", start);

@@ -30,6 +30,7 @@ export type Heard =
   | { kind: "session-ended" };
 
 export const UNREACHABLE_AFTER = 3;
+export const LAPSE_SECONDS = 15;
 
 export const START: State = { session: null, view: null, pixelsUnchecked: false, cover: null, failures: 0 };
 
@@ -65,6 +66,13 @@ export function step(state: State, heard: Heard): State {
 /** Whether the second factor ran out while the full record is shown: the archive is asked what it would give now. */
 export function lapsed(state: State, now: number): boolean {
   return state.view === "full" && state.cover === null && state.session !== null && now >= state.session.second_factor_until;
+}
+
+/** Whether it is asked in this second: each one at first, so that no clock's error leaves the full record standing, then now and then. */
+export function asksAgain(state: State, now: number): boolean {
+  if (!lapsed(state, now) || state.session === null) return false;
+  const late = Math.floor(now - state.session.second_factor_until);
+  return late < LAPSE_SECONDS || late % LAPSE_SECONDS === 0;
 }
 
 /** Minutes and seconds that are left, "" when none. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Session, View } from "../shared/api";
-import { lapsed, left, START, step, UNREACHABLE_AFTER, type Heard, type State } from "../overlay/state";
+import { asksAgain, lapsed, LAPSE_SECONDS, left, START, step, UNREACHABLE_AFTER, type Heard, type State } from "../overlay/state";
 
 const session = (until: number): Session => ({
   username: "li", display_name: "Li", roles: [], assurance: until ? 2 : 1, second_factor_until: until, expires_at: 9e9,
@@ -61,6 +61,12 @@ describe("view", () => {
     expect(lapsed(shown, 99)).toBe(false);
     expect(lapsed(shown, 100)).toBe(true);
     expect(lapsed(after({ kind: "session", session: session(0) }, answer(200, "masked")), 100)).toBe(false);
+  });
+  it("asks each second after the second factor ran out, then now and then, as an assigned reader keeps the full record", () => {
+    const shown = after({ kind: "session", session: session(100) }, answer(200, "full"));
+    expect([99, 100, 101, 100 + LAPSE_SECONDS - 1].map((each) => asksAgain(shown, each))).toEqual([false, true, true, true]);
+    expect(asksAgain(shown, 100 + LAPSE_SECONDS + 1)).toBe(false);
+    expect(asksAgain(shown, 100 + 4 * LAPSE_SECONDS + 0.5)).toBe(true);
   });
   it("counts down", () => {
     expect(left(1000, 39.5)).toBe("16:00");

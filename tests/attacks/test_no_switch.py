@@ -21,12 +21,14 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "ribcage"
 
 # Addresses and names. `public` names an address that may be reached from outside; TLS, certificates, contract and log
 # are the same there. `demo` takes rights away: loopback only.
+# `second_factor_seconds` may make the time after a second factor shorter, never longer.
 # `destruction_reversible_days` is at least 1; the room kept for the log at least 4 MiB, the watermark twice as much.
 SETTINGS = {
     "hospital",
     "hostnames",
     "called_ae_titles",
     "fronts",
+    "second_factor_seconds",
     "destruction_reversible_days",
     "disk_stop_mib",
     "disk_reserve_mib",

@@ -372,6 +372,7 @@ HTTP_WITH_RECEIPT = {
     *(("GET", _STUDY + each) for each in ("", "/metadata", "/series", "/instances")),
     *(("GET", _SERIES + each) for each in ("", "/metadata", "/instances")),
     *(("GET", _INSTANCE + each) for each in ("", "/metadata", "/rendered", "/frames/{frames}")),
+    *(("GET", each + "/rendered") for each in (_STUDY, _SERIES)),
     ("GET", _INSTANCE + "/frames/{frames}/rendered"),
     ("GET", _INSTANCE + "/bulkdata/{path:path}"),
     *(("GET", each + "/thumbnail") for each in (_STUDY, _SERIES, _INSTANCE, _INSTANCE + "/frames/{frames}")),

@@ -30,6 +30,14 @@ def test_a_viewer_at_the_real_archive(tmp_path: Path) -> None:
             answer = doctor.request(place + path, Accept=FRAME if "frames" in path else "*/*")
             assert answer.status == 200, path
             views.append(answer.headers["x-ribcage-view"])
+        for whole in (
+            f"/dicom-web/studies/{one.study}",
+            f"/dicom-web/studies/{one.study}/series/{one.series}",
+        ):
+            answer = doctor.request(f"{whole}/rendered?viewport=200,200", Accept="image/jpeg")
+            assert (answer.status, answer.headers["content-type"]) == (200, "image/jpeg")
+            assert answer.headers["content-location"] == f"{place}/frames/1/rendered"
+            views.append(answer.headers["x-ribcage-view"])
         assert set(views) == {"masked"}
         assert len(entries(archive, "disclosure-allowed")) == 1
         assert doctor.step_up().status == 200

@@ -18,6 +18,7 @@ from ribcage.transfer.limits import ListenAddress, check_addresses
 
 _MAX_FRONTS = 64
 _MOST_REVERSIBLE_DAYS = 365
+_LEAST_FACTOR_SECONDS, _MOST_FACTOR_SECONDS = 10, 900
 _LEAST_RESERVE_MIB = 4
 _MOST_JOBS = 100_000
 _MOST_TRIES = 1000
@@ -40,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hostnames: list[str] = []
     called_ae_titles: list[str] = msgspec.field(default_factory=lambda: ["RIBCAGE"])
     fronts: int = 2
+    second_factor_seconds: int = 900
     destruction_reversible_days: int = 7
     disk_stop_mib: int = 512
     disk_reserve_mib: int = 16
@@ -63,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def guard_limits(self) -> GuardLimits:
         """The guard's limits of this home."""
         return GuardLimits(
+            second_factor_seconds=self.second_factor_seconds,
             destruction_reversible_days=self.destruction_reversible_days,
             disk_stop_mib=self.disk_stop_mib,
             disk_reserve_mib=self.disk_reserve_mib,
@@ -81,6 +84,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Cross-check. Raises UsageError; unsafe combinations refuse to start."""
         if not 1 <= self.fronts <= _MAX_FRONTS:
             raise UsageError(f"fronts: expected 1 to {_MAX_FRONTS}, got {self.fronts}")
+        if not _LEAST_FACTOR_SECONDS <= self.second_factor_seconds <= _MOST_FACTOR_SECONDS:
+            allowed = f"{_LEAST_FACTOR_SECONDS} to {_MOST_FACTOR_SECONDS}"
+            raise UsageError(f"second_factor_seconds: expected {allowed}, got {self.second_factor_seconds}")
         if not 1 <= self.destruction_reversible_days <= _MOST_REVERSIBLE_DAYS:
             days = self.destruction_reversible_days
             raise UsageError(
@@ -137,6 +143,7 @@ def save(home: Path, settings: Settings) -> None:
         f"hostnames = {_toml(settings.hostnames)}",
         f"called_ae_titles = {_toml(settings.called_ae_titles)}",
         f"fronts = {settings.fronts}",
+        f"second_factor_seconds = {settings.second_factor_seconds}",
         f"destruction_reversible_days = {settings.destruction_reversible_days}",
         f"disk_stop_mib = {settings.disk_stop_mib}",
         f"disk_reserve_mib = {settings.disk_reserve_mib}",

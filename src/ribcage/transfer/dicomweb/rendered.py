@@ -1,8 +1,9 @@
-"""WADO-RS rendered instances, frames and thumbnails (PS3.18 10.4.1.1.3, 10.4.1.1.7), through the cage.
+"""WADO-RS rendered resources and thumbnails (PS3.18 10.4.1.1.3, 10.4.1.1.7), through the cage.
 
 Rules, in order:
 1. An instance of several frames is shown by its first, as a thumbnail by the one in the middle; `Content-Location`
-   says which. A study or series is shown as a thumbnail by its first instance with pixels.
+   says which. A study or series is shown by its first instance with pixels, alone: a Warning says so where others
+   are left out.
 2. A document or video is its own rendering: it leaves as it is, with Range.
 3. A picture for a person carries who looked and when, visibly; a thumbnail is too small for that.
 4. The wish is checked here in form and in the cage in substance. `annotation` of PS3.18 is answered with a Warning.
@@ -49,6 +50,10 @@ _DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,9}(?:\.[0-9]{1,9})?")
 _FUNCTIONS: Final = frozenset({"linear", "linear-exact", "sigmoid"})
 _WARNING: Final = '299 ribcage "annotation is not supported; the picture carries who looked and when."'
 
+_ONE_OF_SEVERAL: Final = (
+    '299 ribcage "only the first instance with pixels is rendered; ask for each other by its address."'
+)
+
 
 class RenderedResources:
     """Handlers of …/rendered and …/thumbnail."""
@@ -63,6 +68,10 @@ class RenderedResources:
             whole = await self._as_it_is(request, leaving)
             return whole or await self._picture(request, leaving, leaving.refs[0], 1)
 
+    async def first(self, request: Request) -> Response:
+        """GET …/rendered of a study or series (rule 1)."""
+        return await self._first(request, 1, thumbnail=False)
+
     async def frame(self, request: Request) -> Response:
         """GET …/frames/{frame}/rendered."""
         number = _one_frame(request)
@@ -73,13 +82,20 @@ class RenderedResources:
     async def thumbnail(self, request: Request) -> Response:
         """GET the thumbnail of a study, series, instance or frame."""
         number = _one_frame(request) if "frames" in request.path_params else 0
+        return await self._first(request, number, thumbnail=True)
+
+    async def _first(self, request: Request, number: int, *, thumbnail: bool) -> Response:
+        """Of what the path names, the first with pixels (rule 1)."""
         leaving = await join_viewing(self._context, request)
         async with closing_on_failure(leaving.stack):
             for ref in leaving.refs[:_TRIED]:
                 try:
-                    return await self._picture(request, leaving, ref, number, thumbnail=True)
+                    answer = await self._picture(request, leaving, ref, number, thumbnail=thumbnail)
                 except NothingFound:
                     continue
+                if len(leaving.refs) > 1 and not thumbnail:
+                    answer.headers.append("Warning", _ONE_OF_SEVERAL)
+                return answer
         raise NotFound("expected an instance with pixels")
 
     async def _as_it_is(self, request: Request, leaving: Leaving) -> Response | None:

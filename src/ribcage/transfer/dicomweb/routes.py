@@ -102,6 +102,8 @@ def _dicom(context: WebContext) -> list[Entry]:
         ),
         entry("GET", f"{_INSTANCE}/frames/{{frames}}", frames.frames, "receipt", "usage.disclose"),
         entry("GET", f"{_INSTANCE}/bulkdata/{{path:path}}", bulk.bulk, "receipt", "usage.disclose"),
+        entry("GET", f"{_STUDY}/rendered", rendered.first, "receipt", "usage.disclose"),
+        entry("GET", f"{_SERIES}/rendered", rendered.first, "receipt", "usage.disclose"),
         entry("GET", f"{_INSTANCE}/rendered", rendered.instance, "receipt", "usage.disclose"),
         entry("GET", f"{_INSTANCE}/frames/{{frames}}/rendered", rendered.frame, "receipt", "usage.disclose"),
         *(
