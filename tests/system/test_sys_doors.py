@@ -115,6 +115,9 @@ FOR_ADMINISTRATORS = {
     p.ListGrants,
     p.GetStatus,
     p.ParkedPage,
+    p.BreakGlassPage,  # user names, reasons, times
+    p.ShowBreakGlass,  # UIDs, a note and a comment, for an officer, an entry each time
+    p.ReviewBreakGlass,
 }
 # The one message that carries them.
 BY_ADMINISTRATORS = {p.AsAdministrator}
@@ -147,9 +150,6 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.RunDestructions,
     p.DestructionPage,
     p.GetCertificate,  # counts and hashes
-    p.BreakGlassPage,  # user names, reasons, times
-    p.ShowBreakGlass,  # UIDs and a note, for an officer
-    p.ReviewBreakGlass,
     p.EndBreakGlass,
     p.GetAlarms,
     p.BackupSnapshot,  # an encrypted copy, outside the home
@@ -404,10 +404,14 @@ HTTP_BY_PATIENTS = {
 }
 # By `AsAdministrator`: persons, devices, grants; no images.
 HTTP_BY_ADMINISTRATORS = {
-    *(("GET", f"/api/admin/{each}") for each in ("persons", "devices", "grants", "status", "parked")),
+    *(
+        ("GET", f"/api/admin/{each}")
+        for each in ("persons", "devices", "grants", "status", "parked", "break-glass")
+    ),
     *(("POST", f"/api/admin/{each}") for each in ("persons", "devices", "grants", "invitations")),
     *(("POST", f"/api/admin/{each}/suspend") for each in ("persons", "devices")),
     ("POST", "/api/admin/grants/revoke"),
+    *(("POST", f"/api/admin/break-glass/{each}") for each in ("show", "review")),
 }
 # The console's files: the same for everybody, from the list that its build wrote.
 HTTP_FILES = {

@@ -344,6 +344,13 @@ break_glass = sa.Table(
     sa.Column("mac", sa.LargeBinary(32), nullable=False),
 )
 
+glass_comment = sa.Table(
+    "glass_comment",
+    metadata,
+    sa.Column("break_glass_id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),  # what the reviewer wrote, under the patient's key
+)
+
 emergency_mark = sa.Table(
     "emergency_mark",
     metadata,

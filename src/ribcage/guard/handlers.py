@@ -279,6 +279,9 @@ def _acts(rooms: Rooms) -> dict[type, Act]:
         p.ListGrants: reads(lists.grants),
         p.GetStatus: reads_on_thread(lambda _: administration.status()),
         p.ParkedPage: reads_on_thread(administration.parked_page),
+        p.BreakGlassPage: reads_on_thread(rooms.reviews.page),
+        p.ShowBreakGlass: rooms.reviews.show,
+        p.ReviewBreakGlass: rooms.reviews.review,
     }
 
 
@@ -301,9 +304,6 @@ def _house(rooms: Rooms) -> Table:
 def _rights(rooms: Rooms) -> Table:
     return {
         p.Object: by_operator(rooms, rooms.rights.objection),
-        p.BreakGlassPage: on_thread(rooms.reviews.page),
-        p.ShowBreakGlass: by_operator(rooms, rooms.reviews.show),
-        p.ReviewBreakGlass: by_operator(rooms, rooms.reviews.review),
         p.EndBreakGlass: by_operator(rooms, rooms.reviews.end),
         p.GetAlarms: by_operator(rooms, rooms.reviews.alarms),
     }

@@ -396,6 +396,7 @@ class Revoked(_Body, frozen=True):
 # --- break-glass ----------------------------------------------------------------------------------------
 
 GlassReason = Literal["emergency", "patient-unconscious", "on-call", "system-failure"]
+GlassVerdict = Literal["", "justified", "unjustified"]
 
 
 class BreakGlass(_Body, frozen=True):
@@ -425,16 +426,17 @@ class GlassBroken(_Body, frozen=True):
 
 
 class BreakGlassPage(_Body, frozen=True):
-    """List break-glass accesses from this number on."""
+    """List break-glass accesses from this number on; `newest`: those without a verdict first, then the newest."""
 
     start: int = 0
     count: int = 1000
+    newest: bool = False
 
 
 class BreakGlassItem(_Body, frozen=True):
     """One access, without the patient's name. Times in Unix seconds, 0 where there is none.
 
-    `emergency`: decided from the last known state, while log or ledger could not answer.
+    `emergency`: decided from the last known state, while log or ledger could not answer. `due_at`: of its review.
     """
 
     number: int
@@ -445,8 +447,12 @@ class BreakGlassItem(_Body, frozen=True):
     occurred_at: float
     valid_until: float
     ended_at: float
-    verdict: Literal["", "justified", "unjustified"]
+    verdict: GlassVerdict
     reviewed_at: float
+    display_name: str = ""
+    roles: list[str] = []
+    due_at: float = 0.0
+    reviewed_by: str = ""
 
 
 class BreakGlassItems(_Body, frozen=True):
@@ -726,7 +732,10 @@ class Somebody(_Body, frozen=True):
 
 
 class PatientEntry(_Body, frozen=True):
-    """One entry. Times in Unix seconds. `end_entry` -1: still open, or cut by a restart."""
+    """One entry. Times in Unix seconds. `end_entry` -1: still open, or cut by a restart.
+
+    `review`: of a break-glass, what was said of it.
+    """
 
     number: int
     at: float
@@ -744,6 +753,7 @@ class PatientEntry(_Body, frozen=True):
     end_at: float = 0.0
     end_how: str = ""
     end_instances: int = 0
+    review: GlassVerdict = ""
 
 
 class PatientEntries(_Body, frozen=True):
@@ -1662,25 +1672,36 @@ class RunDestructions(_Body, frozen=True):
 
 
 class ReviewBreakGlass(_Body, frozen=True):
-    """An officer or administrator, who is not the one who broke the glass, judges it; once."""
+    """An officer or administrator, who is not the one who broke the glass, judges it; once.
+
+    `by` None: the person whose session asks. `comment` has at most 200 characters and is sealed.
+    """
 
     number: int
     verdict: Literal["justified", "unjustified"]
-    by: Approver
+    by: Approver | None = None
+    comment: str = ""
 
 
 class ShowBreakGlass(_Body, frozen=True):
-    """An officer or administrator reads what it was about, before judging; it is an entry of the log."""
+    """An officer or administrator reads what it was about, before judging; it is an entry of the log.
+
+    `by` None: the person whose session asks.
+    """
 
     number: int
-    by: Approver
+    by: Approver | None = None
 
 
 class BreakGlassShown(_Body, frozen=True):
-    """The studies that it opened (the first hundred) and the note; both are empty once the patient's key is gone."""
+    """The studies that it opened (the first hundred), the note and the reviewer's comment.
+
+    All are empty once the patient's key is gone.
+    """
 
     studies: list[str]
     note: str
+    comment: str = ""
 
 
 class DestructionItem(_Body, frozen=True):
@@ -1879,6 +1900,9 @@ HouseRequest = (
     | ListGrants
     | GetStatus
     | ParkedPage
+    | BreakGlassPage
+    | ShowBreakGlass
+    | ReviewBreakGlass
 )
 
 

@@ -156,7 +156,7 @@ def build_rooms(
         observation=Observation(core, lambda: disclosures.live),
         examination=Examination(core),
         glass=BreakGlass(core, rights, accounts, in_a_fault),
-        reviews=GlassReviews(core, approvals, disclosures.rights_changed),
+        reviews=GlassReviews(core, approvals, disclosures.rights_changed, patient_list.reviewed),
         destinations=destinations,
         queue=SendingQueue(core, destinations),
         routing=routing,

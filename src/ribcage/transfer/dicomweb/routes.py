@@ -161,6 +161,7 @@ def _administration(context: WebContext) -> list[Entry]:
         "grants": house.grants,
         "status": house.status,
         "parked": house.parked,
+        "break-glass": house.broken_glass,
     }
     acts = {
         "persons": house.add_person,
@@ -170,6 +171,8 @@ def _administration(context: WebContext) -> list[Entry]:
         "grants": house.add_grant,
         "grants/revoke": house.revoke_grant,
         "invitations": house.invite,
+        "break-glass/show": house.show_glass,
+        "break-glass/review": house.review_glass,
     }
     return [
         *(
