@@ -162,6 +162,7 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.ForgetRecovery,
     p.GetRecovery,  # numbers and a public key's hash
     p.AcceptClock,
+    p.RenewCertificate,  # names and a fingerprint
     p.Stop,
 }
 

@@ -14,6 +14,7 @@ from ribcage.cli import (
     audit,
     backup,
     break_glass,
+    certificate,
     clock,
     commands,
     destinations,
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     destroy.add_verbs(_verb, _with_guard, verbs)
     invite.add_verbs(_verb, _with_guard, verbs)
     clock.add_verbs(_verb, _with_guard, verbs)
+    certificate.add_verbs(_verb, _with_guard, verbs)
     witness.add_verbs(_verb, _with_guard, verbs)
     metrics.add_verbs(_verb, _with_guard, verbs)
     backup.add_verbs(_verb, _with_guard, verbs)

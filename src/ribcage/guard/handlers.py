@@ -296,6 +296,7 @@ def _house(rooms: Rooms) -> Table:
         p.RemoveDestination: by_operator(rooms, rooms.destinations.remove),
         p.ListDestinations: on_thread(lambda _: rooms.destinations.page()),
         p.GetHealth: on_thread(rooms.examination.health),
+        p.RenewCertificate: by_operator(rooms, rooms.listener.renew),
         p.AcceptClock: by_operator(rooms, rooms.administration.accept_clock),
         p.Stop: by_anyone(stop),
     }

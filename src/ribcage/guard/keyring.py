@@ -21,7 +21,7 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -248,9 +248,14 @@ class Keyring:
 
     def store_blob(self, name: str, plaintext: bytes) -> None:
         """Keep a small secret file (TLS key, CA key) sealed in the key store, replacing the old one."""
-        sealed = wraps.wrap(self._services["blob"], plaintext, self._bound("blob", name))
+        self.store_blobs({name: plaintext})
+
+    def store_blobs(self, blobs: Mapping[str, bytes]) -> None:
+        """Several at once, all or none."""
+        wrap, key = wraps.wrap, self._services["blob"]
+        sealed = [(name, wrap(key, each, self._bound("blob", name))) for name, each in blobs.items()]
         with self._write_lock, files.sqlite_failures(), files.transaction(self._write):
-            self._write.execute("INSERT OR REPLACE INTO blob VALUES (?, ?)", (name, sealed))
+            self._write.executemany("INSERT OR REPLACE INTO blob VALUES (?, ?)", sealed)
 
     def load_blob(self, name: str) -> bytes:
         """What `store_blob` kept under this name; KeyUnknown when there is none."""

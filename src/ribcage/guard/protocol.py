@@ -1883,6 +1883,21 @@ class AcceptClock(_Body, frozen=True):
     """The operator says that the clock is right, after a step."""
 
 
+class RenewCertificate(_Body, frozen=True):
+    """A new certificate for the listeners, with the names it has and these besides."""
+
+    hostnames: list[str] = []
+    addresses: list[str] = []
+
+
+class CertificateRenewed(_Body, frozen=True):
+    """`fingerprint`: SHA-256 of the DER. `not_after` in Unix seconds."""
+
+    fingerprint: bytes
+    not_after: float
+    names: list[str]
+
+
 class Stop(_Body, frozen=True):
     """Finish what is in hand, write the last checkpoint, exit."""
 
@@ -2014,6 +2029,7 @@ AdminRequest = (
     | EndBreakGlass
     | GetAlarms
     | AcceptClock
+    | RenewCertificate
     | BackupSnapshot
     | BackupObjects
     | BackupSeal
@@ -2096,6 +2112,7 @@ Response = (
     | MigrationSealed
     | KeysCopied
     | RecoveryState
+    | CertificateRenewed
 )
 
 

@@ -26,6 +26,7 @@ from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.glass_reviews import GlassReviews
 from ribcage.guard.health import Examination
 from ribcage.guard.ingest import Ingest
+from ribcage.guard.listener import ListenerCertificate
 from ribcage.guard.log_export import LogExport
 from ribcage.guard.maintain import Upkeep
 from ribcage.guard.migration import Migrations
@@ -86,6 +87,7 @@ class Rooms:
     destinations: Destinations
     queue: SendingQueue
     routing: Routing
+    listener: ListenerCertificate
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -160,4 +162,5 @@ def build_rooms(
         destinations=destinations,
         queue=SendingQueue(core, destinations),
         routing=routing,
+        listener=ListenerCertificate(core, push),
     )
