@@ -115,6 +115,7 @@ FOR_ADMINISTRATORS = {
     p.ListGrants,
     p.GetStatus,
     p.ParkedPage,
+    p.ListThrottled,  # user names and addresses
     p.BreakGlassPage,  # user names, reasons, times
     p.ShowBreakGlass,  # UIDs, a note and a comment, for an officer, an entry each time
     p.ReviewBreakGlass,
@@ -407,7 +408,7 @@ HTTP_BY_PATIENTS = {
 HTTP_BY_ADMINISTRATORS = {
     *(
         ("GET", f"/api/admin/{each}")
-        for each in ("persons", "devices", "grants", "status", "parked", "break-glass")
+        for each in ("persons", "devices", "grants", "status", "parked", "throttled", "break-glass")
     ),
     *(("POST", f"/api/admin/{each}") for each in ("persons", "devices", "grants", "invitations")),
     *(("POST", f"/api/admin/{each}/suspend") for each in ("persons", "devices")),

@@ -3,6 +3,7 @@
 import { useState } from "react";
 import { Button, Input } from "react-aria-components";
 import { ask, askJson } from "../../shared/api";
+import { asTime } from "../../shared/language";
 import { useConsole } from "../context";
 import { Answer, Box, Field, Sure, Table, useAsked } from "../parts";
 import { QrCode } from "../qr";
@@ -84,6 +85,7 @@ export function Persons() {
           )
         }
       </Answer>
+      <Waiting />
       {secrets && <Handover secrets={secrets} onDone={() => setSecrets(null)} />}
       {chosen && (
         <Sure
@@ -97,6 +99,36 @@ export function Persons() {
         />
       )}
     </AdminPage>
+  );
+}
+
+interface Throttled {
+  what: "log-in" | "second-factor" | "passkey";
+  username: string;
+  address: string;
+  until: number;
+}
+
+const FAILED: Record<Throttled["what"], Word> = { "log-in": "waitingLogIn", "second-factor": "waitingFactor", passkey: "waitingPasskey" };
+
+/** Who is throttled: a person who cannot get in asks the administrator why. Nothing where nobody is. */
+function Waiting() {
+  const { t, language } = useConsole();
+  const asked = useAsked<{ throttled: Throttled[] }>("/api/admin/throttled");
+  const waiting = asked.data?.throttled ?? [];
+  if (waiting.length === 0) return null;
+  return (
+    <>
+      <h2>{t("waiting")}</h2>
+      <Table
+        label={t("waiting")}
+        columns={["username", "waitingWhat", "address", "waitingUntil"]}
+        rows={waiting.map((each, place) => ({
+          key: String(place),
+          cells: [each.username || t("unknownName"), t(FAILED[each.what]), each.address, asTime(each.until, language)],
+        }))}
+      />
+    </>
   );
 }
 

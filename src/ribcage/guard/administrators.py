@@ -30,7 +30,9 @@ from ribcage.guard.errors import GuardRefused
 from ribcage.ledger.errors import LedgerError
 
 Act = Callable[[Actor, Any], Awaitable[p.Response]]
-READING = frozenset({p.ListPersons, p.ListDevices, p.ListGrants, p.GetStatus, p.ParkedPage, p.BreakGlassPage})
+READING = frozenset(
+    {p.ListPersons, p.ListDevices, p.ListGrants, p.GetStatus, p.ParkedPage, p.ListThrottled, p.BreakGlassPage}
+)
 JUDGING = frozenset({p.ShowBreakGlass, p.ReviewBreakGlass})
 INVITING = frozenset({p.InvitePatient})
 _GRANTS = 1000

@@ -279,6 +279,7 @@ def _acts(rooms: Rooms) -> dict[type, Act]:
         p.ListGrants: reads(lists.grants),
         p.GetStatus: reads_on_thread(lambda _: administration.status()),
         p.ParkedPage: reads_on_thread(administration.parked_page),
+        p.ListThrottled: reads(rooms.waiting.page),
         p.BreakGlassPage: reads_on_thread(rooms.reviews.page),
         p.ShowBreakGlass: rooms.reviews.show,
         p.ReviewBreakGlass: rooms.reviews.review,

@@ -1025,12 +1025,14 @@ class IngestNoted(_Body, frozen=True):
 class Refused(_Body, frozen=True):
     """Why not, from a closed list. `entry` is the log index of the audited refusal, -1 where none is due.
 
-    `decided_microseconds` is the time of the contract's view call, 0 where it was not asked.
+    `decided_microseconds` is the time of the contract's view call, 0 where it was not asked. `retry_seconds`: of
+    'throttled', when to try again, 0 where that is not known.
     """
 
     reason: RefusalReason
     entry: int = -1
     decided_microseconds: float = 0.0
+    retry_seconds: float = 0.0
 
 
 class Ping(_Body, frozen=True):
@@ -1150,6 +1152,25 @@ class SuspendPerson(_Body, frozen=True):
 
 class ListPersons(_Body, frozen=True):
     """All persons, by user name."""
+
+
+class ListThrottled(_Body, frozen=True):
+    """Who must wait after too many wrong passwords, codes or passkeys."""
+
+
+class ThrottledItem(_Body, frozen=True):
+    """`username` is "" for a name that nobody has: it may be a password typed in the wrong place."""
+
+    what: Literal["log-in", "second-factor", "passkey"]
+    username: str
+    address: str
+    until: float
+
+
+class ThrottledItems(_Body, frozen=True):
+    """The longest waiting first, at most 1000."""
+
+    items: list[ThrottledItem]
 
 
 class PersonItem(_Body, frozen=True):
@@ -1915,6 +1936,7 @@ HouseRequest = (
     | ListGrants
     | GetStatus
     | ParkedPage
+    | ListThrottled
     | BreakGlassPage
     | ShowBreakGlass
     | ReviewBreakGlass
@@ -2017,6 +2039,7 @@ AdminRequest = (
     | ForgetWitness
     | VerifyRequest
     | ParkedPage
+    | ListThrottled
     | AskDestruction
     | ApproveDestruction
     | CancelDestruction
@@ -2075,6 +2098,7 @@ Response = (
     | PatientRights
     | PatientInvited
     | PersonItems
+    | ThrottledItems
     | DeviceItems
     | DestinationKnown
     | DestinationItems

@@ -44,6 +44,7 @@ from ribcage.guard.rights import Rights
 from ribcage.guard.routing import Routing
 from ribcage.guard.sending import SendingQueue
 from ribcage.guard.strangers import Strangers
+from ribcage.guard.throttled import Waiting
 from ribcage.guard.witness_link import WitnessLink
 
 
@@ -88,6 +89,7 @@ class Rooms:
     queue: SendingQueue
     routing: Routing
     listener: ListenerCertificate
+    waiting: Waiting
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -123,6 +125,7 @@ def build_rooms(
         disclosures.rights_changed()
 
     destructions = Destructions(core, approvals, closed)
+    passkeys = Passkeys(core, accounts)
     patients = PatientAccess(core, push)
     patient_list = PatientList(core, patients, push)
     return Rooms(
@@ -138,7 +141,7 @@ def build_rooms(
         queries=Queries(core, in_a_fault),
         accounts=accounts,
         own_sessions=OwnSessions(core, push, disclosures.rights_changed),
-        passkeys=Passkeys(core, accounts),
+        passkeys=passkeys,
         lists=Lists(core),
         patients=patients,
         patient_list=patient_list,
@@ -163,4 +166,5 @@ def build_rooms(
         queue=SendingQueue(core, destinations),
         routing=routing,
         listener=ListenerCertificate(core, push),
+        waiting=Waiting(core, (accounts.throttle, passkeys.throttle)),
     )

@@ -182,6 +182,11 @@ class AdministrationResources:
         path = f"/patient#{answer.token}"
         return answer_json({"token": answer.token, "path": path, "expires_at": answer.expires_at})
 
+    async def throttled(self, request: Request) -> Response:
+        """GET /api/admin/throttled: who must wait."""
+        answer = await self._ask(require_session(request), p.ListThrottled(), p.ThrottledItems)
+        return answer_json({"throttled": [_plain(each) for each in answer.items]})
+
     async def broken_glass(self, request: Request) -> Response:
         """GET /api/admin/break-glass: those without a verdict first."""
         answer = await self._ask(require_session(request), p.BreakGlassPage(newest=True), p.BreakGlassItems)

@@ -161,6 +161,7 @@ def _administration(context: WebContext) -> list[Entry]:
         "grants": house.grants,
         "status": house.status,
         "parked": house.parked,
+        "throttled": house.throttled,
         "break-glass": house.broken_glass,
     }
     acts = {
