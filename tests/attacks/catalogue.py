@@ -70,6 +70,10 @@ PEOPLE_ROWS = (
     _people("copied_passkey", "no_sign_count", "a session for a copy"),
     _people("found_passkey", "no_user_verification", "a session without its user"),
     _people("recovery_code_twice", "no_memory_of_recovery_codes", "a second step-up with one code"),
+    _people("one_administrator_resets", "no_other_reviewer", "a code for another's factors"),
+    _people("reset_code_twice", "careless_reset_codes", "a second enrolment with one code"),
+    _people("old_reset_code", "careless_reset_codes", "an enrolment two days later"),
+    _people("guessed_reset_code", "careless_reset_codes", "an enrolment at the seventh guess"),
     _people("doctor_administrates", "no_administrator_check", "a new administrator"),
 )
 

@@ -80,6 +80,7 @@ WITHOUT_DATA = {
     p.PasskeyLogIn,
     p.ListPasskeys,  # the asker's own
     p.RemovePasskey,
+    p.EnrolFactor,  # a secret made now, for the asker
     p.MakeRecoveryCodes,  # made now, for the asker
     p.AdminChallenge,
     p.AdminProof,
@@ -119,6 +120,8 @@ FOR_ADMINISTRATORS = {
     p.BreakGlassPage,  # user names, reasons, times
     p.ShowBreakGlass,  # UIDs, a note and a comment, for an officer, an entry each time
     p.ReviewBreakGlass,
+    p.AskFactorReset,
+    p.ApproveFactorReset,  # a code made now
 }
 # The one message that carries them.
 BY_ADMINISTRATORS = {p.AsAdministrator}
@@ -393,7 +396,7 @@ HTTP_WITHOUT_DATA = {
     *(("POST", f"/api/{way}/passkey{step}") for way in ("login", "step-up") for step in ("", "/begin")),
     ("GET", "/api/events"),  # the asker's own assurance, and UIDs of studies it was shown
     *((method, f"/api/{own}") for own in ("passkeys",) for method in ("GET", "POST")),
-    *(("POST", f"/api/{act}") for act in ("passkeys/begin", "passkeys/remove", "recovery-codes")),
+    *(("POST", f"/api/{act}") for act in ("passkeys/begin", "passkeys/remove", "recovery-codes", "enrol")),
     ("GET", "/api/sessions"),
     *(("POST", f"/api/sessions/{act}") for act in ("end", "end-others")),
 }
@@ -414,6 +417,7 @@ HTTP_BY_ADMINISTRATORS = {
     *(("POST", f"/api/admin/{each}/suspend") for each in ("persons", "devices")),
     ("POST", "/api/admin/grants/revoke"),
     *(("POST", f"/api/admin/break-glass/{each}") for each in ("show", "review")),
+    *(("POST", f"/api/admin/persons/{each}") for each in ("reset", "reset-approve")),
 }
 # The console's files: the same for everybody, from the list that its build wrote.
 HTTP_FILES = {

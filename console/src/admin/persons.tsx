@@ -21,6 +21,8 @@ interface Person {
   suspended: boolean;
   passkeys: number;
   recovery_codes: number;
+  totp: boolean;
+  reset_asked_by: string;
 }
 
 interface Secrets {
@@ -30,8 +32,10 @@ interface Secrets {
 }
 
 export function Persons() {
-  const { t } = useConsole();
+  const { t, session } = useConsole();
   const mayChange = useMayChange();
+  const [resetting, setResetting] = useState<Person | null>(null);
+  const [code, setCode] = useState("");
   const asked = useAsked<{ persons: Person[] }>("/api/admin/persons");
   const [secrets, setSecrets] = useState<Secrets | null>(null);
   const [chosen, setChosen] = useState<Person | null>(null);
@@ -75,9 +79,13 @@ export function Persons() {
                   `${t("factorCount", each.passkeys)}, ${t("codeCount", each.recovery_codes)}`,
                   t(each.suspended ? "suspended" : "active"),
                   mayChange && (
-                    <Button key="suspend" onPress={() => setChosen(each)}>
-                      {t(each.suspended ? "resume" : "suspend")}
-                    </Button>
+                    <>
+                      <Button onPress={() => setChosen(each)}>{t(each.suspended ? "resume" : "suspend")}</Button>
+                      {each.username !== session?.username && each.reset_asked_by !== session?.username && (
+                        <Button onPress={() => setResetting(each)}>{t(each.reset_asked_by ? "resetApprove" : "resetAsk")}</Button>
+                      )}
+                      {each.reset_asked_by !== "" && each.reset_asked_by === session?.username && <span className="quiet">{t("resetWaits")}</span>}
+                    </>
                   ),
                 ],
               }))}
@@ -86,6 +94,30 @@ export function Persons() {
         }
       </Answer>
       <Waiting />
+      {resetting && (
+        <Sure
+          title={t(resetting.reset_asked_by ? "resetApprove" : "resetAsk")}
+          text={resetting.reset_asked_by ? t("resetApproveText", resetting.display_name) : t("resetAskText", resetting.display_name)}
+          act={async () => {
+            const body = { username: resetting.username };
+            if (resetting.reset_asked_by) setCode((await askJson<{ code: string }>("/api/admin/persons/reset-approve", body)).code);
+            else await ask("/api/admin/persons/reset", body);
+            await asked.again();
+          }}
+          onDone={() => setResetting(null)}
+        />
+      )}
+      {code !== "" && !resetting && (
+        <Box title={t("personOnce")}>
+          <p>{t("resetCodeText")}</p>
+          <p className="secret">{code}</p>
+          <div className="buttons">
+            <Button className="main" autoFocus onPress={() => setCode("")}>
+              {t("handedOver")}
+            </Button>
+          </div>
+        </Box>
+      )}
       {secrets && <Handover secrets={secrets} onDone={() => setSecrets(null)} />}
       {chosen && (
         <Sure

@@ -126,6 +126,9 @@ export const CONSOLE = {
   print: ["Print", "打印"],
   stored: ["I have stored them", "我已妥善保存"],
   factorApp: ["One-time codes by app", "动态口令应用"],
+  resetCode: ["Code from the administrator", "管理员交给您的代码"],
+  resetCodeHint: ["Handed to you after a reset; works once", "重置后当面交付，限用一次"],
+  enrol: ["Set up the app anew", "重新设置应用"],
   factorAppYes: ["Set up.", "已设置。"],
   factorAppNo: ["Not set up. Ask the administrator.", "未设置，请联系管理员。"],
 } as const satisfies Record<string, readonly [string, string]>;

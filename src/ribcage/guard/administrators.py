@@ -27,6 +27,7 @@ from ribcage.evidence.audit_event import AdministrationUsed
 from ribcage.guard import protocol as p
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.factor_resets import asked_of
 from ribcage.ledger.errors import LedgerError
 
 Act = Callable[[Actor, Any], Awaitable[p.Response]]
@@ -35,6 +36,7 @@ READING = frozenset(
 )
 JUDGING = frozenset({p.ShowBreakGlass, p.ReviewBreakGlass})
 INVITING = frozenset({p.InvitePatient})
+BY_THEMSELVES = (p.ShowBreakGlass, p.ReviewBreakGlass, p.AskFactorReset, p.ApproveFactorReset)
 _GRANTS = 1000
 _GRANTS_LOOKED_AT = 20_000
 _FRESH = 2
@@ -73,7 +75,7 @@ class Administrators:
             raise GuardRefused("invalid")
         if isinstance(request, p.AddPerson) and request.password:
             raise GuardRefused("invalid")  # made here, shown once
-        if isinstance(request, p.ShowBreakGlass | p.ReviewBreakGlass) and request.by is not None:
+        if isinstance(request, BY_THEMSELVES) and request.by is not None:
             raise GuardRefused("invalid")
         self._core.people.used(actor.visitor, self._core.clock())
 
@@ -101,10 +103,16 @@ class Lists:
                     suspended=bool(row["suspended"]),
                     passkeys=len(people.factors.passkeys(bytes(row["id"]))),
                     recovery_codes=people.factors.codes_left(bytes(row["id"])),
+                    totp=people.factors.has_totp(bytes(row["id"])),
+                    reset_asked_by=self._asked_by(bytes(row["id"])),
                 )
                 for row in people.all()
             ]
         )
+
+    def _asked_by(self, person_id: bytes) -> str:
+        asked = asked_of(self._core, person_id)
+        return self._core.people.name_of(asked.by) if asked is not None else ""
 
     def devices(self) -> p.DeviceItems:
         """All devices, by name."""

@@ -202,6 +202,7 @@ def _people(rooms: Rooms) -> Table:
         p.ListPasskeys: by_anyone(passkeys.page),
         p.RemovePasskey: by_anyone(passkeys.remove),
         p.MakeRecoveryCodes: by_anyone(passkeys.make_codes),
+        p.EnrolFactor: by_anyone(rooms.resets.enrol),
         p.AsAdministrator: by_anyone(administrators.act),
     }
 
@@ -282,6 +283,8 @@ def _acts(rooms: Rooms) -> dict[type, Act]:
         p.ListThrottled: reads(rooms.waiting.page),
         p.BreakGlassPage: reads_on_thread(rooms.reviews.page),
         p.ShowBreakGlass: rooms.reviews.show,
+        p.AskFactorReset: rooms.resets.ask,
+        p.ApproveFactorReset: rooms.resets.approve,
         p.ReviewBreakGlass: rooms.reviews.review,
     }
 

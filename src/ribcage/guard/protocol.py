@@ -1183,6 +1183,8 @@ class PersonItem(_Body, frozen=True):
     suspended: bool
     passkeys: int
     recovery_codes: int
+    totp: bool = False
+    reset_asked_by: str = ""  # of a reset of factors that waits for another administrator
 
 
 class PersonItems(_Body, frozen=True):
@@ -1692,6 +1694,40 @@ class RunDestructions(_Body, frozen=True):
     """Execute what is due now; the guard does so by itself once a day."""
 
 
+class AskFactorReset(_Body, frozen=True):
+    """First administrator: a person has lost all second factors. `by` None: the person whose session asks."""
+
+    username: str
+    by: Approver | None = None
+
+
+class ApproveFactorReset(_Body, frozen=True):
+    """Another administrator: factors and sessions end, a code for a new enrolment is given. `by` as above."""
+
+    username: str
+    by: Approver | None = None
+
+
+class FactorResetCode(_Body, frozen=True):
+    """Shown once, to be handed over. `until` in Unix seconds."""
+
+    code: str
+    until: float
+
+
+class EnrolFactor(_Body, frozen=True):
+    """A new one-time password for the asker, whose factors were reset, by the code that was handed over."""
+
+    session: Session
+    code: str
+
+
+class FactorEnrolled(_Body, frozen=True):
+    """An otpauth URI, shown once."""
+
+    totp_uri: str
+
+
 class ReviewBreakGlass(_Body, frozen=True):
     """An officer or administrator, who is not the one who broke the glass, judges it; once.
 
@@ -1940,6 +1976,8 @@ HouseRequest = (
     | BreakGlassPage
     | ShowBreakGlass
     | ReviewBreakGlass
+    | AskFactorReset
+    | ApproveFactorReset
 )
 
 
@@ -1987,6 +2025,7 @@ FrontRequest = (
     | ListPasskeys
     | RemovePasskey
     | MakeRecoveryCodes
+    | EnrolFactor
     | AsAdministrator
     | EnterPatient
     | DescribePatient
@@ -2049,6 +2088,8 @@ AdminRequest = (
     | BreakGlassPage
     | ShowBreakGlass
     | ReviewBreakGlass
+    | AskFactorReset
+    | ApproveFactorReset
     | EndBreakGlass
     | GetAlarms
     | AcceptClock
@@ -2093,6 +2134,8 @@ Response = (
     | PasskeyItem
     | PasskeyItems
     | RecoveryCodes
+    | FactorResetCode
+    | FactorEnrolled
     | PatientState
     | PatientEntries
     | PatientRights

@@ -22,6 +22,7 @@ from ribcage.guard.destroyer import Destroyer
 from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.factor_resets import FactorResets
 from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.glass_reviews import GlassReviews
 from ribcage.guard.health import Examination
@@ -90,6 +91,7 @@ class Rooms:
     routing: Routing
     listener: ListenerCertificate
     waiting: Waiting
+    resets: FactorResets
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -166,5 +168,6 @@ def build_rooms(
         queue=SendingQueue(core, destinations),
         routing=routing,
         listener=ListenerCertificate(core, push),
+        resets=FactorResets(core, approvals, push, disclosures.rights_changed),
         waiting=Waiting(core, (accounts.throttle, passkeys.throttle)),
     )

@@ -38,6 +38,12 @@ class SuspendPersonBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     suspended: bool
 
 
+class PersonBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/admin/persons/reset and /reset-approve."""
+
+    username: str
+
+
 class NewDeviceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST /api/admin/devices: by a CSR in PEM."""
 
@@ -121,6 +127,20 @@ class AdministrationResources:
         body = await read_json(request, self._context.limits, SuspendPersonBody)
         await self._ask(session, p.SuspendPerson(body.username, body.suspended), p.Noted)
         return Response(status_code=204)
+
+    async def ask_reset(self, request: Request) -> Response:
+        """POST /api/admin/persons/reset: the first administrator."""
+        session = require_session(request)
+        body = await read_json(request, self._context.limits, PersonBody)
+        await self._ask(session, p.AskFactorReset(body.username), p.Noted)
+        return Response(status_code=204)
+
+    async def approve_reset(self, request: Request) -> Response:
+        """POST /api/admin/persons/reset-approve: another one; a code, shown once."""
+        session = require_session(request)
+        body = await read_json(request, self._context.limits, PersonBody)
+        answer = await self._ask(session, p.ApproveFactorReset(body.username), p.FactorResetCode)
+        return answer_json(_plain(answer))
 
     async def devices(self, request: Request) -> Response:
         """GET /api/admin/devices."""

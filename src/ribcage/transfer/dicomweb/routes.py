@@ -147,6 +147,7 @@ def _own_factors(context: WebContext) -> list[Entry]:
         entry("POST", "/api/passkeys", own.add, "person"),
         entry("POST", "/api/passkeys/remove", own.remove, "person"),
         entry("POST", "/api/recovery-codes", own.make_codes, "person"),
+        entry("POST", "/api/enrol", own.enrol, "person"),
         entry("GET", "/api/sessions", own.sessions, "person"),
         entry("POST", "/api/sessions/end", own.end_session, "person"),
         entry("POST", "/api/sessions/end-others", own.end_others, "person"),
@@ -167,6 +168,8 @@ def _administration(context: WebContext) -> list[Entry]:
     acts = {
         "persons": house.add_person,
         "persons/suspend": house.suspend_person,
+        "persons/reset": house.ask_reset,
+        "persons/reset-approve": house.approve_reset,
         "devices": house.add_device,
         "devices/suspend": house.suspend_device,
         "grants": house.add_grant,
