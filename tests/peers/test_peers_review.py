@@ -110,3 +110,69 @@ def test_who_broke_the_glass_is_offered_no_verdict(ward: Archive, visit: Visitor
     waiting = other.page.get_by_role("table", name="Waiting for a verdict")
     expect(waiting.get_by_role("row")).to_have_count(2)  # its head, and the own access
     assert waiting.get_by_role("button").count() == 0
+
+
+def test_a_throttled_log_in_says_how_long_and_the_administrator_sees_who(
+    ward: Archive, visit: Visitor
+) -> None:
+    staff, root = hire(ward, "clinician"), hire(ward, "administrator")
+    visited, office = visit(), visit()
+    page = visited.page
+    visited.go("/app/")
+    page.get_by_label("Username").fill(staff.name)
+    page.get_by_label("Password").fill("wrong")
+    for _ in range(5):
+        with page.expect_response("**/api/login"):
+            page.get_by_role("button", name="Log in", exact=True).click()
+        expect(page.get_by_role("button", name="Log in", exact=True)).to_be_enabled()
+    page.get_by_role("button", name="Log in", exact=True).click()
+    page.get_by_text("Too many wrong tries.").wait_for()
+    expect(page.get_by_role("timer")).to_contain_text("4")
+    expect(page.get_by_role("button", name="Log in", exact=True)).to_be_disabled()
+    look_over(page, "login-throttled")
+    log_in(office, root)
+    office.go("/app/admin/persons")
+    prove(office.page, root)
+    waiting = office.page.get_by_role("table", name="Waiting after wrong tries")
+    expect(waiting).to_contain_text(staff.name)
+    look_over(office.page, "persons-waiting")
+
+
+def test_two_administrators_reset_lost_factors_and_their_owner_enrols_anew(
+    ward: Archive, visit: Visitor
+) -> None:
+    staff, first, second = hire(ward, "clinician"), hire(ward, "administrator"), hire(ward, "administrator")
+    for root in (first, second):
+        office = visit()
+        page = office.page
+        log_in(office, root)
+        office.go("/app/admin/persons")
+        prove(page, root)
+        row = page.get_by_role("row").filter(has=page.get_by_role("cell", name=staff.name, exact=True))
+        if root is first:
+            row.get_by_role("button", name="Reset factors").click()
+            look_over_box(page, "reset-ask")
+            page.get_by_role("dialog").get_by_role("button", name="Reset factors").click()
+            row.get_by_text("Waits for another administrator").wait_for()
+            assert row.get_by_role("button", name="Approve the reset").count() == 0
+            continue
+        row.get_by_role("button", name="Approve the reset").click()
+        page.get_by_role("dialog").get_by_role("button", name="Approve the reset").click()
+        code = page.get_by_role("dialog").locator(".secret").inner_text()
+        look_over_box(page, "reset-code")
+        page.get_by_role("button", name="Handed over").click()
+        assert code not in page.content() + kept(page)
+    visited = visit()
+    page = visited.page
+    log_in(visited, staff)
+    page.get_by_role("link", name="Account").click()
+    page.get_by_label("Code from the administrator").fill("AAAA")
+    page.get_by_role("button", name="Set up the app anew").click()
+    page.get_by_text("The code is wrong or was used.").wait_for()
+    look_over(page, "enrol")
+    page.get_by_label("Code from the administrator").fill(code)
+    page.get_by_role("button", name="Set up the app anew").click()
+    page.get_by_role("img", name="Scan with an authenticator app").wait_for()
+    look_over_box(page, "enrolled")
+    page.get_by_role("button", name="I have stored them").click()
+    page.get_by_text("Set up.").wait_for()

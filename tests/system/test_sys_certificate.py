@@ -66,13 +66,13 @@ def test_certificate_and_key_are_replaced_together_or_not_at_all(tmp_path: Path)
         keyring = core.keyring
         before = keyring.load_blob(TLS_CHAIN_BLOB), keyring.load_blob(TLS_KEY_BLOB)
         with pytest.raises(TypeError):
-            keyring.store_blobs({TLS_CHAIN_BLOB: b"new", TLS_KEY_BLOB: None})  # type: ignore[dict-item]
+            keyring.store_blob(TLS_CHAIN_BLOB, b"new", (TLS_KEY_BLOB, None))  # type: ignore[arg-type]
         keyring._write.execute(
             "CREATE TRIGGER full BEFORE INSERT ON blob WHEN NEW.name = 'tls-key' "
             "BEGIN SELECT RAISE(ABORT, 'full'); END"
         )
         with pytest.raises(Exception, match="key store"):
-            keyring.store_blobs({TLS_CHAIN_BLOB: b"new", TLS_KEY_BLOB: b"new"})
+            keyring.store_blob(TLS_CHAIN_BLOB, b"new", (TLS_KEY_BLOB, b"new"))
         assert (keyring.load_blob(TLS_CHAIN_BLOB), keyring.load_blob(TLS_KEY_BLOB)) == before
     finally:
         core.close()

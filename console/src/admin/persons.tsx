@@ -93,7 +93,7 @@ export function Persons() {
           )
         }
       </Answer>
-      <Waiting />
+      {asked.data && <Waiting />}
       {resetting && (
         <Sure
           title={t(resetting.reset_asked_by ? "resetApprove" : "resetAsk")}

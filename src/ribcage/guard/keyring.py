@@ -21,7 +21,7 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -246,14 +246,10 @@ class Keyring:
             ended, slot, removed, survivors = files.end_of(self._write, key_id)
         return EpochDestroyed(ended, ended + 1, survivors, removed, self._provider.destroy(slot))
 
-    def store_blob(self, name: str, plaintext: bytes) -> None:
-        """Keep a small secret file (TLS key, CA key) sealed in the key store, replacing the old one."""
-        self.store_blobs({name: plaintext})
-
-    def store_blobs(self, blobs: Mapping[str, bytes]) -> None:
-        """Several at once, all or none."""
-        wrap, key = wraps.wrap, self._services["blob"]
-        sealed = [(name, wrap(key, each, self._bound("blob", name))) for name, each in blobs.items()]
+    def store_blob(self, name: str, plaintext: bytes, *more: tuple[str, bytes]) -> None:
+        """Keep a small secret file (TLS key, CA key) sealed, replacing the old one; several at once, all or none."""
+        key, blobs = self._services["blob"], ((name, plaintext), *more)
+        sealed = [(each, wraps.wrap(key, plain, self._bound("blob", each))) for each, plain in blobs]
         with self._write_lock, files.sqlite_failures(), files.transaction(self._write):
             self._write.executemany("INSERT OR REPLACE INTO blob VALUES (?, ?)", sealed)
 

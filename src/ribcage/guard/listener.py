@@ -43,8 +43,8 @@ class ListenerCertificate:
             leaf = authority.read_certificate(issued.certificate_pem)
             await core.note(ConfigurationChanged(actor.evidence, SETTING))
             chain = issued.certificate_pem + load_issuer(core.keyring).certificate_pem
-            blobs = {TLS_CHAIN_BLOB: chain, TLS_KEY_BLOB: issued.private_key_pem}
-            await asyncio.to_thread(core.keyring.store_blobs, blobs)
+            key = (TLS_KEY_BLOB, issued.private_key_pem)
+            await asyncio.to_thread(core.keyring.store_blob, TLS_CHAIN_BLOB, chain, key)
             self._push(tls_identity(core))
         names = list(authority.names_of(issued.certificate_pem))
         return CertificateRenewed(leaf.fingerprint, leaf.not_after.timestamp(), names)
