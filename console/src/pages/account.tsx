@@ -48,7 +48,7 @@ function Enrol() {
 
   async function enrol(event: FormEvent<HTMLFormElement>): Promise<void> {
     event.preventDefault();
-    const code = String(new FormData(event.currentTarget).get("reset")).trim();
+    const code = String(new FormData(event.currentTarget).get("handed")).trim();
     setBusy(true);
     setWarning(null);
     try {
@@ -63,7 +63,7 @@ function Enrol() {
   return (
     <>
       <Form className="row" onSubmit={(event) => void enrol(event)}>
-        <Field label="resetCode" hint="resetCodeHint" name="reset" isRequired autoComplete="off" maxLength={24} />
+        <Field label="resetCode" hint="resetCodeHint" name="handed" isRequired autoComplete="off" maxLength={24} />
         <div className="buttons">
           <Button type="submit" className="main" isDisabled={busy}>
             {t("enrol")}
