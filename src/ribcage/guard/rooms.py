@@ -127,8 +127,7 @@ def build_rooms(
         disclosures.rights_changed()
 
     destructions = Destructions(core, approvals, closed)
-    passkeys = Passkeys(core, accounts)
-    patients = PatientAccess(core, push)
+    passkeys, patients = Passkeys(core, accounts), PatientAccess(core, push)
     patient_list = PatientList(core, patients, push)
     return Rooms(
         core=core,
