@@ -19,6 +19,7 @@ export class Refused extends Error {
   constructor(
     readonly status: number,
     readonly code = "",
+    readonly retry = 0, // seconds to wait, where the archive says so
   ) {
     super(`refused with ${status}`);
   }
@@ -41,7 +42,7 @@ export async function ask(path: string, body?: unknown): Promise<Response> {
   } catch {
     throw new Refused(0);
   }
-  if (!answer.ok) throw new Refused(answer.status, await codeOf(answer));
+  if (!answer.ok) throw new Refused(answer.status, await codeOf(answer), Number(answer.headers.get("Retry-After")) || 0);
   return answer;
 }
 

@@ -45,6 +45,9 @@ describe("what a patient reads", () => {
   it("tells refusals, emergencies and objections apart", () => {
     expect(told({ kind: "refused" })).toContain("was refused");
     expect(told({ kind: "break-glass" })).toContain("in an emergency; this will be reviewed");
+    expect(told({ kind: "break-glass", review: "unjustified" })).toContain("in an emergency|The hospital reviewed it: it was not right.");
+    expect(told({ kind: "break-glass", review: "justified" })).toContain("it was right");
+    expect(told({ kind: "break-glass", review: "odd" })).toContain("this will be reviewed");
     expect(told({ kind: "objection", reason: "withdrawn", role: "patient", by: "" })).toContain("You allowed it again");
     expect(told({ kind: "access", reason: "wrong-birth-date" })).toContain("wrong date of birth");
   });

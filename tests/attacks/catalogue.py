@@ -70,6 +70,10 @@ PEOPLE_ROWS = (
     _people("copied_passkey", "no_sign_count", "a session for a copy"),
     _people("found_passkey", "no_user_verification", "a session without its user"),
     _people("recovery_code_twice", "no_memory_of_recovery_codes", "a second step-up with one code"),
+    _people("one_administrator_resets", "no_other_reviewer", "a code for another's factors"),
+    _people("reset_code_twice", "careless_reset_codes", "a second enrolment with one code"),
+    _people("old_reset_code", "careless_reset_codes", "an enrolment two days later"),
+    _people("guessed_reset_code", "careless_reset_codes", "an enrolment at the seventh guess"),
     _people("doctor_administrates", "no_administrator_check", "a new administrator"),
 )
 
@@ -89,6 +93,8 @@ GLASS_ROWS = (
     _glass("glass_against_legal_block", "glass_overrides_everything", "a disclosure that a court forbids"),
     _glass("glass_by_the_dozen", "no_glass_limit", "a sixth permit in one day"),
     _glass("own_judge", "no_other_reviewer", "one's own access, justified"),
+    _glass("own_judge_in_the_browser", "no_other_reviewer", "one's own access, justified"),
+    _glass("judge_with_a_password", "no_second_factor", "a verdict for a password"),
     _glass("code_twice_in_a_fault", "no_memory_of_spent_codes", "two permits for one code"),
     _glass("glass_on_a_false_state", "believes_a_false_state", "a permit from a ledger that was cut"),
     _glass("glass_without_a_reserve", "answers_before_journalled", "a permit without its record"),

@@ -80,6 +80,24 @@ async def own_judge(house: House) -> bool:
     return await answered(house.admin.ask(p.ReviewBreakGlass(1, "justified", by)), p.BreakGlassItem)
 
 
+async def own_judge_in_the_browser(house: House) -> bool:
+    """The same in the session that broke it, whose second factor is fresh."""
+    session, codes, _ = await _night(house, "clinician", "officer")
+    await house.front.call(_breaks(session, codes.now()), p.GlassBroken)
+    asked = p.AsAdministrator(session, p.ReviewBreakGlass(1, "justified"))
+    return await answered(house.front.ask(asked), p.BreakGlassItem)
+
+
+async def judge_with_a_password(house: House) -> bool:
+    """An officer's password, found, without the second factor."""
+    session, codes, _ = await _night(house)
+    await house.front.call(_breaks(session, codes.now()), p.GlassBroken)
+    officer = await house.person("fu", "officer")
+    stolen = await house.session("fu", officer.password)
+    asked = p.AsAdministrator(stolen, p.ReviewBreakGlass(1, "justified"))
+    return await answered(house.front.ask(asked), p.BreakGlassItem)
+
+
 def _no_ledger(house: House) -> None:
     def fails(*_: object) -> None:
         raise LedgerUnavailable("made to fail")

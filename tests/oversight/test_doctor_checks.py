@@ -228,3 +228,10 @@ def test_many_devices_fill_no_screen() -> None:
     text = told(house.certificates(certificate(devices=devices)))
     assert "and 190 more" in text
     assert len(text) < 200
+
+
+def test_the_listeners_certificate_has_its_verb_as_remedy() -> None:
+    ending = [certificate(now=NOW + days * DAY) for days in (280, 301)]
+    uncovered = certificate(hostnames=("other.example",))
+    for facts in (*ending, uncovered):
+        assert any("`ribcage certificate renew" in each.remedy for each in house.certificates(facts))

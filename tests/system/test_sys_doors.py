@@ -80,6 +80,7 @@ WITHOUT_DATA = {
     p.PasskeyLogIn,
     p.ListPasskeys,  # the asker's own
     p.RemovePasskey,
+    p.EnrolFactor,  # a secret made now, for the asker
     p.MakeRecoveryCodes,  # made now, for the asker
     p.AdminChallenge,
     p.AdminProof,
@@ -115,6 +116,12 @@ FOR_ADMINISTRATORS = {
     p.ListGrants,
     p.GetStatus,
     p.ParkedPage,
+    p.ListThrottled,  # user names and addresses
+    p.BreakGlassPage,  # user names, reasons, times
+    p.ShowBreakGlass,  # UIDs, a note and a comment, for an officer, an entry each time
+    p.ReviewBreakGlass,
+    p.AskFactorReset,
+    p.ApproveFactorReset,  # a code made now
 }
 # The one message that carries them.
 BY_ADMINISTRATORS = {p.AsAdministrator}
@@ -147,9 +154,6 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.RunDestructions,
     p.DestructionPage,
     p.GetCertificate,  # counts and hashes
-    p.BreakGlassPage,  # user names, reasons, times
-    p.ShowBreakGlass,  # UIDs and a note, for an officer
-    p.ReviewBreakGlass,
     p.EndBreakGlass,
     p.GetAlarms,
     p.BackupSnapshot,  # an encrypted copy, outside the home
@@ -162,6 +166,7 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.ForgetRecovery,
     p.GetRecovery,  # numbers and a public key's hash
     p.AcceptClock,
+    p.RenewCertificate,  # names and a fingerprint
     p.Stop,
 }
 
@@ -393,7 +398,7 @@ HTTP_WITHOUT_DATA = {
     *(("POST", f"/api/{way}/passkey{step}") for way in ("login", "step-up") for step in ("", "/begin")),
     ("GET", "/api/events"),  # the asker's own assurance, and UIDs of studies it was shown
     *((method, f"/api/{own}") for own in ("passkeys",) for method in ("GET", "POST")),
-    *(("POST", f"/api/{act}") for act in ("passkeys/begin", "passkeys/remove", "recovery-codes")),
+    *(("POST", f"/api/{act}") for act in ("passkeys/begin", "passkeys/remove", "recovery-codes", "enrol")),
     ("GET", "/api/sessions"),
     *(("POST", f"/api/sessions/{act}") for act in ("end", "end-others")),
 }
@@ -406,10 +411,15 @@ HTTP_BY_PATIENTS = {
 }
 # By `AsAdministrator`: persons, devices, grants; no images.
 HTTP_BY_ADMINISTRATORS = {
-    *(("GET", f"/api/admin/{each}") for each in ("persons", "devices", "grants", "status", "parked")),
+    *(
+        ("GET", f"/api/admin/{each}")
+        for each in ("persons", "devices", "grants", "status", "parked", "throttled", "break-glass")
+    ),
     *(("POST", f"/api/admin/{each}") for each in ("persons", "devices", "grants", "invitations")),
     *(("POST", f"/api/admin/{each}/suspend") for each in ("persons", "devices")),
     ("POST", "/api/admin/grants/revoke"),
+    *(("POST", f"/api/admin/break-glass/{each}") for each in ("show", "review")),
+    *(("POST", f"/api/admin/persons/{each}") for each in ("reset", "reset-approve")),
 }
 # The console's files: the same for everybody, from the list that its build wrote.
 HTTP_FILES = {

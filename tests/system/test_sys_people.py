@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -190,3 +191,26 @@ def test_an_administrator_s_minimum_over_https(archive: Archive) -> None:
     assert (foreign.status, told(foreign)["error"]) == (403, "foreign_origin")
     plain = root.request("/api/admin/grants/revoke", b'{"grant_id": 1}', Content_Type="text/plain")
     assert plain.status == 415
+
+
+def test_who_is_throttled_hears_for_how_long_and_an_administrator_sees_who(archive: Archive) -> None:
+    root, officer = archive.person("root2", "administrator"), archive.person("fu2", "officer")
+    archive.person("qi", "clinician")
+    stranger = Browser(archive, root.totp)
+    for name, most in (("qi", 5), ("hunter2-typed-as-name", 5)):
+        for _ in range(most):
+            assert stranger.log_in(name, "wrong").status == 401
+        refused = stranger.log_in(name, "wrong")
+        assert refused.status == 429
+        assert 280 < int(refused.headers["retry-after"]) <= 300
+    form = stranger.request(
+        "/login", b"username=qi&password=x", Content_Type="application/x-www-form-urlencoded"
+    )
+    assert form.status == 429
+    assert re.search("Try again in [0-9]{3} seconds", form.body.decode())
+    assert root.request("/api/admin/throttled").status == 403
+    for each in (root, officer):
+        assert each.step_up().status == 200
+        listed = told(each.request("/api/admin/throttled"))["throttled"]
+        assert {(one["what"], one["username"]) for one in listed} == {("log-in", "qi"), ("log-in", "")}
+        assert all(one["address"] and one["until"] > time.time() for one in listed)

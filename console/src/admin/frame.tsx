@@ -11,6 +11,7 @@ const PARTS: readonly (readonly [string, Word])[] = [
   ["admin/devices", "devices"],
   ["admin/grants", "grants"],
   ["admin/parked", "parked"],
+  ["admin/break-glass", "glass"],
 ];
 
 /** Whether the person may change anything; the archive decides, this only spares a button that would be refused. */
@@ -18,7 +19,14 @@ export function useMayChange(): boolean {
   return useConsole().session?.roles.includes("administrator") ?? false;
 }
 
-export function AdminPage({ path, title, children }: { path: string; title: Word; children: ReactNode }) {
+export interface AdminPageProps {
+  path: string;
+  title: Word;
+  mayAct?: boolean; // officers act here too
+  children: ReactNode;
+}
+
+export function AdminPage({ path, title, mayAct = false, children }: AdminPageProps) {
   const { t, go } = useConsole();
   const mayChange = useMayChange();
   return (
@@ -39,7 +47,7 @@ export function AdminPage({ path, title, children }: { path: string; title: Word
         ))}
       </nav>
       <Title word={title} />
-      {!mayChange && <p className="notice">{t("readOnly")}</p>}
+      {!mayChange && !mayAct && <p className="notice">{t("readOnly")}</p>}
       {children}
     </section>
   );

@@ -3,6 +3,7 @@
 import { useState } from "react";
 import { Button, Input } from "react-aria-components";
 import { ask, askJson } from "../../shared/api";
+import { asTime } from "../../shared/language";
 import { useConsole } from "../context";
 import { Answer, Box, Field, Sure, Table, useAsked } from "../parts";
 import { QrCode } from "../qr";
@@ -20,6 +21,8 @@ interface Person {
   suspended: boolean;
   passkeys: number;
   recovery_codes: number;
+  totp: boolean;
+  reset_asked_by: string;
 }
 
 interface Secrets {
@@ -29,8 +32,10 @@ interface Secrets {
 }
 
 export function Persons() {
-  const { t } = useConsole();
+  const { t, session } = useConsole();
   const mayChange = useMayChange();
+  const [resetting, setResetting] = useState<Person | null>(null);
+  const [code, setCode] = useState("");
   const asked = useAsked<{ persons: Person[] }>("/api/admin/persons");
   const [secrets, setSecrets] = useState<Secrets | null>(null);
   const [chosen, setChosen] = useState<Person | null>(null);
@@ -74,9 +79,13 @@ export function Persons() {
                   `${t("factorCount", each.passkeys)}, ${t("codeCount", each.recovery_codes)}`,
                   t(each.suspended ? "suspended" : "active"),
                   mayChange && (
-                    <Button key="suspend" onPress={() => setChosen(each)}>
-                      {t(each.suspended ? "resume" : "suspend")}
-                    </Button>
+                    <>
+                      <Button onPress={() => setChosen(each)}>{t(each.suspended ? "resume" : "suspend")}</Button>
+                      {each.username !== session?.username && each.reset_asked_by !== session?.username && (
+                        <Button onPress={() => setResetting(each)}>{t(each.reset_asked_by ? "resetApprove" : "resetAsk")}</Button>
+                      )}
+                      {each.reset_asked_by !== "" && each.reset_asked_by === session?.username && <span className="quiet">{t("resetWaits")}</span>}
+                    </>
                   ),
                 ],
               }))}
@@ -84,6 +93,31 @@ export function Persons() {
           )
         }
       </Answer>
+      {asked.data && <Waiting />}
+      {resetting && (
+        <Sure
+          title={t(resetting.reset_asked_by ? "resetApprove" : "resetAsk")}
+          text={resetting.reset_asked_by ? t("resetApproveText", resetting.display_name) : t("resetAskText", resetting.display_name)}
+          act={async () => {
+            const body = { username: resetting.username };
+            if (resetting.reset_asked_by) setCode((await askJson<{ code: string }>("/api/admin/persons/reset-approve", body)).code);
+            else await ask("/api/admin/persons/reset", body);
+            await asked.again();
+          }}
+          onDone={() => setResetting(null)}
+        />
+      )}
+      {code !== "" && !resetting && (
+        <Box title={t("personOnce")}>
+          <p>{t("resetCodeText")}</p>
+          <p className="secret">{code}</p>
+          <div className="buttons">
+            <Button className="main" autoFocus onPress={() => setCode("")}>
+              {t("handedOver")}
+            </Button>
+          </div>
+        </Box>
+      )}
       {secrets && <Handover secrets={secrets} onDone={() => setSecrets(null)} />}
       {chosen && (
         <Sure
@@ -97,6 +131,36 @@ export function Persons() {
         />
       )}
     </AdminPage>
+  );
+}
+
+interface Throttled {
+  what: "log-in" | "second-factor" | "passkey";
+  username: string;
+  address: string;
+  until: number;
+}
+
+const FAILED: Record<Throttled["what"], Word> = { "log-in": "waitingLogIn", "second-factor": "waitingFactor", passkey: "waitingPasskey" };
+
+/** Who is throttled: a person who cannot get in asks the administrator why. Nothing where nobody is. */
+function Waiting() {
+  const { t, language } = useConsole();
+  const asked = useAsked<{ throttled: Throttled[] }>("/api/admin/throttled");
+  const waiting = asked.data?.throttled ?? [];
+  if (waiting.length === 0) return null;
+  return (
+    <>
+      <h2>{t("waiting")}</h2>
+      <Table
+        label={t("waiting")}
+        columns={["username", "waitingWhat", "address", "waitingUntil"]}
+        rows={waiting.map((each, place) => ({
+          key: String(place),
+          cells: [each.username || t("unknownName"), t(FAILED[each.what]), each.address, asTime(each.until, language)],
+        }))}
+      />
+    </>
   );
 }
 

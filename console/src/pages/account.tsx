@@ -2,11 +2,12 @@
 
 import { useState, type FormEvent } from "react";
 import { Button, Form } from "react-aria-components";
-import { ask, askJson } from "../../shared/api";
+import { ask, askJson, statusOf } from "../../shared/api";
 import { asTime } from "../../shared/language";
 import { addPasskey, passkeysHere } from "../../shared/passkeys";
 import { useConsole, whyNot } from "../context";
 import { Answer, Box, Field, Sure, Table, Title, useAsked, Warning } from "../parts";
+import { QrCode } from "../qr";
 import type { Word } from "../words";
 
 const NOTICES: Record<string, Word> = {
@@ -31,9 +32,59 @@ export function Account() {
       <section aria-labelledby="app">
         <h2 id="app">{t("factorApp")}</h2>
         <p>{t(session?.factors?.totp ? "factorAppYes" : "factorAppNo")}</p>
+        {session && session.factors?.totp === false && <Enrol />}
       </section>
       <Sessions />
     </section>
+  );
+}
+
+/** After a reset: the code that an administrator handed over, for a new app. */
+function Enrol() {
+  const { t, refresh } = useConsole();
+  const [warning, setWarning] = useState<Word | null>(null);
+  const [busy, setBusy] = useState(false);
+  const [uri, setUri] = useState("");
+
+  async function enrol(event: FormEvent<HTMLFormElement>): Promise<void> {
+    event.preventDefault();
+    const code = String(new FormData(event.currentTarget).get("handed")).trim();
+    setBusy(true);
+    setWarning(null);
+    try {
+      setUri((await askJson<{ totp_uri: string }>("/api/enrol", { code })).totp_uri);
+    } catch (failure) {
+      setWarning(statusOf(failure) === 401 ? "wrongCode" : whyNot(failure));
+    } finally {
+      setBusy(false);
+    }
+  }
+
+  return (
+    <>
+      <Form className="row" onSubmit={(event) => void enrol(event)}>
+        <Field label="resetCode" hint="resetCodeHint" name="handed" isRequired autoComplete="off" maxLength={24} />
+        <div className="buttons">
+          <Button type="submit" className="main" isDisabled={busy}>
+            {t("enrol")}
+          </Button>
+        </div>
+        <Warning word={warning} />
+      </Form>
+      {uri && (
+        <Box title={t("personOnce")}>
+          <p>{t("totpPicture")}</p>
+          <QrCode text={uri} label={t("totpPicture")} />
+          <p className="quiet">{t("totpText")}</p>
+          <p className="secret">{(new URL(uri).searchParams.get("secret") ?? "").replace(/(.{4})(?=.)/g, "$1 ")}</p>
+          <div className="buttons">
+            <Button className="main" autoFocus onPress={() => (setUri(""), void refresh())}>
+              {t("stored")}
+            </Button>
+          </div>
+        </Box>
+      )}
+    </>
   );
 }
 

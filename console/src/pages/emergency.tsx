@@ -14,7 +14,7 @@ import { takeFragment } from "../router";
 import type { Word } from "../words";
 import { Results } from "./worklist";
 
-const REASONS: readonly (readonly [string, Word])[] = [
+export const REASONS: readonly (readonly [string, Word])[] = [
   ["emergency", "reasonEmergency"],
   ["patient-unconscious", "reasonUnconscious"],
   ["on-call", "reasonOnCall"],

@@ -5,6 +5,7 @@
 
 import type { ComponentType } from "react";
 import { Devices } from "../admin/devices";
+import { Glass } from "../admin/glass";
 import { Grants } from "../admin/grants";
 import { Invitations } from "../admin/invitations";
 import { Persons } from "../admin/persons";
@@ -34,6 +35,7 @@ export const PAGES: Record<string, PageEntry> = {
   "admin/devices": { Page: Devices },
   "admin/grants": { Page: Grants },
   "admin/parked": { Page: Parked },
+  "admin/break-glass": { Page: Glass },
   account: { Page: Account, listed: "account" },
   login: { Page: LogIn, open: true },
 };

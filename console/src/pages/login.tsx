@@ -1,7 +1,8 @@
 /** Log-in by name and password, or by passkey. After a password the second factor is asked where it matters, not here. */
 
-import { useState, type FormEvent } from "react";
+import { useEffect, useState, type FormEvent } from "react";
 import { Button, Form } from "react-aria-components";
+import { left } from "../../overlay/state";
 import { logIn, Refused } from "../../shared/api";
 import { passkeysHere, provePasskey } from "../../shared/passkeys";
 import { useConsole, whyNot } from "../context";
@@ -12,6 +13,14 @@ export function LogIn() {
   const { t, go, refresh } = useConsole();
   const [warning, setWarning] = useState<Word | null>(null);
   const [busy, setBusy] = useState(false);
+  const [until, setUntil] = useState(0);
+  const wait = useWait(until);
+
+  /** The archive takes no attempt before: neither does the page. */
+  function hold(seconds: number): void {
+    setUntil(Date.now() / 1000 + seconds);
+    setBusy(false);
+  }
 
   async function enter(work: Promise<unknown>, wrong: Word): Promise<void> {
     setBusy(true);
@@ -21,7 +30,8 @@ export function LogIn() {
       await refresh();
       go("");
     } catch (failure) {
-      const status = failure instanceof Refused ? failure.status : 0;
+      const { status, retry } = failure instanceof Refused ? failure : { status: 0, retry: 0 };
+      if (status === 429 && retry > 0) return hold(retry);
       setWarning([400, 401, 403].includes(status) ? wrong : whyNot(failure));
       setBusy(false);
     }
@@ -39,8 +49,13 @@ export function LogIn() {
       <Form onSubmit={submit}>
         <Field label="username" name="username" isRequired autoComplete="username" autoFocus />
         <Field label="password" name="password" type="password" isRequired autoComplete="current-password" />
-        <Warning word={warning} />
-        <Button type="submit" className="main wide" isDisabled={busy}>
+        <Warning word={warning ?? (wait ? "throttled" : null)} />
+        {wait && (
+          <p className="notice">
+            <span role="timer">{t("throttledWait", wait)}</span> {t("throttledText")}
+          </p>
+        )}
+        <Button type="submit" className="main wide" isDisabled={busy || wait !== ""}>
           {t("signIn")}
         </Button>
       </Form>
@@ -56,4 +71,15 @@ export function LogIn() {
       <p className="quiet">{t("recorded")}</p>
     </section>
   );
+}
+
+/** What is left until then as minutes and seconds, "" when it is over. */
+function useWait(until: number): string {
+  const [now, setNow] = useState(() => Date.now() / 1000);
+  useEffect(() => {
+    if (until <= Date.now() / 1000) return;
+    const timer = setInterval(() => setNow(Date.now() / 1000), 500);
+    return () => clearInterval(timer);
+  }, [until]);
+  return left(until, Math.min(now, until));
 }

@@ -23,6 +23,7 @@ export interface Row {
   modality: string[];
   break_glass: boolean;
   reason: string;
+  review?: string; // of a break-glass: what the hospital found
 }
 
 export interface Rows {

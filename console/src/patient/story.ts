@@ -14,6 +14,7 @@ const ACCESSES: Record<string, PatientWord> = {
   invited: "invited", entered: "entered", "wrong-birth-date": "triedEnter", "passkey-added": "phoneAdded", "passkey-removed": "phoneRemoved",
   "passkey-used": "phoneUsed", "passkey-refused": "phoneRefused",
 };
+const FOUND: Record<string, PatientWord> = { justified: "foundRight", unjustified: "foundWrong" };
 const DESTRUCTIONS: Record<string, PatientWord> = { destroyed: "destroyed", cancelled: "kept" };
 
 /** The name as far as the hospital tells it, with what they are. */
@@ -34,7 +35,10 @@ export function story(row: Row, t: Tell, language: Language): { who: string; wha
   }
   const who = nameOf(row, t);
   if (row.kind === "refused") return { who, what: t("tried"), how: "" };
-  if (row.kind === "break-glass") return { who, what: t("brokeGlass"), how: "" };
+  if (row.kind === "break-glass") {
+    const found = FOUND[row.review ?? ""];
+    return { who, what: t(found ? "brokeGlassReviewed" : "brokeGlass"), how: found ? t(found) : "" };
+  }
   if (row.kind !== "disclosure") return { who: "", what: t("other"), how: "" };
   return { who, what: t("sawOf", picture(row, t, language)), how: how(row, t) };
 }

@@ -50,6 +50,7 @@ def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: A
             help="read user name, password and code from descriptor N (JSON)",
         )
     one.add_argument("--verdict", choices=("justified", "unjustified"), required=True)
+    one.add_argument("--comment", default="", metavar="TEXT", help="at most 200 characters, kept sealed")
     one = verb(actions, "end", "end one, at once", with_guard(end))
     one.add_argument("number", type=int)
 
@@ -80,6 +81,8 @@ async def show(client: GuardClient, options: argparse.Namespace) -> None:
     for uid in shown.studies:
         print(f"study {uid}")
     print(f"note: {_printable(shown.note)}" if shown.note else "no note")
+    if shown.comment:
+        print(f"comment of the review: {_printable(shown.comment)}")
 
 
 def _printable(text: str) -> str:
@@ -89,7 +92,7 @@ def _printable(text: str) -> str:
 async def review(client: GuardClient, options: argparse.Namespace) -> None:
     """`ribcage break-glass review N --verdict V`."""
     by = read_approver(options.approver_fd, "Who reviews")
-    request = ReviewBreakGlass(options.number, options.verdict, by)
+    request = ReviewBreakGlass(options.number, options.verdict, by, options.comment)
     item = await client.call(request, BreakGlassItem)
     print(f"break-glass {item.number} is {item.verdict}: it stands in the log")
 

@@ -9,13 +9,17 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ribcage.cli.break_glass import print_alarms
+from ribcage.cli.destroy import read_approver
 from ribcage.cli.errors import UsageError
 from ribcage.guard.client import GuardClient
 from ribcage.guard.protocol import (
     AddDevice,
     AddGrant,
     AddPerson,
+    ApproveFactorReset,
+    AskFactorReset,
     DeviceAdded,
+    FactorResetCode,
     GetStatus,
     GrantAdded,
     Noted,
@@ -51,6 +55,22 @@ async def person_suspend(client: GuardClient, options: argparse.Namespace) -> No
     suspended = options.action == "suspend"
     await client.call(SuspendPerson(username=options.name, suspended=suspended), Noted)
     print(f"person {options.name}: {'suspended, at once' if suspended else 'restored'}")
+
+
+async def person_reset(client: GuardClient, options: argparse.Namespace) -> None:
+    """`ribcage person reset NAME`."""
+    by = read_approver(options.approver_fd, "First administrator")
+    await client.call(AskFactorReset(options.name, by), Noted)
+    print(f"asked for: another administrator runs `ribcage person reset-approve {options.name}` within a day")
+
+
+async def person_reset_approve(client: GuardClient, options: argparse.Namespace) -> None:
+    """`ribcage person reset-approve NAME`."""
+    by = read_approver(options.approver_fd, "Second administrator")
+    given = await client.call(ApproveFactorReset(options.name, by), FactorResetCode)
+    print(f"all second factors of {options.name} are gone, sessions have ended")
+    print(f"hand over in person, it works once: {given.code}")
+    print(f"{options.name} logs in with the password and types it under Account")
 
 
 async def device_add(client: GuardClient, options: argparse.Namespace) -> None:

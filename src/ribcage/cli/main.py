@@ -14,6 +14,7 @@ from ribcage.cli import (
     audit,
     backup,
     break_glass,
+    certificate,
     clock,
     commands,
     destinations,
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     destroy.add_verbs(_verb, _with_guard, verbs)
     invite.add_verbs(_verb, _with_guard, verbs)
     clock.add_verbs(_verb, _with_guard, verbs)
+    certificate.add_verbs(_verb, _with_guard, verbs)
     witness.add_verbs(_verb, _with_guard, verbs)
     metrics.add_verbs(_verb, _with_guard, verbs)
     backup.add_verbs(_verb, _with_guard, verbs)
@@ -144,6 +146,18 @@ def _people_verbs(verbs: Any) -> None:
     for action in ("suspend", "restore"):
         one = _verb(person, action, f"{action} a person, at once", _with_guard(commands.person_suspend))
         one.add_argument("name")
+    for action, text, command in (
+        ("reset", "first administrator: a person lost all second factors", commands.person_reset),
+        ("reset-approve", "another administrator: reset them", commands.person_reset_approve),
+    ):
+        one = _verb(person, action, text, _with_guard(command))
+        one.add_argument("name")
+        one.add_argument(
+            "--approver-fd",
+            type=int,
+            metavar="N",
+            help="read user name, password and code from descriptor N (JSON)",
+        )
     device = verbs.add_parser("device", help="devices").add_subparsers(dest="action", required=True)
     add = _verb(device, "add", "register a device", _with_guard(commands.device_add))
     add.add_argument("name")

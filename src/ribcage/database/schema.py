@@ -41,9 +41,11 @@ factor = sa.Table(
     metadata,
     sa.Column("id", sa.LargeBinary(16), primary_key=True),
     sa.Column("person_id", sa.LargeBinary(16), sa.ForeignKey("person.id"), nullable=False, index=True),
-    sa.Column("kind", sa.Text, nullable=False),  # totp, passkey, recovery, removed
+    sa.Column("kind", sa.Text, nullable=False),  # totp, passkey, recovery, reset-asked, reset, removed
     sa.Column("secret", sa.LargeBinary, nullable=False),  # sealed column
-    sa.Column("last_counter", sa.Integer, nullable=False),  # RFC 6238 step, sign count, or bits of used codes
+    sa.Column(
+        "last_counter", sa.Integer, nullable=False
+    ),  # RFC 6238 step, sign count, bits of used codes, or wrong tries
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("mac", sa.LargeBinary(32), nullable=False),
 )
@@ -342,6 +344,13 @@ break_glass = sa.Table(
     sa.Column("reviewed_at", sa.Float, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
+glass_comment = sa.Table(
+    "glass_comment",
+    metadata,
+    sa.Column("break_glass_id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),  # what the reviewer wrote, under the patient's key
 )
 
 emergency_mark = sa.Table(

@@ -92,17 +92,24 @@ class BreakGlassRefused:
 
 @dataclass(frozen=True)
 class BreakGlassChanged:
-    """A break-glass access was ended early, or shown to an officer, or judged."""
+    """A break-glass access was ended early, or shown to an officer, or judged.
+
+    `comment`: what the reviewer wrote, sealed under the patient's key (b"" without one).
+    """
 
     actor: Actor
     permit: bytes
     number: int
     change: Literal["ended", "shown", "justified", "unjustified"]
+    comment: bytes = b""
 
     def to_entry(self, stamp: Stamp) -> Json:
         """PS3.15 A.5.3.11, Emergency Override Stopped."""
+        if len(self.comment) > MAX_SEALED_NOTE_BYTES:
+            raise EntryInvalid(f"expected a sealed comment of at most {MAX_SEALED_NOTE_BYTES} bytes")
         details = [
             detail("change", token(self.change)),
+            *([detail("comment-sealed", self.comment.hex())] if self.comment else []),
             detail("number", count(self.number)),
             detail("permit", identity(self.permit)),
         ]

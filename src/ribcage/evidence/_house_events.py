@@ -208,6 +208,7 @@ class PersonChanged:
     change: Literal[
         "added", "suspended", "restored", "roles", "factor", "password",
         "passkey-added", "passkey-removed", "recovery-codes-made",
+        "reset-asked", "reset-approved", "reset-refused", "reset-enrolled",
     ]  # fmt: skip
     roles: tuple[str, ...] = ()
     transaction: bytes | None = None

@@ -29,7 +29,7 @@ class Throttle:
         self._failures: dict[str, deque[float]] = {}
 
     def check(self, key: str, now: float) -> None:
-        """Raises GuardRefused('throttled') while `key` has too many failures behind it."""
+        """Raises GuardRefused('throttled'), and for how long, while `key` has too many failures behind it."""
         failures = self._failures.get(key)
         if failures is None:
             return
@@ -37,14 +37,22 @@ class Throttle:
             failures.popleft()
         if not failures:
             del self._failures[key]
-        elif len(failures) >= self._attempts:
-            raise GuardRefused("throttled")
+        elif self._is_full(failures):
+            raise GuardRefused("throttled", retry_seconds=failures[0] + self._seconds - now)
 
     def failed(self, key: str, now: float) -> None:
         """Count one failure."""
         if len(self._failures) >= _REMEMBERED and key not in self._failures:
             self._failures.pop(next(iter(self._failures)))
         self._failures.setdefault(key, deque(maxlen=self._attempts)).append(now)
+
+    def standing(self, now: float) -> list[tuple[str, float]]:
+        """Keys that are refused at `now`, each with the time until then."""
+        full = ((key, each[0] + self._seconds) for key, each in self._failures.items() if self._is_full(each))
+        return [(key, until) for key, until in full if until > now]
+
+    def _is_full(self, failures: deque[float]) -> bool:
+        return len(failures) >= self._attempts
 
     def succeeded(self, key: str) -> None:
         """Forget the failures of `key`."""
@@ -58,20 +66,20 @@ class Accounts:
         limits = core.limits
         self._core = core
         self._push = push
-        self._throttle = Throttle(limits.password_attempts, limits.password_window_seconds)
+        self.throttle = Throttle(limits.password_attempts, limits.password_window_seconds)
 
     async def log_in(self, request: LogIn) -> LoggedIn:
         """A session of assurance 1. Raises GuardRefused('not_authenticated' | 'throttled')."""
         core, now = self._core, self._core.clock()
         key = f"name:{request.username}@{request.address}"
-        self._throttle.check(key, now)
+        self.throttle.check(key, now)
         person_id = await asyncio.to_thread(core.people.check_password, request.username, request.password)
         if person_id is None:
-            self._throttle.failed(key, now)
+            self.throttle.failed(key, now)
             event = Authentication(StrangerActor(request.address), "login", "wrong-name-or-password")
             index = await core.note(event)
             raise GuardRefused("not_authenticated", index)
-        self._throttle.succeeded(key)
+        self.throttle.succeeded(key)
         actor = PersonActor(person_id, request.address)
 
         def write(tx: Transaction) -> tuple[bytes, float]:
@@ -88,7 +96,7 @@ class Accounts:
         actor = core.actor(request.session)
         visitor = core.people.visitor(request.session, now)
         key = f"factor:{visitor.person_id.hex()}@{request.session.address}"
-        self._throttle.check(key, now)
+        self.throttle.check(key, now)
 
         def write(tx: Transaction) -> bytes:
             if request.kind == "recovery":
@@ -101,11 +109,11 @@ class Accounts:
         try:
             proof = await core.committer.run(write)
         except GuardRefused as refused:
-            self._throttle.failed(key, now)
+            self.throttle.failed(key, now)
             event = Authentication(actor.evidence, "step-up", "wrong-or-used-code", request.kind)
             index = await core.note(event)
             raise GuardRefused(refused.reason, index) from refused
-        self._throttle.succeeded(key)
+        self.throttle.succeeded(key)
         return self.stepped_up(visitor, proof)
 
     def stepped_up(self, visitor: Visitor, proof: bytes) -> Person:

@@ -2,11 +2,11 @@
 
 Rules, in order:
 1. The calls are those of `HouseRequest` and run in the same rooms as the operator's, with the person as actor.
-2. An administrator needs a second factor that is fresh right now; so does an officer, who may read only, and a
-   technologist, who may invite patients.
+2. An administrator needs a second factor that is fresh right now; so does an officer, who may read and judge broken
+   glass, and a technologist, who may invite patients.
 3. Every call is durable with the person's name before its answer: changes by their own entry, lists and refusals by
    `AdministrationUsed`.
-4. A device is registered by a CSR alone: no private key passes a front.
+4. A device is registered by a CSR alone: no private key passes a front. A second person's password neither.
 """
 
 from __future__ import annotations
@@ -27,11 +27,16 @@ from ribcage.evidence.audit_event import AdministrationUsed
 from ribcage.guard import protocol as p
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.factor_resets import asked_of
 from ribcage.ledger.errors import LedgerError
 
 Act = Callable[[Actor, Any], Awaitable[p.Response]]
-READING = frozenset({p.ListPersons, p.ListDevices, p.ListGrants, p.GetStatus, p.ParkedPage})
+READING = frozenset(
+    {p.ListPersons, p.ListDevices, p.ListGrants, p.GetStatus, p.ParkedPage, p.ListThrottled, p.BreakGlassPage}
+)
+JUDGING = frozenset({p.ShowBreakGlass, p.ReviewBreakGlass})
 INVITING = frozenset({p.InvitePatient})
+BY_THEMSELVES = (p.ShowBreakGlass, p.ReviewBreakGlass, p.AskFactorReset, p.ApproveFactorReset)
 _GRANTS = 1000
 _GRANTS_LOOKED_AT = 20_000
 _FRESH = 2
@@ -61,7 +66,7 @@ class Administrators:
     def _check(self, actor: Actor, request: p.HouseRequest) -> None:
         """Rules 2 and 4."""
         roles = actor.visitor.roles if actor.visitor is not None else frozenset()
-        also = (("officer", READING), ("technologist", INVITING))
+        also = (("officer", READING | JUDGING), ("technologist", INVITING))
         if "administrator" not in roles and not any(r in roles and type(request) in may for r, may in also):
             raise GuardRefused("not_permitted")
         if actor.visitor is None or actor.visitor.assurance(self._core.clock()) < _FRESH:
@@ -70,6 +75,8 @@ class Administrators:
             raise GuardRefused("invalid")
         if isinstance(request, p.AddPerson) and request.password:
             raise GuardRefused("invalid")  # made here, shown once
+        if isinstance(request, BY_THEMSELVES) and request.by is not None:
+            raise GuardRefused("invalid")
         self._core.people.used(actor.visitor, self._core.clock())
 
     async def _note(self, actor: Actor, kind: type, failure: str = "") -> int:
@@ -96,10 +103,16 @@ class Lists:
                     suspended=bool(row["suspended"]),
                     passkeys=len(people.factors.passkeys(bytes(row["id"]))),
                     recovery_codes=people.factors.codes_left(bytes(row["id"])),
+                    totp=people.factors.has_totp(bytes(row["id"])),
+                    reset_asked_by=self._asked_by(bytes(row["id"])),
                 )
                 for row in people.all()
             ]
         )
+
+    def _asked_by(self, person_id: bytes) -> str:
+        asked = asked_of(self._core, person_id)
+        return self._core.people.name_of(asked.by) if asked is not None else ""
 
     def devices(self) -> p.DeviceItems:
         """All devices, by name."""

@@ -79,7 +79,7 @@ class BreakGlass:
     async def ask(self, actor: Actor, request: p.BreakGlass) -> p.GlassBroken:
         """Open one study or patient. Raises GuardRefused, its entry durable where the log can take it."""
         core = self._core
-        if bool(request.study_instance_uid) == bool(request.patient) or not _fits(request.note):
+        if bool(request.study_instance_uid) == bool(request.patient) or not fits(request.note):
             raise GuardRefused("invalid")
         self._throttle.check(actor.subject.hex(), core.clock())
         try:
@@ -264,5 +264,6 @@ def check_treating(actor: Actor) -> None:
         raise Denied("not_permitted", "role-treats-nobody")
 
 
-def _fits(note: str) -> bool:
+def fits(note: str) -> bool:
+    """Whether a note, or a reviewer's comment, is short enough."""
     return len(note) <= MOST_NOTE_CHARACTERS and len(note.encode(errors="replace")) <= MOST_NOTE_BYTES

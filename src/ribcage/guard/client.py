@@ -66,7 +66,7 @@ class GuardClient:
         finally:
             self._waiting.pop(number, None)
         if isinstance(answer, Refused):
-            raise GuardRefused(answer.reason, answer.entry, answer.decided_microseconds)
+            raise GuardRefused(answer.reason, answer.entry, answer.decided_microseconds, answer.retry_seconds)
         return answer
 
     async def close(self) -> None:

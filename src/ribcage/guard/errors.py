@@ -14,13 +14,23 @@ class GuardError(Exception):
 
 
 class GuardRefused(GuardError):
-    """The guard said no. `reason` is from the closed list; `entry` the refusal's log index or -1."""
+    """The guard said no. `reason` is from the closed list; `entry` the refusal's log index or -1.
 
-    def __init__(self, reason: RefusalReason, entry: int = -1, decided_microseconds: float = 0.0) -> None:
+    `retry_seconds`: of 'throttled', when to try again; 0 where that is not known.
+    """
+
+    def __init__(
+        self,
+        reason: RefusalReason,
+        entry: int = -1,
+        decided_microseconds: float = 0.0,
+        retry_seconds: float = 0.0,
+    ) -> None:
         super().__init__(f"the guard refused: {reason}")
         self.reason: RefusalReason = reason
         self.entry = entry
         self.decided_microseconds = decided_microseconds
+        self.retry_seconds = retry_seconds
 
 
 class GuardUnavailable(GuardError):

@@ -16,7 +16,7 @@ import hmac
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pyotp
@@ -31,6 +31,7 @@ from ribcage.guard.rows import MacRows
 from ribcage.guard.webauthn_wire import NewPasskey
 
 RECOVERY_CODES = 10
+ResetKind = Literal["reset-asked", "reset"]
 _ID_BYTES = 16
 _STEP_SECONDS = 30
 _CODE_BYTES = 10
@@ -218,13 +219,47 @@ class Factors:
             tx.connection, factor, dict(self._current(tx, identifier), kind="removed", secret=b"")
         )
 
+    # --- a reset, asked for or on its way (`guard.factor_resets`) ----------------------------------------
+
+    def keep(self, tx: Transaction, person_id: bytes, kind: ResetKind, secret: bytes) -> None:
+        """Keep this in place of what was kept."""
+        self.remove_all(tx, person_id, (kind,))
+        self._insert(tx, person_id, kind, secret, 0)
+
+    def kept(self, tx: Transaction, person_id: bytes, kind: ResetKind) -> tuple[bytes, int]:
+        """What is kept, as it stands now, and wrong tries so far. Raises GuardRefused('not_found')."""
+        query = sa.select(factor).where(factor.c.person_id == person_id, factor.c.kind == kind)
+        for row in tx.connection.execute(query).mappings():
+            checked = self._rows.check(factor, row)
+            return self._open(checked), int(checked["last_counter"])
+        raise GuardRefused("not_found")
+
+    def held(self, person_id: bytes, kind: ResetKind) -> bytes:
+        """The same from memory; b"" where there is none."""
+        return next((self._open(row) for row in self._of(person_id, kind)), b"")
+
+    def count_try(self, tx: Transaction, person_id: bytes, kind: ResetKind) -> None:
+        """One wrong try more."""
+        query = sa.select(factor).where(factor.c.person_id == person_id, factor.c.kind == kind)
+        for row in list(tx.connection.execute(query).mappings()):
+            current = self._rows.check(factor, row)
+            self._rows.update(
+                tx.connection, factor, dict(current, last_counter=int(current["last_counter"]) + 1)
+            )
+
+    def remove_all(self, tx: Transaction, person_id: bytes, kinds: Iterable[str]) -> None:
+        """Remove every factor of these kinds, as they stand in this transaction."""
+        query = sa.select(factor.c.id).where(factor.c.person_id == person_id, factor.c.kind.in_(list(kinds)))
+        for identifier in list(tx.connection.execute(query).scalars()):
+            self._remove(tx, bytes(identifier))
+
     # --- recovery codes ---------------------------------------------------------------------------------
 
     def make_codes(self, tx: Transaction, person_id: bytes) -> list[str]:
         """Ten new codes, shown once; those before end (rule 3)."""
         for row in self._of(person_id, "recovery"):
             self._remove(tx, bytes(row["id"]))
-        codes = [_written(os.urandom(_CODE_BYTES)) for _ in range(RECOVERY_CODES)]
+        codes = [new_code() for _ in range(RECOVERY_CODES)]
         self._insert(tx, person_id, "recovery", b"".join(code_hash(each) for each in codes), 0)
         return codes
 
@@ -254,8 +289,9 @@ class Factors:
         )
 
 
-def _written(random: bytes) -> str:
-    text = base64.b32encode(random).decode()
+def new_code() -> str:
+    """80 random bits as people write them."""
+    text = base64.b32encode(os.urandom(_CODE_BYTES)).decode()
     return "-".join(text[at : at + _GROUP] for at in range(0, len(text), _GROUP))
 
 

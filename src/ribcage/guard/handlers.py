@@ -202,6 +202,7 @@ def _people(rooms: Rooms) -> Table:
         p.ListPasskeys: by_anyone(passkeys.page),
         p.RemovePasskey: by_anyone(passkeys.remove),
         p.MakeRecoveryCodes: by_anyone(passkeys.make_codes),
+        p.EnrolFactor: by_anyone(rooms.resets.enrol),
         p.AsAdministrator: by_anyone(administrators.act),
     }
 
@@ -279,6 +280,12 @@ def _acts(rooms: Rooms) -> dict[type, Act]:
         p.ListGrants: reads(lists.grants),
         p.GetStatus: reads_on_thread(lambda _: administration.status()),
         p.ParkedPage: reads_on_thread(administration.parked_page),
+        p.ListThrottled: reads(rooms.waiting.page),
+        p.BreakGlassPage: reads_on_thread(rooms.reviews.page),
+        p.ShowBreakGlass: rooms.reviews.show,
+        p.AskFactorReset: rooms.resets.ask,
+        p.ApproveFactorReset: rooms.resets.approve,
+        p.ReviewBreakGlass: rooms.reviews.review,
     }
 
 
@@ -293,6 +300,7 @@ def _house(rooms: Rooms) -> Table:
         p.RemoveDestination: by_operator(rooms, rooms.destinations.remove),
         p.ListDestinations: on_thread(lambda _: rooms.destinations.page()),
         p.GetHealth: on_thread(rooms.examination.health),
+        p.RenewCertificate: by_operator(rooms, rooms.listener.renew),
         p.AcceptClock: by_operator(rooms, rooms.administration.accept_clock),
         p.Stop: by_anyone(stop),
     }
@@ -301,9 +309,6 @@ def _house(rooms: Rooms) -> Table:
 def _rights(rooms: Rooms) -> Table:
     return {
         p.Object: by_operator(rooms, rooms.rights.objection),
-        p.BreakGlassPage: on_thread(rooms.reviews.page),
-        p.ShowBreakGlass: by_operator(rooms, rooms.reviews.show),
-        p.ReviewBreakGlass: by_operator(rooms, rooms.reviews.review),
         p.EndBreakGlass: by_operator(rooms, rooms.reviews.end),
         p.GetAlarms: by_operator(rooms, rooms.reviews.alarms),
     }

@@ -64,7 +64,7 @@ SUPERSEDED = "superseded.json"  # a restore went on elsewhere with these keys
 AUTHORITY_BLOB = "authority-chain"
 _AUTHORITY_KEY_BLOB = "authority-key"
 TLS_CHAIN_BLOB = "tls-chain"
-_TLS_KEY_BLOB = "tls-key"
+TLS_KEY_BLOB = "tls-key"
 _EMERGENCY_BLOB = "emergency-journal"
 _ROOT_KEY_BLOB = "root-key"
 _RECORDED = re.compile(rb'"recorded":"([0-9TZ:.-]{20,24})"')
@@ -146,7 +146,7 @@ def _make_authority(keyring: Keyring, root: Path, passphrase: bytes, hospital: b
     keyring.store_blob(_AUTHORITY_KEY_BLOB, issuer.private_key_pem)
     leaf = authority.issue_server(issuer, now=now, hostnames=plan.hostnames, addresses=plan.addresses)
     keyring.store_blob(TLS_CHAIN_BLOB, leaf.certificate_pem + issuer.certificate_pem)
-    keyring.store_blob(_TLS_KEY_BLOB, leaf.private_key_pem)
+    keyring.store_blob(TLS_KEY_BLOB, leaf.private_key_pem)
 
 
 def _first_block(engine: sa.Engine, keyring: Keyring, hospital: bytes) -> None:
@@ -436,7 +436,7 @@ def tls_identity(core: Core) -> TlsIdentity:
     """What a front needs to speak TLS."""
     return TlsIdentity(
         certificate_chain_pem=core.keyring.load_blob(TLS_CHAIN_BLOB),
-        private_key_pem=core.keyring.load_blob(_TLS_KEY_BLOB),
+        private_key_pem=core.keyring.load_blob(TLS_KEY_BLOB),
         client_authorities_pem=core.keyring.load_blob(AUTHORITY_BLOB),
         registered_leaves_pem=core.devices.foreign_leaves_pem(),
         registry_version=core.devices.version,

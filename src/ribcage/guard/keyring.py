@@ -246,11 +246,12 @@ class Keyring:
             ended, slot, removed, survivors = files.end_of(self._write, key_id)
         return EpochDestroyed(ended, ended + 1, survivors, removed, self._provider.destroy(slot))
 
-    def store_blob(self, name: str, plaintext: bytes) -> None:
-        """Keep a small secret file (TLS key, CA key) sealed in the key store, replacing the old one."""
-        sealed = wraps.wrap(self._services["blob"], plaintext, self._bound("blob", name))
+    def store_blob(self, name: str, plaintext: bytes, *more: tuple[str, bytes]) -> None:
+        """Keep a small secret file (TLS key, CA key) sealed, replacing the old one; several at once, all or none."""
+        key, blobs = self._services["blob"], ((name, plaintext), *more)
+        sealed = [(each, wraps.wrap(key, plain, self._bound("blob", each))) for each, plain in blobs]
         with self._write_lock, files.sqlite_failures(), files.transaction(self._write):
-            self._write.execute("INSERT OR REPLACE INTO blob VALUES (?, ?)", (name, sealed))
+            self._write.executemany("INSERT OR REPLACE INTO blob VALUES (?, ?)", sealed)
 
     def load_blob(self, name: str) -> bytes:
         """What `store_blob` kept under this name; KeyUnknown when there is none."""

@@ -57,6 +57,7 @@ class GuardLimits:
     break_glass_seconds: int = 4 * 3600
     break_glass_per_day: int = 5  # of one person
     break_glass_review_hours: int = 72  # then a finding
+    factor_reset_hours: int = 24  # how long the code of a reset works
     destruction_reversible_days: int = 7
     destruction_batch_seconds: float = 24 * 3600.0
     disk_stop_mib: int = 512  # less room than this: nothing more is stored

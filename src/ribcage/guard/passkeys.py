@@ -90,7 +90,7 @@ class Passkeys:
         self._core = core
         self._accounts = accounts
         self._challenges = Challenges(limits.passkey_challenge_seconds)
-        self._throttle = Throttle(limits.password_attempts, limits.password_window_seconds)
+        self.throttle = Throttle(limits.password_attempts, limits.password_window_seconds)
         self._party = wire.RelyingParty(
             limits.web_name, limits.web_port, core.hospital_name, limits.passkey_challenge_seconds
         )
@@ -128,7 +128,7 @@ class Passkeys:
         actor = core.actor(request.session)
         visitor = core.people.visitor(request.session, now)
         key = f"passkey:{visitor.person_id.hex()}@{request.session.address}"
-        self._throttle.check(key, now)
+        self.throttle.check(key, now)
 
         def write(tx: Transaction, held: HeldPasskey, count: int) -> bytes:
             core.people.factors.use_passkey(tx, held, count, now)
@@ -142,14 +142,14 @@ class Passkeys:
             proof = await core.committer.run(lambda tx: write(tx, held, assertion.sign_count))
         except GuardRefused as refused:
             raise await self._failed(key, actor.evidence, "step-up", refused) from refused
-        self._throttle.succeeded(key)
+        self.throttle.succeeded(key)
         return self._accounts.stepped_up(visitor, proof)
 
     async def log_in(self, request: p.PasskeyLogIn) -> p.LoggedIn:
         """A session of assurance 2 (rule 3). Raises GuardRefused('not_authenticated' | 'throttled')."""
         core, now = self._core, self._core.clock()
         key = f"passkey@{request.address}"
-        self._throttle.check(key, now)
+        self.throttle.check(key, now)
         known: HeldPasskey | None = None
 
         def write(tx: Transaction, held: HeldPasskey, count: int) -> tuple[bytes, float]:
@@ -168,7 +168,7 @@ class Passkeys:
         except GuardRefused as refused:
             who = PersonActor(known.person_id, request.address) if known else StrangerActor(request.address)
             raise await self._failed(key, who, "login", refused) from refused
-        self._throttle.succeeded(key)
+        self.throttle.succeeded(key)
         self._accounts.refresh(held.person_id)
         return p.LoggedIn(proof=proof, expires_at=expires_at)
 
@@ -192,7 +192,7 @@ class Passkeys:
     ) -> GuardRefused:
         """Count and write down a failure; what to raise. Rule 4."""
         core = self._core
-        self._throttle.failed(key, core.clock())
+        self.throttle.failed(key, core.clock())
         if isinstance(refused, PasskeyCopied):
             await core.note(SessionAlarm(who, "passkey-counter-went-back", ended=False))
         index = await core.note(Authentication(who, step, "passkey-refused", "passkey"))

@@ -133,9 +133,23 @@ class PatientList:
                     end_at=_time(end[1]) if end and kind == "disclosure" else 0.0,
                     end_how=closing.get("ending", "") if kind == "disclosure" else "",
                     end_instances=int(closing.get("instances", "0")) if kind == "disclosure" else 0,
+                    review=self._review(entry) if kind == "break-glass" else "",
                 )
             )
         return items
+
+    def _review(self, entry: Json) -> p.GlassVerdict:
+        """The verdict from the access's own row; whose it is, no patient is told."""
+        system, person = agent_of(entry)
+        permit = details_of(entry).get("permit", "")
+        if system != "person":
+            return ""
+        return self._core.permits.verdict(bytes.fromhex(person), bytes.fromhex(permit))
+
+    def reviewed(self, patient_id: bytes, number: int) -> None:
+        """A broken glass was judged: the patient's open pages ask again."""
+        for session_id, _ in self._access.live_sessions({patient_id}):
+            self._push(p.Told(session_id, "entry", entry=number, about="review"))
 
     def _entries(self, patient_id: bytes, numbers: list[int]) -> dict[int, Json]:
         """The entries that name this patient themselves (rule 1); one that does not open is left out."""

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from ribcage.crypto.errors import RowTampered
 from ribcage.database.schema import break_glass
+from ribcage.guard.protocol import GlassVerdict
 from ribcage.guard.rows import MacRows
 
 _DAY_SECONDS = 86400.0
@@ -39,7 +40,7 @@ class Permit:
     occurred_at: float
     valid_until: float
     ended_at: float = 0.0
-    verdict: str = ""
+    verdict: GlassVerdict = ""
     emergency: bool = False
     session: bytes = b""
 
@@ -89,7 +90,7 @@ class Permits:
                 occurred_at=float(row["occurred_at"]),
                 valid_until=float(row["valid_until"]),
                 ended_at=float(row["ended_at"]),
-                verdict=str(row["verdict"]),
+                verdict=row["verdict"],
                 emergency=bool(row["emergency"]),
                 session=known.session if known else b"",
             )
@@ -105,6 +106,11 @@ class Permits:
             if permit.resource in resources and permit.lives(now):
                 return permit
         return None
+
+    def verdict(self, person: bytes, identifier: bytes) -> GlassVerdict:
+        """What was said of one; "" where nobody has judged it."""
+        permit = self._of.get(person, {}).get(identifier)
+        return permit.verdict if permit is not None else ""
 
     def any_live(self, person: bytes, now: float) -> bool:
         """Whether the person has a live permit at all."""

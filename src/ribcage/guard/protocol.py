@@ -396,6 +396,7 @@ class Revoked(_Body, frozen=True):
 # --- break-glass ----------------------------------------------------------------------------------------
 
 GlassReason = Literal["emergency", "patient-unconscious", "on-call", "system-failure"]
+GlassVerdict = Literal["", "justified", "unjustified"]
 
 
 class BreakGlass(_Body, frozen=True):
@@ -425,16 +426,17 @@ class GlassBroken(_Body, frozen=True):
 
 
 class BreakGlassPage(_Body, frozen=True):
-    """List break-glass accesses from this number on."""
+    """List break-glass accesses from this number on; `newest`: those without a verdict first, then the newest."""
 
     start: int = 0
     count: int = 1000
+    newest: bool = False
 
 
 class BreakGlassItem(_Body, frozen=True):
     """One access, without the patient's name. Times in Unix seconds, 0 where there is none.
 
-    `emergency`: decided from the last known state, while log or ledger could not answer.
+    `emergency`: decided from the last known state, while log or ledger could not answer. `due_at`: of its review.
     """
 
     number: int
@@ -445,8 +447,12 @@ class BreakGlassItem(_Body, frozen=True):
     occurred_at: float
     valid_until: float
     ended_at: float
-    verdict: Literal["", "justified", "unjustified"]
+    verdict: GlassVerdict
     reviewed_at: float
+    display_name: str = ""
+    roles: list[str] = []
+    due_at: float = 0.0
+    reviewed_by: str = ""
 
 
 class BreakGlassItems(_Body, frozen=True):
@@ -726,7 +732,10 @@ class Somebody(_Body, frozen=True):
 
 
 class PatientEntry(_Body, frozen=True):
-    """One entry. Times in Unix seconds. `end_entry` -1: still open, or cut by a restart."""
+    """One entry. Times in Unix seconds. `end_entry` -1: still open, or cut by a restart.
+
+    `review`: of a break-glass, what was said of it.
+    """
 
     number: int
     at: float
@@ -744,6 +753,7 @@ class PatientEntry(_Body, frozen=True):
     end_at: float = 0.0
     end_how: str = ""
     end_instances: int = 0
+    review: GlassVerdict = ""
 
 
 class PatientEntries(_Body, frozen=True):
@@ -1015,12 +1025,14 @@ class IngestNoted(_Body, frozen=True):
 class Refused(_Body, frozen=True):
     """Why not, from a closed list. `entry` is the log index of the audited refusal, -1 where none is due.
 
-    `decided_microseconds` is the time of the contract's view call, 0 where it was not asked.
+    `decided_microseconds` is the time of the contract's view call, 0 where it was not asked. `retry_seconds`: of
+    'throttled', when to try again, 0 where that is not known.
     """
 
     reason: RefusalReason
     entry: int = -1
     decided_microseconds: float = 0.0
+    retry_seconds: float = 0.0
 
 
 class Ping(_Body, frozen=True):
@@ -1142,6 +1154,25 @@ class ListPersons(_Body, frozen=True):
     """All persons, by user name."""
 
 
+class ListThrottled(_Body, frozen=True):
+    """Who must wait after too many wrong passwords, codes or passkeys."""
+
+
+class ThrottledItem(_Body, frozen=True):
+    """`username` is "" for a name that nobody has: it may be a password typed in the wrong place."""
+
+    what: Literal["log-in", "second-factor", "passkey"]
+    username: str
+    address: str
+    until: float
+
+
+class ThrottledItems(_Body, frozen=True):
+    """The longest waiting first, at most 1000."""
+
+    items: list[ThrottledItem]
+
+
 class PersonItem(_Body, frozen=True):
     """One person, without secrets."""
 
@@ -1152,6 +1183,8 @@ class PersonItem(_Body, frozen=True):
     suspended: bool
     passkeys: int
     recovery_codes: int
+    totp: bool = False
+    reset_asked_by: str = ""  # of a reset of factors that waits for another administrator
 
 
 class PersonItems(_Body, frozen=True):
@@ -1661,26 +1694,71 @@ class RunDestructions(_Body, frozen=True):
     """Execute what is due now; the guard does so by itself once a day."""
 
 
+class AskFactorReset(_Body, frozen=True):
+    """First administrator: a person has lost all second factors. `by` None: the person whose session asks."""
+
+    username: str
+    by: Approver | None = None
+
+
+class ApproveFactorReset(_Body, frozen=True):
+    """Another administrator: factors and sessions end, a code for a new enrolment is given. `by` as above."""
+
+    username: str
+    by: Approver | None = None
+
+
+class FactorResetCode(_Body, frozen=True):
+    """Shown once, to be handed over. `until` in Unix seconds."""
+
+    code: str
+    until: float
+
+
+class EnrolFactor(_Body, frozen=True):
+    """A new one-time password for the asker, whose factors were reset, by the code that was handed over."""
+
+    session: Session
+    code: str
+
+
+class FactorEnrolled(_Body, frozen=True):
+    """An otpauth URI, shown once."""
+
+    totp_uri: str
+
+
 class ReviewBreakGlass(_Body, frozen=True):
-    """An officer or administrator, who is not the one who broke the glass, judges it; once."""
+    """An officer or administrator, who is not the one who broke the glass, judges it; once.
+
+    `by` None: the person whose session asks. `comment` has at most 200 characters and is sealed.
+    """
 
     number: int
     verdict: Literal["justified", "unjustified"]
-    by: Approver
+    by: Approver | None = None
+    comment: str = ""
 
 
 class ShowBreakGlass(_Body, frozen=True):
-    """An officer or administrator reads what it was about, before judging; it is an entry of the log."""
+    """An officer or administrator reads what it was about, before judging; it is an entry of the log.
+
+    `by` None: the person whose session asks.
+    """
 
     number: int
-    by: Approver
+    by: Approver | None = None
 
 
 class BreakGlassShown(_Body, frozen=True):
-    """The studies that it opened (the first hundred) and the note; both are empty once the patient's key is gone."""
+    """The studies that it opened (the first hundred), the note and the reviewer's comment.
+
+    All are empty once the patient's key is gone.
+    """
 
     studies: list[str]
     note: str
+    comment: str = ""
 
 
 class DestructionItem(_Body, frozen=True):
@@ -1862,6 +1940,21 @@ class AcceptClock(_Body, frozen=True):
     """The operator says that the clock is right, after a step."""
 
 
+class RenewCertificate(_Body, frozen=True):
+    """A new certificate for the listeners, with the names it has and these besides."""
+
+    hostnames: list[str] = []
+    addresses: list[str] = []
+
+
+class CertificateRenewed(_Body, frozen=True):
+    """`fingerprint`: SHA-256 of the DER. `not_after` in Unix seconds."""
+
+    fingerprint: bytes
+    not_after: float
+    names: list[str]
+
+
 class Stop(_Body, frozen=True):
     """Finish what is in hand, write the last checkpoint, exit."""
 
@@ -1879,6 +1972,12 @@ HouseRequest = (
     | ListGrants
     | GetStatus
     | ParkedPage
+    | ListThrottled
+    | BreakGlassPage
+    | ShowBreakGlass
+    | ReviewBreakGlass
+    | AskFactorReset
+    | ApproveFactorReset
 )
 
 
@@ -1926,6 +2025,7 @@ FrontRequest = (
     | ListPasskeys
     | RemovePasskey
     | MakeRecoveryCodes
+    | EnrolFactor
     | AsAdministrator
     | EnterPatient
     | DescribePatient
@@ -1978,6 +2078,7 @@ AdminRequest = (
     | ForgetWitness
     | VerifyRequest
     | ParkedPage
+    | ListThrottled
     | AskDestruction
     | ApproveDestruction
     | CancelDestruction
@@ -1987,9 +2088,12 @@ AdminRequest = (
     | BreakGlassPage
     | ShowBreakGlass
     | ReviewBreakGlass
+    | AskFactorReset
+    | ApproveFactorReset
     | EndBreakGlass
     | GetAlarms
     | AcceptClock
+    | RenewCertificate
     | BackupSnapshot
     | BackupObjects
     | BackupSeal
@@ -2030,11 +2134,14 @@ Response = (
     | PasskeyItem
     | PasskeyItems
     | RecoveryCodes
+    | FactorResetCode
+    | FactorEnrolled
     | PatientState
     | PatientEntries
     | PatientRights
     | PatientInvited
     | PersonItems
+    | ThrottledItems
     | DeviceItems
     | DestinationKnown
     | DestinationItems
@@ -2072,6 +2179,7 @@ Response = (
     | MigrationSealed
     | KeysCopied
     | RecoveryState
+    | CertificateRenewed
 )
 
 

@@ -22,10 +22,12 @@ from ribcage.guard.destroyer import Destroyer
 from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.factor_resets import FactorResets
 from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.glass_reviews import GlassReviews
 from ribcage.guard.health import Examination
 from ribcage.guard.ingest import Ingest
+from ribcage.guard.listener import ListenerCertificate
 from ribcage.guard.log_export import LogExport
 from ribcage.guard.maintain import Upkeep
 from ribcage.guard.migration import Migrations
@@ -43,6 +45,7 @@ from ribcage.guard.rights import Rights
 from ribcage.guard.routing import Routing
 from ribcage.guard.sending import SendingQueue
 from ribcage.guard.strangers import Strangers
+from ribcage.guard.throttled import Waiting
 from ribcage.guard.witness_link import WitnessLink
 
 
@@ -86,6 +89,9 @@ class Rooms:
     destinations: Destinations
     queue: SendingQueue
     routing: Routing
+    listener: ListenerCertificate
+    waiting: Waiting
+    resets: FactorResets
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -121,7 +127,7 @@ def build_rooms(
         disclosures.rights_changed()
 
     destructions = Destructions(core, approvals, closed)
-    patients = PatientAccess(core, push)
+    passkeys, patients = Passkeys(core, accounts), PatientAccess(core, push)
     patient_list = PatientList(core, patients, push)
     return Rooms(
         core=core,
@@ -136,7 +142,7 @@ def build_rooms(
         queries=Queries(core, in_a_fault),
         accounts=accounts,
         own_sessions=OwnSessions(core, push, disclosures.rights_changed),
-        passkeys=Passkeys(core, accounts),
+        passkeys=passkeys,
         lists=Lists(core),
         patients=patients,
         patient_list=patient_list,
@@ -156,8 +162,11 @@ def build_rooms(
         observation=Observation(core, lambda: disclosures.live),
         examination=Examination(core),
         glass=BreakGlass(core, rights, accounts, in_a_fault),
-        reviews=GlassReviews(core, approvals, disclosures.rights_changed),
+        reviews=GlassReviews(core, approvals, disclosures.rights_changed, patient_list.reviewed),
         destinations=destinations,
         queue=SendingQueue(core, destinations),
         routing=routing,
+        listener=ListenerCertificate(core, push),
+        resets=FactorResets(core, approvals, push, disclosures.rights_changed),
+        waiting=Waiting(core, (accounts.throttle, passkeys.throttle)),
     )

@@ -169,7 +169,9 @@ class GuardServer:
         try:
             body = await self._handle(connection, call.body)
         except GuardRefused as refused:
-            body = p.Refused(refused.reason, refused.entry, refused.decided_microseconds)
+            body = p.Refused(
+                refused.reason, refused.entry, refused.decided_microseconds, refused.retry_seconds
+            )
         except Exception as failure:  # noqa: BLE001 - closed by default: any fault is a no
             _log.error("%s failed: %s", type(call.body).__name__, type(failure).__name__)
             body = p.Refused(reason="unavailable")

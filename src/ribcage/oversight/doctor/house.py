@@ -72,7 +72,10 @@ def certificates(facts: CertificateFacts) -> list[Finding]:
         found.append(unasked("certificates", "the listeners' certificate"))
     else:
         found += _term(
-            facts.listener, facts.now, _LEAF_DAYS, "peers refuse the archive from then on: plan a new one"
+            facts.listener,
+            facts.now,
+            _LEAF_DAYS,
+            "`ribcage certificate renew`; running fronts take it at once",
         )
         found += _coverage(facts.names, facts.addresses, facts.hostnames)
     if facts.authorities is None:
@@ -102,7 +105,8 @@ def _coverage(
     names: tuple[str, ...], addresses: tuple[str, ...], hostnames: tuple[str, ...]
 ) -> list[Finding]:
     remedy = (
-        "peers that check names refuse it: make a home with --hostname and --address, or use a name it has"
+        "peers that check names refuse it: `ribcage certificate renew --hostname NAME --address IP`, "
+        "or use a name it has"
     )
     known = {name.lower() for name in names}
     missing = [each for each in hostnames if each.lower() not in known]

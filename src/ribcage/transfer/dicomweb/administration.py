@@ -5,7 +5,8 @@ Role and second factor are the guard's decision at each call; nothing is decided
 
 from __future__ import annotations
 
-from typing import TypeVar
+import time
+from typing import Literal, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -35,6 +36,12 @@ class SuspendPersonBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
     username: str
     suspended: bool
+
+
+class PersonBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/admin/persons/reset and /reset-approve."""
+
+    username: str
 
 
 class NewDeviceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +85,20 @@ class InvitationBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     days: int = 7
 
 
+class GlassBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/admin/break-glass/show."""
+
+    number: int
+
+
+class ReviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/admin/break-glass/review."""
+
+    number: int
+    verdict: Literal["justified", "unjustified"]
+    comment: str = ""
+
+
 class AdministrationResources:
     """Handlers of the administrator's routes."""
 
@@ -106,6 +127,20 @@ class AdministrationResources:
         body = await read_json(request, self._context.limits, SuspendPersonBody)
         await self._ask(session, p.SuspendPerson(body.username, body.suspended), p.Noted)
         return Response(status_code=204)
+
+    async def ask_reset(self, request: Request) -> Response:
+        """POST /api/admin/persons/reset: the first administrator."""
+        session = require_session(request)
+        body = await read_json(request, self._context.limits, PersonBody)
+        await self._ask(session, p.AskFactorReset(body.username), p.Noted)
+        return Response(status_code=204)
+
+    async def approve_reset(self, request: Request) -> Response:
+        """POST /api/admin/persons/reset-approve: another one; a code, shown once."""
+        session = require_session(request)
+        body = await read_json(request, self._context.limits, PersonBody)
+        answer = await self._ask(session, p.ApproveFactorReset(body.username), p.FactorResetCode)
+        return answer_json(_plain(answer))
 
     async def devices(self, request: Request) -> Response:
         """GET /api/admin/devices."""
@@ -167,6 +202,30 @@ class AdministrationResources:
         path = f"/patient#{answer.token}"
         return answer_json({"token": answer.token, "path": path, "expires_at": answer.expires_at})
 
+    async def throttled(self, request: Request) -> Response:
+        """GET /api/admin/throttled: who must wait."""
+        answer = await self._ask(require_session(request), p.ListThrottled(), p.ThrottledItems)
+        return answer_json({"throttled": [_plain(each) for each in answer.items]})
+
+    async def broken_glass(self, request: Request) -> Response:
+        """GET /api/admin/break-glass: those without a verdict first."""
+        answer = await self._ask(require_session(request), p.BreakGlassPage(newest=True), p.BreakGlassItems)
+        return answer_json({"accesses": [_access(each) for each in answer.items]})
+
+    async def show_glass(self, request: Request) -> Response:
+        """POST /api/admin/break-glass/show: what it was about, an entry of the log."""
+        session = require_session(request)
+        body = await read_json(request, self._context.limits, GlassBody)
+        answer = await self._ask(session, p.ShowBreakGlass(body.number), p.BreakGlassShown)
+        return answer_json(_plain(answer))
+
+    async def review_glass(self, request: Request) -> Response:
+        """POST /api/admin/break-glass/review: the verdict, said once."""
+        session = require_session(request)
+        body = await read_json(request, self._context.limits, ReviewBody)
+        asked = p.ReviewBreakGlass(body.number, body.verdict, comment=body.comment)
+        return answer_json(_access(await self._ask(session, asked, p.BreakGlassItem)))
+
     async def status(self, request: Request) -> Response:
         """GET /api/admin/status: as `ribcage status`."""
         return answer_json(_plain(await self._ask(require_session(request), p.GetStatus(), p.Status)))
@@ -176,6 +235,11 @@ class AdministrationResources:
         asked = p.ParkedPage(start=0, count=_PARKED)
         answer = await self._ask(require_session(request), asked, p.ParkedItems)
         return answer_json({"parked": [_plain(each) for each in answer.items]})
+
+
+def _access(item: p.BreakGlassItem) -> dict[str, object]:
+    late = not item.verdict and time.time() >= item.due_at
+    return _plain(item) | {"overdue": late}
 
 
 def _plain(item: msgspec.Struct) -> dict[str, object]:

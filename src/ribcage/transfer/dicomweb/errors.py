@@ -29,6 +29,7 @@ add `offered`: media types of closed lists (RFC 9110 15.5.7, 15.5.16).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, Final
@@ -241,7 +242,10 @@ _BY_STATUS: Final[Mapping[int, type[WebError]]] = {
 def from_guard(failure: GuardError) -> WebError:
     """The HTTP form of what the guard said. An unexpected answer counts as no answer."""
     if isinstance(failure, GuardRefused):
-        return _BY_REASON[failure.reason]()
+        error = _BY_REASON[failure.reason]()
+        if failure.retry_seconds:
+            error.headers = {**error.headers, "Retry-After": str(math.ceil(failure.retry_seconds))}
+        return error
     if isinstance(failure, GuardUnavailable | ProtocolFailure):
         return Unavailable()
     return WebError()

@@ -19,6 +19,7 @@ from ribcage.transfer.dicomweb.qido import Search
 from ribcage.transfer.dicomweb.search import run_search
 
 _WRONG_NAME: Final = "用户名或密码不正确。Username or password is wrong."
+_THROTTLED: Final = 429
 _WRONG_CODE: Final = "口令不正确或已使用。The code is wrong or was used."
 
 
@@ -50,7 +51,8 @@ class FormResources:
             error = from_guard(failure)
             wrong = error.status in (400, 401, 403, 404)
             return _html(
-                pages.login_page(_WRONG_NAME if wrong else error.hint), 401 if wrong else error.status
+                pages.login_page(_WRONG_NAME if wrong else _with_wait(error)),
+                401 if wrong else error.status,
             )
         return _see("/", fresh_cookie(logged_in))
 
@@ -68,7 +70,8 @@ class FormResources:
             error = from_guard(failure)
             wrong = error.status in (400, 401, 403)
             return _html(
-                pages.step_up_page(_WRONG_CODE if wrong else error.hint), 403 if wrong else error.status
+                pages.step_up_page(_WRONG_CODE if wrong else _with_wait(error)),
+                403 if wrong else error.status,
             )
         return _see("/", fresh_cookie(person))
 
@@ -94,6 +97,13 @@ class FormResources:
 
     async def _person(self, request: Request) -> Person:
         return await self._context.guard().call(WhoAmI(session=require_session(request)), Person)
+
+
+def _with_wait(error: WebError) -> str:
+    if error.status != _THROTTLED:
+        return error.hint
+    seconds = error.headers["Retry-After"]
+    return f"{error.hint} 请在 {seconds} 秒后重试。Try again in {seconds} seconds."
 
 
 def _error(error: WebError) -> Response:

@@ -48,6 +48,12 @@ class IdBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
 
 
+class CodeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/enrol."""
+
+    code: str
+
+
 class OwnFactorResources:
     """Handlers of a person's own factors and sessions."""
 
@@ -85,6 +91,13 @@ class OwnFactorResources:
         return described(request, await self._context.guard().call(question, p.Person))
 
     # --- a person's own factors -------------------------------------------------------------------------
+
+    async def enrol(self, request: Request) -> Response:
+        """POST /api/enrol: a new one-time password by the code of a reset, shown once."""
+        session = require_session(request)
+        body = await read_json(request, self._context.limits, CodeBody)
+        answer = await self._context.guard().call(p.EnrolFactor(session, body.code), p.FactorEnrolled)
+        return answer_json({"totp_uri": answer.totp_uri})
 
     async def begin(self, request: Request) -> Response:
         """POST /api/passkeys/begin."""

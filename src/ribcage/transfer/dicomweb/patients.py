@@ -251,6 +251,7 @@ def _row(each: p.PatientEntry) -> dict[str, object]:
         "instances": each.instances,
         "end": end if each.end_entry >= 0 else None,
         "reason": each.reason,
+        "review": each.review,
     }
 
 

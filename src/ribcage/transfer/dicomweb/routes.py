@@ -149,6 +149,7 @@ def _own_factors(context: WebContext) -> list[Entry]:
         entry("POST", "/api/passkeys", own.add, "person"),
         entry("POST", "/api/passkeys/remove", own.remove, "person"),
         entry("POST", "/api/recovery-codes", own.make_codes, "person"),
+        entry("POST", "/api/enrol", own.enrol, "person"),
         entry("GET", "/api/sessions", own.sessions, "person"),
         entry("POST", "/api/sessions/end", own.end_session, "person"),
         entry("POST", "/api/sessions/end-others", own.end_others, "person"),
@@ -163,15 +164,21 @@ def _administration(context: WebContext) -> list[Entry]:
         "grants": house.grants,
         "status": house.status,
         "parked": house.parked,
+        "throttled": house.throttled,
+        "break-glass": house.broken_glass,
     }
     acts = {
         "persons": house.add_person,
         "persons/suspend": house.suspend_person,
+        "persons/reset": house.ask_reset,
+        "persons/reset-approve": house.approve_reset,
         "devices": house.add_device,
         "devices/suspend": house.suspend_device,
         "grants": house.add_grant,
         "grants/revoke": house.revoke_grant,
         "invitations": house.invite,
+        "break-glass/show": house.show_glass,
+        "break-glass/review": house.review_glass,
     }
     return [
         *(
