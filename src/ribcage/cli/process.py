@@ -24,6 +24,7 @@ from ribcage.guard.errors import GuardError, GuardUnavailable
 from ribcage.guard.home import open_core
 from ribcage.guard.server import GuardServer
 from ribcage.ledger.errors import LedgerError
+from ribcage.transfer.allocator import keep_buffers
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.serve import make_http_protocol
 from ribcage.transfer.front import FrontRooms, HttpFactory, run_front
@@ -79,6 +80,7 @@ def _guard(options: argparse.Namespace) -> int:
 
 
 def _front(options: argparse.Namespace) -> None:
+    keep_buffers()
     wanted = settings.load(options.home)
     front = FrontSettings(
         guard_socket=socket_path(options.home),

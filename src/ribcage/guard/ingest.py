@@ -16,30 +16,24 @@ Rules, in order:
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import sqlalchemy as sa
 
-from ribcage.crypto.columns import column_context, seal_column
 from ribcage.crypto.derive import object_key
 from ribcage.crypto.sealing import Algorithm, Stream
-from ribcage.database.prepared import Prepared
-from ribcage.database.schema import instance, parked, series
 from ribcage.evidence.audit_event import (
-    Event,
-    InstanceParked,
-    InstanceStored,
     InstancesTransferred,
     SealingLeased,
 )
-from ribcage.guard import catalogue
+from ribcage.guard import catalogue, ingest_rows
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.derivation import Derivations
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.ingest_rows import NOTHING_HELD, Admission, Held
 from ribcage.guard.people import STORING_ROLES
 from ribcage.guard.protocol import (
     SAVED_CLASSES,
@@ -56,34 +50,6 @@ from ribcage.guard.routing import Routing
 _ID_BYTES = 16
 _HASH_BYTES = 32
 _REMEMBERED = 65_536  # instances that were sent again
-_OF_SERIES = series.c.uid == sa.bindparam("series")
-_LOOK = Prepared(
-    sa.select(
-        sa.select(instance.c.data_set_sha256).where(instance.c.uid == sa.bindparam("uid")).scalar_subquery(),
-        sa.exists().where(parked.c.data_set_sha256 == sa.bindparam("hash")),
-        sa.select(series.c.pk).where(_OF_SERIES).scalar_subquery(),
-        sa.select(series.c.study_pk).where(_OF_SERIES).scalar_subquery(),
-    )
-)
-_ADD_SERIES = Prepared(sa.insert(series), ["uid", "study_pk", "modality", "sealed"])
-_ADD_INSTANCE = Prepared(
-    sa.insert(instance), [column.name for column in instance.columns if column.name != "pk"]
-)
-
-
-@dataclass
-class _Admission:
-    actor: Actor
-    request: Admit
-    object_id: bytes
-    key_id: bytes
-    key: bytes
-    study: HeldStudy
-    epoch: int
-    opened_at: float
-    parked: str  # "" or the reason
-    key_context: bytes
-    ahead: bool = False  # given before the instance was known: `request` is the one of the instance before it
 
 
 class Ingest:
@@ -94,7 +60,7 @@ class Ingest:
         self._routing = routing
         self._derivations = derivations
         self._leases: dict[tuple[bytes, str], tuple[float, HeldStudy]] = {}
-        self._admissions: dict[bytes, _Admission] = {}
+        self._admissions: dict[bytes, Admission] = {}
         self._sent_again: dict[tuple[str, str], None] = {}
 
     # --- admit ------------------------------------------------------------------------------------------
@@ -110,7 +76,7 @@ class Ingest:
         if len(request.data_set_sha256) != _HASH_BYTES:
             raise GuardRefused("invalid")
         with self._core.engine.connect() as connection:
-            held = _held(connection, request)
+            held = ingest_rows.look(connection, request)
         if held.data_set_sha256 == request.data_set_sha256 or held.parked_twin:
             self._note_sent_again(actor, request.attributes.sop_instance_uid)
             return AlreadyHeld()
@@ -204,7 +170,7 @@ class Ingest:
             if admission.ahead and admission.study.uid == uid and admission.actor.digest == actor.digest:
                 del self._admissions[token]
 
-    def _contradiction(self, study: HeldStudy, request: Admit, held: _Held) -> str:
+    def _contradiction(self, study: HeldStudy, request: Admit, held: Held) -> str:
         if held.data_set_sha256 is not None:
             return "hash_mismatch"
         attributes = request.attributes
@@ -215,15 +181,15 @@ class Ingest:
             return "patient_mismatch"
         return "series_mismatch" if held.series_owner not in (None, study.pk) else ""
 
-    def _open_admission(self, actor: Actor, request: Admit, study: HeldStudy, reason: str) -> _Admission:
+    def _open_admission(self, actor: Actor, request: Admit, study: HeldStudy, reason: str) -> Admission:
         object_id, epoch, now = os.urandom(_ID_BYTES), self._core.keyring.epoch, self._core.clock()
         if not reason:
-            return _Admission(actor, request, object_id, study.key_id, study.key, study, epoch, now, "", b"")
+            return Admission(actor, request, object_id, study.key_id, study.key, study, epoch, now, "", b"")
         context = catalogue.parked_context(self._core, object_id)
         key_id, key = self._core.keyring.new_key("parked", context)
-        return _Admission(actor, request, object_id, key_id, key, study, epoch, now, reason, context)
+        return Admission(actor, request, object_id, key_id, key, study, epoch, now, reason, context)
 
-    def _keys(self, token: bytes, admission: _Admission) -> Admitted:
+    def _keys(self, token: bytes, admission: Admission) -> Admitted:
         core = self._core
         header, bulk = (
             object_key(
@@ -268,7 +234,7 @@ class Ingest:
             return committed
         return msgspec.structs.replace(committed, ahead=self._next(admission))
 
-    def _admit_late(self, actor: Actor, request: Admit, given: _Admission) -> _Admission:
+    def _admit_late(self, actor: Actor, request: Admit, given: Admission) -> Admission:
         """What `admit` looks at, for an instance that is sealed already (rule 5). Raises GuardRefused."""
         self._check_permission(actor, request)
         self._core.witness.check_not_behind()
@@ -278,13 +244,13 @@ class Ingest:
             and request.attributes.study_instance_uid == given.study.uid
             and len(request.data_set_sha256) == _HASH_BYTES
             and not self._closed(given.study)
-            and not self._contradiction(given.study, request, _NOTHING_HELD)
+            and not self._contradiction(given.study, request, NOTHING_HELD)
         )
         if not fits:
             raise GuardRefused("invalid")
         return replace(given, actor=actor, request=request)
 
-    def _next(self, admission: _Admission) -> Admitted | None:
+    def _next(self, admission: Admission) -> Admitted | None:
         """Keys for the next instance of a study whose lease goes on; none where many are out."""
         core, study = self._core, admission.study
         now = core.clock()
@@ -298,27 +264,27 @@ class Ingest:
         self._admissions[token] = given
         return self._keys(token, given)
 
-    def _write(self, tx: Transaction, admission: _Admission, request: Commit) -> Committed:
+    def _write(self, tx: Transaction, admission: Admission, request: Commit) -> Committed:
         core, asked = self._core, admission.request
-        held = _NOTHING_HELD
+        held = NOTHING_HELD
         if not admission.parked:
-            held = _held(tx.connection, asked)
+            held = ingest_rows.look(tx.connection, asked)
             if held.data_set_sha256 == asked.data_set_sha256:
                 self._note_sent_again(admission.actor, asked.attributes.sop_instance_uid)
-                return Committed(log_index=self._log_index(tx, asked), parked=False, kept=False)
+                return Committed(log_index=ingest_rows.log_index(tx, asked), parked=False, kept=False)
             self._check_late(admission, held)
             if admission.ahead and (admission.parked or held.parked_twin):
                 raise GuardRefused("invalid")
-        index = tx.append(core.entry(self._event(admission, request)))
-        row = _object_row(core.clock(), admission, request, index)
+        index = tx.append(core.entry(ingest_rows.event_of(admission, request)))
+        row = ingest_rows.object_row(core.clock(), admission, request, index)
         if admission.parked:
-            self._park(tx, admission, row)
+            ingest_rows.park(tx, admission, row)
         else:
-            self._index(tx, admission, held, row)
+            ingest_rows.index(tx, admission, held, row)
             self._routing.arrived(tx, admission.actor, asked.attributes)
         return Committed(log_index=index, parked=bool(admission.parked))
 
-    def _check_late(self, admission: _Admission, held: _Held) -> None:
+    def _check_late(self, admission: Admission, held: Held) -> None:
         """Another association was faster with what contradicts this: parked, though sealed under the study's key."""
         if held.data_set_sha256 is not None:
             admission.parked = "hash_mismatch"
@@ -327,71 +293,6 @@ class Ingest:
         if admission.parked:
             study = admission.study
             admission.key_context = catalogue.study_context(self._core, study.patient_id, study.uid)
-
-    def _event(self, admission: _Admission, request: Commit) -> Event:
-        asked = admission.request
-        if admission.parked:
-            return InstanceParked(
-                actor=admission.actor.evidence,
-                object_id=admission.object_id,
-                data_set_sha256=asked.data_set_sha256,
-                reason=admission.parked,
-                ordinal=0,
-            )
-        return InstanceStored(
-            actor=admission.actor.evidence,
-            object_id=admission.object_id,
-            data_set_sha256=asked.data_set_sha256,
-            study=admission.study.key_id,
-            octets=request.file_bytes,
-        )
-
-    def _log_index(self, tx: Transaction, asked: Admit) -> int:
-        query = sa.select(instance.c.log_index).where(instance.c.uid == asked.attributes.sop_instance_uid)
-        return int(tx.connection.execute(query).scalar_one())
-
-    def _park(self, tx: Transaction, admission: _Admission, row: dict[str, object]) -> None:
-        context = column_context("parked", "sealed", admission.object_id)
-        sealed = seal_column(admission.key, context, msgspec.json.encode(admission.request.attributes))
-        values = dict(row, reason=admission.parked, sealed=sealed, key_context=admission.key_context)
-        tx.connection.execute(sa.insert(parked), values)
-
-    def _index(self, tx: Transaction, admission: _Admission, held: _Held, row: dict[str, object]) -> None:
-        a, study = admission.request.attributes, admission.study
-        series_pk = held.series_pk
-        if series_pk is None:
-            facts = {
-                "series_number": a.series_number,
-                "series_description": a.series_description,
-                "body_part_examined": a.body_part_examined,
-            }
-            sealed = seal_column(
-                study.patient_key,
-                column_context("series", "sealed", a.series_instance_uid),
-                msgspec.json.encode(facts),
-            )
-            values = {
-                "uid": a.series_instance_uid,
-                "study_pk": study.pk,
-                "modality": a.modality,
-                "sealed": sealed,
-            }
-            series_pk = _ADD_SERIES.write(tx.connection, values)
-        _ADD_INSTANCE.write(
-            tx.connection,
-            dict(
-                row,
-                uid=a.sop_instance_uid,
-                series_pk=series_pk,
-                study_pk=study.pk,
-                sop_class_uid=a.sop_class_uid,
-                instance_number=a.instance_number,
-                rows=a.rows,
-                columns=a.columns,
-                bits_allocated=a.bits_allocated,
-                number_of_frames=a.number_of_frames,
-            ),
-        )
 
     async def closed(self, actor: Actor, request: IngestClosed) -> IngestNoted:
         """One AuditEvent for each study of an association (PS3.15 A.5.3.7)."""
@@ -418,48 +319,6 @@ class Ingest:
         return IngestNoted(core.log.promise() if request.channel == "dicomweb" else b"")
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """What the index has of an instance's UIDs and hash, in one look. `series_owner`: the series' study."""
-
-    data_set_sha256: bytes | None
-    parked_twin: bool  # who sends the same conflict again fills no disk: it is held apart already
-    series_pk: int | None
-    series_owner: int | None
-
-
-_NOTHING_HELD = _Held(None, False, None, None)
-
-
-def _held(connection: sa.Connection, request: Admit) -> _Held:
-    a = request.attributes
-    asked = {"uid": a.sop_instance_uid, "hash": request.data_set_sha256, "series": a.series_instance_uid}
-    row = _LOOK.one(connection, asked)
-    return _NOTHING_HELD if row is None else _Held(row[0], bool(row[1]), row[2], row[3])
-
-
 def _safe_location(location: str, object_id: bytes) -> bool:
     path = Path(location)
     return not path.is_absolute() and ".." not in path.parts and object_id.hex() in path.name
-
-
-def _object_row(received_at: float, admission: _Admission, request: Commit, index: int) -> dict[str, object]:
-    return {
-        "object_id": admission.object_id,
-        "key_id": admission.key_id,
-        "epoch": admission.epoch,
-        "algorithm": int(Algorithm.AES_256_GCM),
-        "location": request.location,
-        "file_bytes": request.file_bytes,
-        "header_plain_bytes": request.header_plain_bytes,
-        "bulk_plain_bytes": request.bulk_plain_bytes,
-        "prefix_bytes": request.prefix_bytes,
-        "header_sealed_bytes": request.header_sealed_bytes,
-        "bulk_sealed_bytes": request.bulk_sealed_bytes,
-        "data_set_sha256": admission.request.data_set_sha256,
-        "file_sha256": request.file_sha256,
-        "transfer_syntax_uid": admission.request.transfer_syntax_uid,
-        "received_at": received_at,
-        "source": admission.actor.source,
-        "log_index": index,
-    }

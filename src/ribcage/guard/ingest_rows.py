@@ -1,0 +1,169 @@
+"""What one instance writes in the database: its entry, and the rows of index or of conflicts.
+
+All of it inside the transaction that makes the instance durable (`guard.ingest` has the rules).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import sqlalchemy as sa
+
+from ribcage.crypto.columns import column_context, seal_column
+from ribcage.crypto.sealing import Algorithm
+from ribcage.database.prepared import Prepared
+from ribcage.database.schema import instance, parked, series
+from ribcage.evidence.audit_event import Event, InstanceParked, InstanceStored
+from ribcage.guard.catalogue import HeldStudy
+from ribcage.guard.committer import Transaction
+from ribcage.guard.core import Actor
+from ribcage.guard.protocol import Admit, Commit
+
+_OF_SERIES = series.c.uid == sa.bindparam("series")
+_LOOK = Prepared(
+    sa.select(
+        sa.select(instance.c.data_set_sha256).where(instance.c.uid == sa.bindparam("uid")).scalar_subquery(),
+        sa.exists().where(parked.c.data_set_sha256 == sa.bindparam("hash")),
+        sa.select(series.c.pk).where(_OF_SERIES).scalar_subquery(),
+        sa.select(series.c.study_pk).where(_OF_SERIES).scalar_subquery(),
+    )
+)
+_ADD_SERIES = Prepared(sa.insert(series), ["uid", "study_pk", "modality", "sealed"])
+_ADD_INSTANCE = Prepared(
+    sa.insert(instance), [column.name for column in instance.columns if column.name != "pk"]
+)
+
+
+@dataclass
+class Admission:
+    """One open admission: who asked, for what, and the key that was given. `key_context`: of a parked key's wrap."""
+
+    actor: Actor
+    request: Admit
+    object_id: bytes
+    key_id: bytes
+    key: bytes
+    study: HeldStudy
+    epoch: int
+    opened_at: float
+    parked: str  # "" or the reason
+    key_context: bytes
+    ahead: bool = False  # given before the instance was known: `request` is the one of the instance before it
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the index has of an instance's UIDs and hash, in one look. `series_owner`: the series' study."""
+
+    data_set_sha256: bytes | None
+    parked_twin: bool  # who sends the same conflict again fills no disk: it is held apart already
+    series_pk: int | None
+    series_owner: int | None
+
+
+NOTHING_HELD = Held(None, False, None, None)
+
+
+def look(connection: sa.Connection, request: Admit) -> Held:
+    """What the index has of this instance now."""
+    a = request.attributes
+    asked = {"uid": a.sop_instance_uid, "hash": request.data_set_sha256, "series": a.series_instance_uid}
+    row = _LOOK.one(connection, asked)
+    return NOTHING_HELD if row is None else Held(row[0], bool(row[1]), row[2], row[3])
+
+
+def event_of(admission: Admission, request: Commit) -> Event:
+    """The entry of this instance."""
+    asked = admission.request
+    if admission.parked:
+        return InstanceParked(
+            actor=admission.actor.evidence,
+            object_id=admission.object_id,
+            data_set_sha256=asked.data_set_sha256,
+            reason=admission.parked,
+            ordinal=0,
+        )
+    return InstanceStored(
+        actor=admission.actor.evidence,
+        object_id=admission.object_id,
+        data_set_sha256=asked.data_set_sha256,
+        study=admission.study.key_id,
+        octets=request.file_bytes,
+    )
+
+
+def object_row(received_at: float, admission: Admission, request: Commit, index: int) -> dict[str, object]:
+    """The columns that index and conflicts share."""
+    return {
+        "object_id": admission.object_id,
+        "key_id": admission.key_id,
+        "epoch": admission.epoch,
+        "algorithm": int(Algorithm.AES_256_GCM),
+        "location": request.location,
+        "file_bytes": request.file_bytes,
+        "header_plain_bytes": request.header_plain_bytes,
+        "bulk_plain_bytes": request.bulk_plain_bytes,
+        "prefix_bytes": request.prefix_bytes,
+        "header_sealed_bytes": request.header_sealed_bytes,
+        "bulk_sealed_bytes": request.bulk_sealed_bytes,
+        "data_set_sha256": admission.request.data_set_sha256,
+        "file_sha256": request.file_sha256,
+        "transfer_syntax_uid": admission.request.transfer_syntax_uid,
+        "received_at": received_at,
+        "source": admission.actor.source,
+        "log_index": index,
+    }
+
+
+def log_index(tx: Transaction, asked: Admit) -> int:
+    """The entry of an instance that is held."""
+    query = sa.select(instance.c.log_index).where(instance.c.uid == asked.attributes.sop_instance_uid)
+    return int(tx.connection.execute(query).scalar_one())
+
+
+def park(tx: Transaction, admission: Admission, row: dict[str, object]) -> None:
+    """The row of a conflict, its attributes sealed."""
+    context = column_context("parked", "sealed", admission.object_id)
+    sealed = seal_column(admission.key, context, msgspec.json.encode(admission.request.attributes))
+    values = dict(row, reason=admission.parked, sealed=sealed, key_context=admission.key_context)
+    tx.connection.execute(sa.insert(parked), values)
+
+
+def index(tx: Transaction, admission: Admission, held: Held, row: dict[str, object]) -> None:
+    """The row of an instance, and of its series where it is the first."""
+    a, study = admission.request.attributes, admission.study
+    series_pk = held.series_pk
+    if series_pk is None:
+        facts = {
+            "series_number": a.series_number,
+            "series_description": a.series_description,
+            "body_part_examined": a.body_part_examined,
+        }
+        sealed = seal_column(
+            study.patient_key,
+            column_context("series", "sealed", a.series_instance_uid),
+            msgspec.json.encode(facts),
+        )
+        values = {
+            "uid": a.series_instance_uid,
+            "study_pk": study.pk,
+            "modality": a.modality,
+            "sealed": sealed,
+        }
+        series_pk = _ADD_SERIES.write(tx.connection, values)
+    _ADD_INSTANCE.write(
+        tx.connection,
+        dict(
+            row,
+            uid=a.sop_instance_uid,
+            series_pk=series_pk,
+            study_pk=study.pk,
+            sop_class_uid=a.sop_class_uid,
+            instance_number=a.instance_number,
+            rows=a.rows,
+            columns=a.columns,
+            bits_allocated=a.bits_allocated,
+            number_of_frames=a.number_of_frames,
+        ),
+    )
