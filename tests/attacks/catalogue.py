@@ -14,6 +14,7 @@ from pathlib import Path
 from attacks import cage_attacks as c
 from attacks import glass_attacks
 from attacks import guard_attacks as g
+from attacks import identity_attacks as identity
 from attacks import migration_attacks as migration
 from attacks import patient_attacks as patients
 from attacks import people_attacks as people
@@ -99,6 +100,17 @@ GLASS_ROWS = (
     _glass("glass_on_a_false_state", "believes_a_false_state", "a permit from a ledger that was cut"),
     _glass("glass_without_a_reserve", "answers_before_journalled", "a permit without its record"),
     Row("erased_record", ("no_journal_chain",), "nobody is told", glass_attacks.erased_record),
+)
+
+
+def _identity(name: str, patches: str, success: str) -> Row:
+    return Row(name, tuple(patches.split()), success, g.against_guard(getattr(identity, name)))
+
+
+IDENTITY_ROWS = (
+    _identity("merge_to_read_another", "merged_rights_for_all", "another patient's film without a grant"),
+    _identity("merge_against_an_objection", "merges_forget_objections", "a film that its patient closed"),
+    _identity("move_by_one", "no_other_reviewer", "a film that one person alone moved within reach"),
 )
 
 
@@ -286,4 +298,5 @@ GUARD_ROWS = (
     ),
     *GLASS_ROWS,
     *SAVING_ROWS,
+    *IDENTITY_ROWS,
 )

@@ -148,6 +148,12 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.TrustWitness,  # the log's public key
     p.ForgetWitness,
     p.VerifyRequest,
+    p.ShowConflict,  # names a patient, to an officer or administrator, with an entry
+    p.DiscardConflict,
+    p.AskIdentityChange,
+    p.ApproveIdentityChange,
+    p.CancelIdentityChange,
+    p.IdentityChangePage,  # numbers, kinds and states
     p.AskDestruction,
     p.ApproveDestruction,
     p.CancelDestruction,

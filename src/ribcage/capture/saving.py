@@ -23,10 +23,9 @@ from typing import Final
 from ribcage.capture.disarm import Arrival
 from ribcage.capture.errors import NotUnderstood, TooLarge, admission_error
 from ribcage.dicom.attributes import extract
+from ribcage.dicom.coerce import NewText, Why, coerce
 from ribcage.dicom.errors import DicomError
-from ribcage.dicom.rewrite import TOP, NewElement, encode_element, encode_item, rewrite
-from ribcage.dicom.scan import Element, Scan, ScanLimits, scan
-from ribcage.dicom.transcode import charset_in, encode_texts, to_utf8
+from ribcage.dicom.scan import Scan, ScanLimits, scan
 from ribcage.dicom.values import known_vr
 from ribcage.guard.errors import GuardError
 from ribcage.guard.protocol import (
@@ -47,8 +46,6 @@ _REFERENCED_INSTANCE: Final = 0x00081155
 _STUDY: Final = 0x0020000D
 # Referenced Study, Performed Procedure Step and Patient: they name no stored instance.
 _NO_INSTANCES: Final = frozenset({0x00081110, 0x00081111, 0x00081120})
-_ORIGINAL_ATTRIBUTES: Final = 0x04000561
-_MODIFIED_ATTRIBUTES: Final = 0x04000550
 
 # Field of `PatientModule`, VR, whether it stands even when empty (type 2).
 _MODULE: Final = {
@@ -183,49 +180,6 @@ def _with_patient(
 
 def write_patient(scanned: Scan, patient: PatientModule, on: str, limits: ScanLimits) -> list[bytes]:
     """The data set of patient and study as the index has them; `on` is a DT. Raises DicomError."""
-    texts = [getattr(patient, name) for name, _, _ in _MODULE.values()]
-    values = encode_texts(texts, charset_in(scanned))
-    if values is None:
-        plain = b"".join(to_utf8(scanned))
-        scanned = scan(plain, scanned.transfer_syntax_uid, limits)
-        values = [text.encode("utf_8") for text in texts]
-    edits: dict[int, bytes | None] = {}
-    replaced = []
-    for element in scanned.elements:
-        if element.tag in _MODULE or element.tag in _ALSO_GONE or element.tag >> 16 == 0x0010:
-            replaced.append(element)
-        elif element.tag & 0xFFFF and element.tag != _ORIGINAL_ATTRIBUTES:
-            continue
-        edits[element.start] = None  # group lengths too: they would be wrong
-    new = [
-        NewElement(tag, vr, value)
-        for (tag, (_, vr, stands)), value in zip(_MODULE.items(), values, strict=True)
-        if value or stands
-    ]
-    new.append(NewElement(_ORIGINAL_ATTRIBUTES, "SQ", _trace(scanned, replaced, on)))
-    return [bytes(part) for part in rewrite(scanned, edits, {TOP: new})]
-
-
-def _trace(scanned: Scan, replaced: list[Element], on: str) -> bytes:
-    """The items of Original Attributes Sequence: those that stand there, and ours (rule 4)."""
-    encoding = scanned.encoding
-    before = b"".join(
-        scanned.value(element) for element in scanned.elements if element.tag == _ORIGINAL_ATTRIBUTES
-    )
-    former = b"".join(_former(scanned, element) for element in replaced if element.tag & 0xFFFF)
-    ours = (
-        (_MODIFIED_ATTRIBUTES, "SQ", encode_item(former, encoding)),
-        (0x04000562, "DT", on.encode("ascii")),
-        (0x04000563, "LO", b"Ribcage"),
-        (0x04000564, "LO", b"Masked view"),
-        (0x04000565, "CS", b"COERCE"),
-    )
-    item = b"".join(encode_element(tag, vr, value, encoding) for tag, vr, value in ours)
-    return before + encode_item(item, encoding)
-
-
-def _former(scanned: Scan, element: Element) -> bytes:
-    """An element as it came; one of odd length is padded."""
-    if element.length & 1 and not scanned.items(element):
-        return encode_element(element.tag, element.vr, scanned.value(element), element.encoding)
-    return bytes(scanned.data[element.start : element.end])
+    new = {tag: NewText(vr, getattr(patient, name), stands) for tag, (name, vr, stands) in _MODULE.items()}
+    gone = _ALSO_GONE | {each.tag for each in scanned.elements if each.tag >> 16 == 0x0010}
+    return [coerce(scanned, new, gone, Why(on, "Masked view", "COERCE"), limits)]

@@ -40,14 +40,14 @@ def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: A
     one = verb(actions, "ask", "first person: ask for a study's destruction", with_guard(ask))
     one.add_argument("study", help="Study Instance UID")
     one.add_argument("--reason", choices=REASONS, required=True)
-    _approver(one)
+    add_approver(one)
     for name, text, run in (
         ("approve", "second person: close the study now, destroy it when it is due", approve),
         ("cancel", "take it back before it is due", cancel),
     ):
         one = verb(actions, name, text, with_guard(run))
         one.add_argument("number", type=int)
-        _approver(one)
+        add_approver(one)
     verb(actions, "list", "destructions and their states", with_guard(listed))
     verb(actions, "run", "execute what is due now; the guard does so once a day", with_guard(run_due))
     one = verb(actions, "certificate", "write a certificate of destruction", with_guard(certificate))
@@ -55,7 +55,8 @@ def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: A
     one.add_argument("--out", default="certificate.txt")
 
 
-def _approver(parser: Any) -> None:
+def add_approver(parser: Any) -> None:
+    """The option by which a person proves themselves to a command that runs alone."""
     parser.add_argument(
         "--approver-fd",
         type=int,

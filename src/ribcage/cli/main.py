@@ -17,6 +17,7 @@ from ribcage.cli import (
     certificate,
     clock,
     commands,
+    conflict,
     destinations,
     destroy,
     doctor,
@@ -25,6 +26,7 @@ from ribcage.cli import (
     metrics,
     migrate,
     queue,
+    patient,
     recovery,
     restore,
     routes,
@@ -100,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     queue.add_verbs(_verb, _with_guard, verbs)
     routes.add_verbs(_verb, _with_guard, verbs)
     destroy.add_verbs(_verb, _with_guard, verbs)
+    conflict.add_verbs(_verb, _with_guard, verbs)
+    patient.add_verbs(_verb, _with_guard, verbs)
     invite.add_verbs(_verb, _with_guard, verbs)
     clock.add_verbs(_verb, _with_guard, verbs)
     certificate.add_verbs(_verb, _with_guard, verbs)

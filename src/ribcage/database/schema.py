@@ -412,3 +412,44 @@ patient_passkey = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("mac", sa.LargeBinary(32), nullable=False),
 )
+
+identity_change = sa.Table(
+    "identity_change",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),  # merge, move, split, correct, undo
+    sa.Column("state", sa.Text, nullable=False),  # asked, executing, done, undone, cancelled
+    sa.Column("undoes", sa.Integer, nullable=False),  # number of another change; 0: none
+    sa.Column("studies", sa.Integer, nullable=False),  # how many changed
+    sa.Column("sealed", sa.LargeBinary, nullable=False),  # what was asked; empty once it ended
+    sa.Column("asked_by", sa.LargeBinary(16), nullable=False),
+    sa.Column("asked_at", sa.Float, nullable=False),
+    sa.Column("approved_by", sa.LargeBinary(16)),
+    sa.Column("ended_at", sa.Float, nullable=False),  # 0: not yet
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
+study_identity = sa.Table(
+    "study_identity",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),  # key id of the study
+    sa.Column("patient_id", sa.LargeBinary(16), nullable=False),
+    sa.Column("changes", sa.Text, nullable=False),  # their numbers, oldest first, space separated
+    sa.Column("sealed", sa.LargeBinary, nullable=False),  # layers, under the study's key
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
+patient_link = sa.Table(
+    "patient_link",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),  # the patient that was merged
+    sa.Column("key_id", sa.LargeBinary(16), nullable=False),  # its key's
+    sa.Column("into_id", sa.LargeBinary(16), nullable=False),
+    sa.Column("change", sa.Integer, nullable=False),
+    sa.Column("standing", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)

@@ -45,6 +45,7 @@ from ribcage.evidence._house_events import (
     RecoveryChanged,
     SessionAlarm,
 )
+from ribcage.evidence._identity_events import ConflictChange, ConflictResolved, IdentityChanged
 from ribcage.evidence._image_events import (
     DerivationAllowed,
     DerivationRefused,
@@ -82,6 +83,8 @@ __all__ = [
     "ClockChange",
     "ClockChanged",
     "ConfigurationChanged",
+    "ConflictChange",
+    "ConflictResolved",
     "ConsentChanged",
     "DerivationAllowed",
     "DerivationRefused",
@@ -95,6 +98,7 @@ __all__ = [
     "Event",
     "GrantChanged",
     "HomeRestored",
+    "IdentityChanged",
     "InstanceParked",
     "InstanceStored",
     "InstancesTransferred",
@@ -134,6 +138,7 @@ Event = (
     | BreakGlassRefused
     | ClockChanged
     | ConfigurationChanged
+    | ConflictResolved
     | ConsentChanged
     | DerivationAllowed
     | DerivationRefused
@@ -145,6 +150,7 @@ Event = (
     | EmergencyJournalBroken
     | GrantChanged
     | HomeRestored
+    | IdentityChanged
     | InstanceParked
     | InstanceStored
     | InstancesTransferred
@@ -175,6 +181,7 @@ KINDS = MappingProxyType(
         "break-glass-refused": "BREAK-GLASS refused",
         "clock-changed": "clock stepped, restored or accepted",
         "configuration-changed": "security setting changed",
+        "conflict-resolved": "conflict looked at or resolved",
         "consent-changed": "consent changed",
         "derivation-allowed": "object about a study allowed",
         "derivation-refused": "object about a study REFUSED",
@@ -186,6 +193,7 @@ KINDS = MappingProxyType(
         "emergency-journal-broken": "emergency journal BROKEN",
         "grant-changed": "grant changed",
         "home-restored": "archive RESTORED from a backup",
+        "identity-changed": "identity of studies changed",
         "instance-parked": "instance parked as a conflict",
         "instance-stored": "instance stored",
         "instances-received": "instances received",

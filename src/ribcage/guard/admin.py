@@ -209,6 +209,7 @@ class Administration:
             *core.people.findings,
             *core.devices.findings,
             *core.closed.findings,
+            *core.identities.findings,
             *core.witness.findings(core.clock()),
             *core.clock_watch.findings(),
             *core.disk.findings(),

@@ -28,6 +28,7 @@ from ribcage.guard.devices import Devices, KnownDevice
 from ribcage.guard.disk import DiskWatch
 from ribcage.guard.emergency import EmergencyJournal
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.identities import Identities
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
 from ribcage.guard.log import AuditLog
@@ -78,6 +79,7 @@ class Core:
     people: People
     devices: Devices
     closed: ClosedStudies
+    identities: Identities
     ledger: AccessLedger
     check_journal: JournalCheck
     blind: BlindIndex

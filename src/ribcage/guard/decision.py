@@ -15,6 +15,8 @@ Rules, in order (DESIGN rule 5):
 9. When the ledger cannot answer, or lacks a change that the log knows of, the answer is no.
 10. So it is while a trusted witness has not cosigned this start, and when the log is behind its witness.
 11. Rules 8 to 10 leave broken glass alone, decided from the last known state; one that is proven false is none.
+12. A merged study keeps the rights given about it under its former identity. What any of the merged patients objected
+    to, or what is blocked there, holds for all their studies; their grants do not.
 """
 
 from __future__ import annotations
@@ -22,16 +24,26 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from ribcage.guard.catalogue import HeldStudy
+from ribcage.crypto.errors import CryptoError
+from ribcage.guard.catalogue import HeldStudy, patient_context
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.permits import Permit
 from ribcage.guard.protocol import Purpose, RefusalReason, View
 from ribcage.ledger import calls
-from ribcage.ledger.client import Verdict
+from ribcage.ledger.client import Reason, Verdict
 from ribcage.ledger.errors import LedgerError
 
 TREATING_ROLES = frozenset({"clinician", "radiologist"})
+_FORBIDS = frozenset(
+    {
+        Reason.SUSPENDED,
+        Reason.RESOURCE_DESTROYED,
+        Reason.LEGAL_BLOCK,
+        Reason.OBJECTION,
+        Reason.CONSENT_WITHDRAWN,
+    }
+)
 _ORDER: tuple[View, ...] = ("none", "masked", "full", "original")
 
 
@@ -58,7 +70,19 @@ class Denied(Exception):
 def ask_contract(core: Core, actor: Actor, study: HeldStudy, purpose: Purpose) -> Verdict:
     """The contract's verdict. Raises Denied('unavailable') when it cannot answer."""
     resources = (*_resources(core, study), core.department(study.department))
-    return ask_about(core, actor, resources, purpose)
+    verdict = ask_about(core, actor, resources, purpose)
+    if verdict.view == calls.View.NONE and verdict.reason != Reason.NO_GRANT:
+        return verdict
+    for former in _former(core, study):
+        other = ask_about(core, actor, former, purpose)
+        if other.reason in _FORBIDS:
+            return other
+        verdict = max(verdict, other, key=lambda each: each.view)
+    for merged in _merged(core, study):
+        other = ask_about(core, actor, (merged,), purpose)
+        if other.reason in _FORBIDS:
+            return other
+    return verdict
 
 
 def ask_about_nothing(core: Core, actor: Actor, purpose: Purpose) -> float:
@@ -140,7 +164,11 @@ def decide_in_a_fault(
     permit = _permit(core, actor, study, purpose)
     if permit is None:
         return None
-    return _by_glass(core, actor, permit, last_known(core, actor, _resources(core, study)), want)
+    verdict = last_known(core, actor, _resources(core, study))
+    for resources in (*_former(core, study), *((each,) for each in _merged(core, study))):
+        other = last_known(core, actor, resources)
+        verdict = verdict if other.break_glass_may_override else other
+    return _by_glass(core, actor, permit, verdict, want)
 
 
 def _permit(core: Core, actor: Actor, study: HeldStudy, purpose: Purpose) -> Permit | None:
@@ -150,12 +178,38 @@ def _permit(core: Core, actor: Actor, study: HeldStudy, purpose: Purpose) -> Per
         return None
     if actor.visitor is None or not actor.visitor.roles & TREATING_ROLES:
         return None
-    return core.permits.live(actor.identifier, _resources(core, study), now)
+    former = [resource for pair in _former(core, study) for resource in pair]
+    return core.permits.live(actor.identifier, (*_resources(core, study), *former), now)
 
 
 def _resources(core: Core, study: HeldStudy) -> tuple[bytes, bytes]:
     key = study.patient_key
     return core.patient_resource(key), core.study_resource(key, study.uid)
+
+
+def _former(core: Core, study: HeldStudy) -> list[tuple[bytes, bytes]]:
+    """Patient and study on the ledger as they were before merges and corrections (rule 12). Raises Denied."""
+    found = list[tuple[bytes, bytes]]()
+    for above, below in zip(reversed(study.layers), reversed(study.layers[:-1]), strict=False):
+        if not above.kept:
+            break  # it was never that patient's
+        if below.patient != above.patient:
+            key = _key(core, below.patient_key, below.patient)
+            found.append((core.patient_resource(key), core.study_resource(key, study.uid)))
+    return found
+
+
+def _merged(core: Core, study: HeldStudy) -> list[bytes]:
+    """Patients who were merged into this one (rule 12), on the ledger. Raises Denied."""
+    links = core.identities.merged_into(study.patient_id)
+    return [core.patient_resource(_key(core, bytes(each["key_id"]), bytes(each["id"]))) for each in links]
+
+
+def _key(core: Core, key_id: bytes, patient_id: bytes) -> bytes:
+    try:
+        return core.keyring.key(key_id, "patient", patient_context(core, patient_id))
+    except CryptoError as failure:
+        raise Denied("unavailable", "identity-unavailable") from failure
 
 
 def check_overridable(verdict: Verdict) -> None:

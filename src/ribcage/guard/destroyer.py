@@ -30,6 +30,7 @@ from ribcage.database.schema import (
     patient_session,
     series,
     study,
+    study_identity,
 )
 from ribcage.evidence.audit_event import Actor as Evidence
 from ribcage.evidence.audit_event import StudyDestroyed, SystemActor
@@ -179,6 +180,7 @@ class Destroyer:
 
         await self._rights.change(calls.tombstone(row["resource"], certificate_hash(note)), event, remove)
         core.closed.take(moved[0])
+        core.identities.forget(key_id)
         self._closed(key_id)
         return moved[0]
 
@@ -233,6 +235,7 @@ class Destroyer:
         if pk is not None:
             for table in (instance, series, name_token):
                 connection.execute(sa.delete(table).where(table.c.study_pk == pk))
+            connection.execute(sa.delete(study_identity).where(study_identity.c.id == key_id))
             connection.execute(sa.delete(study).where(study.c.pk == pk))
         if patient_too:
             for table in (invitation, patient_session, patient_passkey):

@@ -9,15 +9,19 @@ Rules, in order:
    every study that a live session was shown before: its pages clear it (`guard.shown`).
 5. Where images go to another device than the asker (C-MOVE), that device must be allowed the same view, and is asked
    for again with the asker.
+6. A study whose identity changed is asked for under its new one at once; what is still allowed goes on, and names
+   the patient as corrected from the next object on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from ribcage.crypto.derive import object_key
@@ -37,6 +41,7 @@ from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.protocol import (
     CheckDisclosure,
+    CorrectedPatient,
     Disclose,
     Disclosed,
     DisclosureChecked,
@@ -66,6 +71,11 @@ class _Live:
     objects: frozenset[bytes]
     recipient: Actor | None = None
     opened: set[bytes] = field(default_factory=set)
+    renamed: bool = False  # the study's identity was changed since
+    patient_id: bytes = b""  # whose study it was when it opened: its closing entry is theirs too
+
+    def __post_init__(self) -> None:
+        self.patient_id = self.patient_id or self.study.patient_id
 
     @property
     def purpose(self) -> protocol.Purpose:
@@ -283,7 +293,8 @@ class Disclosures:
         with core.engine.connect() as connection:
             rows = self._asked(sa.select(instance.c.pk), live.study, live.request).subquery()
             count = connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
-        return DisclosureChecked(current=view == live.decision.view and count == len(live.objects))
+        same = view == live.decision.view and count == len(live.objects) and not live.renamed
+        return DisclosureChecked(current=same)
 
     def _check(self, actor: Actor, receipt: bytes) -> _Live:
         core = self._core
@@ -320,7 +331,7 @@ class Disclosures:
             actor=live.actor.evidence,
             disclosure=disclosure,
             study=live.study.key_id,
-            patient=live.study.patient_id,
+            patient=live.patient_id,
             instances=request.instances,
             octets=request.octets,
             ending=request.outcome,
@@ -347,6 +358,23 @@ class Disclosures:
                 fallen.append(identifier)
         self._cut(fallen)
         self._shown.rights_changed()
+
+    def identity_changed(self, uids: Collection[str]) -> None:
+        """These studies are of another patient, or named otherwise: ask again under what they are now (rule 6)."""
+        core, held = self._core, dict[str, HeldStudy]()
+        with core.engine.connect() as connection:
+            for uid in uids:
+                with contextlib.suppress(GuardRefused):
+                    study = catalogue.hold(core, connection, uid)
+                    if study is not None:
+                        held[uid] = study
+        for live in self._live.values():
+            if live.study.uid in uids:
+                live.study, live.renamed = held.get(live.study.uid, live.study), True
+        gone = [i for i, live in self._live.items() if live.study.uid in uids and live.study.uid not in held]
+        self._cut(gone)
+        self._shown.identity_changed(held)
+        self.rights_changed()
 
     def _cut(self, identifiers: list[bytes]) -> None:
         for identifier in identifiers:
@@ -392,7 +420,7 @@ def _closing(core: Core, live: _Live, event: DisclosureClosed) -> ClosingRecord:
         address=live.actor.address,
         disclosure=event.disclosure,
         study=live.study.key_id,
-        patient=live.study.patient_id,
+        patient=live.patient_id,
         instances=event.instances,
         octets=event.octets,
         ending=event.ending,
@@ -429,7 +457,16 @@ def _opened(core: Core, live: _Live, row: sa.RowMapping) -> OpenedObject:
         sop_class_uid=str(row["sop_class_uid"]),
         sop_instance_uid=str(row["uid"]),
         transfer_syntax_uid=str(row["transfer_syntax_uid"]),
+        named=_named(live),
     )
+
+
+def _named(live: _Live) -> CorrectedPatient | None:
+    """The corrected patient, for the full view (docs/adr/0013)."""
+    named = live.study.named
+    if named is None or live.decision.view != "full":
+        return None
+    return CorrectedPatient(**msgspec.structs.asdict(named), changed_at=live.study.layers[-1].at)
 
 
 def _reference(row: sa.RowMapping) -> InstanceRef:

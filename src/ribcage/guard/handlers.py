@@ -49,6 +49,7 @@ def admin_table(rooms: Rooms) -> Table:
         **_routing(rooms),
         **_evidence(rooms),
         **_destruction(rooms),
+        **_identity(rooms),
         **_witness(rooms),
         **_backup(rooms),
         **_migration(rooms),
@@ -356,6 +357,18 @@ def _destruction(rooms: Rooms) -> Table:
         p.RunDestructions: by_operator(rooms, rooms.destroyer.run),
         p.DestructionPage: on_thread(destructions.page),
         p.GetCertificate: on_thread(destructions.certificate),
+    }
+
+
+def _identity(rooms: Rooms) -> Table:
+    changes = rooms.identity_changes
+    return {
+        p.ShowConflict: by_operator(rooms, rooms.conflicts.show),
+        p.DiscardConflict: by_operator(rooms, rooms.conflicts.discard),
+        p.AskIdentityChange: by_operator(rooms, changes.ask),
+        p.ApproveIdentityChange: by_operator(rooms, changes.approve),
+        p.CancelIdentityChange: by_operator(rooms, changes.cancel),
+        p.IdentityChangePage: on_thread(changes.page),
     }
 
 

@@ -43,6 +43,8 @@ from ribcage.guard.durable import make_folder, write_file
 from ribcage.guard.emergency import EmergencyJournal
 from ribcage.guard.emergency_records import read_mark
 from ribcage.guard.errors import GuardError
+from ribcage.guard.identities import Identities
+from ribcage.guard.identity_changes import settle_all
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
 from ribcage.guard.log import AuditLog
@@ -188,6 +190,7 @@ def open_core(
         undo.callback(engine.dispose)
         migrate(engine)
         core = _core(home, facts, keyring, second, engine, limits, (clock, boot), lock, restoring)
+        settle_all(core)
         core.findings.extend(_changed_recovery(provider))
         undo.pop_all()
     return core, provider
@@ -244,6 +247,7 @@ def _core(
         people=People(engine, rows, keyring.service("session"), limits),
         devices=Devices(engine, rows),
         closed=ClosedStudies(engine, rows),
+        identities=Identities(engine, rows),
         ledger=ledger,
         check_journal=_journal_check(ledger, facts.hospital),
         blind=BlindIndex(keyring.service("blind")),

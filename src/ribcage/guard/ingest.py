@@ -177,7 +177,7 @@ class Ingest:
         if request.derivation and not attributes.issuer_of_patient_id.strip():
             issuer = self._derivations.issuer(study)
             attributes = msgspec.structs.replace(attributes, issuer_of_patient_id=issuer)
-        if catalogue.patient_token(self._core, attributes) != study.token:
+        if not catalogue.may_carry(self._core, study, attributes):
             return "patient_mismatch"
         return "series_mismatch" if held.series_owner not in (None, study.pk) else ""
 
@@ -268,6 +268,7 @@ class Ingest:
         core, asked = self._core, admission.request
         held = NOTHING_HELD
         if not admission.parked:
+            ingest_rows.check_owner(tx.connection, admission.study)
             held = ingest_rows.look(tx.connection, asked)
             if held.data_set_sha256 == asked.data_set_sha256:
                 self._note_sent_again(admission.actor, asked.attributes.sop_instance_uid)

@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from ribcage.crypto.columns import column_context, seal_column
 from ribcage.crypto.sealing import Algorithm
 from ribcage.database.prepared import Prepared
-from ribcage.database.schema import instance, parked, series
+from ribcage.database.schema import instance, parked, series, study
 from ribcage.evidence.audit_event import Event, InstanceParked, InstanceStored
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor
+from ribcage.guard.errors import GuardRefused
 from ribcage.guard.protocol import Admit, Commit
 
 _OF_SERIES = series.c.uid == sa.bindparam("series")
@@ -29,6 +30,7 @@ _LOOK = Prepared(
         sa.select(series.c.study_pk).where(_OF_SERIES).scalar_subquery(),
     )
 )
+_OWNER = Prepared(sa.select(study.c.patient_id).where(study.c.pk == sa.bindparam("pk")))
 _ADD_SERIES = Prepared(sa.insert(series), ["uid", "study_pk", "modality", "sealed"])
 _ADD_INSTANCE = Prepared(
     sa.insert(instance), [column.name for column in instance.columns if column.name != "pk"]
@@ -71,6 +73,13 @@ def look(connection: sa.Connection, request: Admit) -> Held:
     asked = {"uid": a.sop_instance_uid, "hash": request.data_set_sha256, "series": a.series_instance_uid}
     row = _LOOK.one(connection, asked)
     return NOTHING_HELD if row is None else Held(row[0], bool(row[1]), row[2], row[3])
+
+
+def check_owner(connection: sa.Connection, held: HeldStudy) -> None:
+    """A study that became another patient's meanwhile is admitted anew. Raises GuardRefused('invalid')."""
+    row = _OWNER.one(connection, {"pk": held.pk})
+    if row is None or bytes(row[0]) != held.patient_id:
+        raise GuardRefused("invalid")
 
 
 def event_of(admission: Admission, request: Commit) -> Event:

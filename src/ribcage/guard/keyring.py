@@ -21,7 +21,7 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -208,6 +208,30 @@ class Keyring:
                 raise KeyDestroyed("the key was destroyed meanwhile")
             with self._lock:
                 self._remember(key_id, held)
+
+    def rebind_all(self, kind: KeyKind, owners: Sequence[tuple[bytes, bytes]]) -> None:
+        """Give keys of one kind their owners (`(key id, context)`) in one durable commit; repeating it is allowed.
+
+        The caller stands for it that each key may have that owner. Raises KeyUnknown, KeyDestroyed.
+        """
+        self.flush()
+        with self._write_lock:
+            with self._lock:
+                held = {key_id: self._cache.get(key_id) or self._fetch(key_id) for key_id, _ in owners}
+            moved = {key_id: _Held(kind, context, held[key_id].key) for key_id, context in owners}
+            if any(each.kind != kind for each in held.values()):
+                raise KeyUnknown("the key is of another kind")
+            with files.sqlite_failures(), files.transaction(self._write):
+                self._write.executemany(
+                    "UPDATE wrap SET epoch = ?, context = ?, wrapped = ? WHERE key_id = ?",
+                    [
+                        (self._epoch, each.owner, self._wrap(key_id, each, self._epoch), key_id)
+                        for key_id, each in moved.items()
+                    ],
+                )
+            with self._lock:
+                for key_id, each in moved.items():
+                    self._remember(key_id, each)
 
     def new_epoch_and_destroy_old(self, keep: Keep) -> EpochDestroyed:
         """Start a new epoch, rewrap keys for which `keep(key_id, kind, context)`, destroy the rest for good.

@@ -24,6 +24,7 @@ from ribcage.database.schema import (
     device,
     emergency_mark,
     factor,
+    identity_change,
     instance,
     invitation,
     ledger_transaction,
@@ -32,11 +33,13 @@ from ribcage.database.schema import (
     parked,
     patient,
     patient_entry,
+    patient_link,
     patient_passkey,
     patient_session,
     person,
     session,
     study,
+    study_identity,
 )
 from ribcage.evidence import merkle
 from ribcage.evidence.audit_event import Maintenance
@@ -58,8 +61,9 @@ TILE = "tile"
 _SUSPENSIONS = tuple(canonical(detail("change", word)) for word in ("suspended", "restored"))
 _MAC_TABLES = (
     person, factor, session, device, patient, study, destruction, break_glass, emergency_mark,
-    invitation, patient_session, patient_passkey,
+    invitation, patient_session, patient_passkey, identity_change, study_identity, patient_link,
 )  # fmt: skip
+_DISCARDED = canonical(detail("change", "discarded"))
 _STUDY = re.compile(rb'"study":"([0-9a-f]{32})"')
 _DESTROYED = re.compile(rb'"system":"urn:ribcage:study","value":"([0-9a-f]{32})"')
 _PARKED_ENTRY = re.compile(rb'"type":"parked-entry","valueString":"([0-9]+)"')
@@ -79,6 +83,9 @@ class _Promises:
             self.instances[number] = study[1].decode() if study else ""
         elif kind == "study-destroyed":
             self._destroyed(body)
+        elif kind == "conflict-resolved" and _DISCARDED in body:
+            for number in _PARKED_ENTRY.findall(body):
+                self.instances.pop(int(number), None)
         elif kind in ("grant-changed", "objection-changed"):
             self.changes += 1
         elif kind in ("person-changed", "device-changed"):

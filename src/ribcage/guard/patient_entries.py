@@ -24,6 +24,7 @@ from ribcage.evidence.audit_event import (
     DisclosureClosed,
     DisclosureRefused,
     Event,
+    IdentityChanged,
     ObjectionChanged,
     PatientAccessChanged,
     StudyDestroyed,
@@ -31,7 +32,9 @@ from ribcage.evidence.audit_event import (
 from ribcage.evidence.entry import Json, parse
 from ribcage.evidence.errors import EntryInvalid
 
-Kind = Literal["disclosure", "closed", "refused", "break-glass", "objection", "destruction", "access"]
+Kind = Literal[
+    "disclosure", "closed", "refused", "break-glass", "objection", "destruction", "access", "identity",
+]  # fmt: skip
 KIND_OF: Final = MappingProxyType[str, Kind](
     {
         "disclosure-allowed": "disclosure",
@@ -43,6 +46,7 @@ KIND_OF: Final = MappingProxyType[str, Kind](
         "destruction-changed": "destruction",
         "study-destroyed": "destruction",
         "patient-access": "access",
+        "identity-changed": "identity",
     }
 )
 _NAMES_A_PATIENT: Final = b'"urn:ribcage:patient"'
@@ -74,6 +78,8 @@ def concern_of(event: Event) -> Concern | None:
             return Concern(patient, "objection", None)
         case DestructionChanged(patient=patient) | StudyDestroyed(patient=bytes(patient)):
             return Concern(patient, "destruction", None)
+        case IdentityChanged(patient=bytes(patient)):
+            return Concern(patient, "identity", None)
         case PatientAccessChanged(patient=patient):
             return Concern(patient, "access", None)
     return None

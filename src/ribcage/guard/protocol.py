@@ -337,6 +337,17 @@ class Open(_Body, frozen=True):
     object_ids: list[bytes]
 
 
+class CorrectedPatient(_Body, frozen=True):
+    """The patient as the archive has corrected it; '' where empty. `changed_at` in Unix seconds."""
+
+    patient_id: str
+    issuer_of_patient_id: str
+    patient_name: str
+    patient_birth_date: str
+    patient_sex: str
+    changed_at: float
+
+
 class OpenedObject(_Body, frozen=True):
     """Where one object lies and the keys that open exactly this object."""
 
@@ -357,6 +368,7 @@ class OpenedObject(_Body, frozen=True):
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
+    named: CorrectedPatient | None = None  # in the full view, where the study's identity was changed
 
 
 class Opened(_Body, frozen=True):
@@ -1668,6 +1680,91 @@ class Approver(_Body, frozen=True):
 DestructionReason = Literal["retention-end", "request-of-patient", "wrong-patient", "contract-end"]
 
 
+class ShowConflict(_Body, frozen=True):
+    """An officer or administrator looks at one parked instance; an entry says so."""
+
+    ordinal: int
+    by: Approver
+
+
+class ConflictShown(_Body, frozen=True):
+    """What a parked instance says of itself: it names a patient."""
+
+    ordinal: int
+    reason: str
+    received_at: float
+    attributes: Attributes
+
+
+class DiscardConflict(_Body, frozen=True):
+    """Two persons destroy a parked instance."""
+
+    ordinal: int
+    by: Approver
+    second: Approver
+
+
+IdentityKind = Literal["merge", "move", "split", "correct", "undo"]
+
+
+class AskIdentityChange(_Body, frozen=True):
+    """First person: studies are another patient's, or their patient is named wrongly.
+
+    Patients as 'ID' or 'ID|ISSUER'. merge: `patient` is the same person as `into`. move, split: `studies` are those
+    of `into`. correct: `studies`, or all of `patient`, are named wrongly; it needs no second person. undo: `undoes`
+    is taken back. None leaves a name as it is.
+    """
+
+    kind: IdentityKind
+    by: Approver
+    patient: str = ""
+    into: str = ""
+    studies: list[str] = []
+    undoes: int = 0
+    patient_name: str | None = None
+    patient_birth_date: str | None = None
+    patient_sex: str | None = None
+
+
+class ApproveIdentityChange(_Body, frozen=True):
+    """Second person, another one: it is done now."""
+
+    number: int
+    by: Approver
+
+
+class CancelIdentityChange(_Body, frozen=True):
+    """Either, or a third: before it is approved."""
+
+    number: int
+    by: Approver
+
+
+class IdentityChangePage(_Body, frozen=True):
+    """List changes of identity."""
+
+    start: int = 0
+    count: int = 1000
+
+
+class IdentityChangeItem(_Body, frozen=True):
+    """One change of identity, without names and UIDs. Times in Unix seconds, 0 where there is none."""
+
+    number: int
+    kind: IdentityKind
+    state: Literal["asked", "executing", "done", "undone", "cancelled"]
+    undoes: int
+    studies: int
+    asked_at: float
+    ended_at: float
+
+
+class IdentityChangeItems(_Body, frozen=True):
+    """Changes in order of their numbers."""
+
+    items: list[IdentityChangeItem]
+
+
 class AskDestruction(_Body, frozen=True):
     """First person: a study is to be destroyed."""
 
@@ -2079,6 +2176,12 @@ AdminRequest = (
     | VerifyRequest
     | ParkedPage
     | ListThrottled
+    | ShowConflict
+    | DiscardConflict
+    | AskIdentityChange
+    | ApproveIdentityChange
+    | CancelIdentityChange
+    | IdentityChangePage
     | AskDestruction
     | ApproveDestruction
     | CancelDestruction
@@ -2169,6 +2272,9 @@ Response = (
     | WitnessTrusted
     | VerifyAnswer
     | ParkedItems
+    | ConflictShown
+    | IdentityChangeItem
+    | IdentityChangeItems
     | DestructionItem
     | DestructionItems
     | Certificate

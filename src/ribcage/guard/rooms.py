@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from ribcage.crypto.provider import FileKeyProvider
@@ -13,7 +13,9 @@ from ribcage.guard.administrators import Lists
 from ribcage.guard.approvals import Approvals
 from ribcage.guard.backup import Backups
 from ribcage.guard.break_glass import BreakGlass
+from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.commitment import Commitments
+from ribcage.guard.conflicts import Conflicts
 from ribcage.guard.connection import Connection
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.derivation import Derivations
@@ -26,6 +28,7 @@ from ribcage.guard.factor_resets import FactorResets
 from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.glass_reviews import GlassReviews
 from ribcage.guard.health import Examination
+from ribcage.guard.identity_changes import IdentityChanges
 from ribcage.guard.ingest import Ingest
 from ribcage.guard.listener import ListenerCertificate
 from ribcage.guard.log_export import LogExport
@@ -92,6 +95,8 @@ class Rooms:
     listener: ListenerCertificate
     waiting: Waiting
     resets: FactorResets
+    identity_changes: IdentityChanges
+    conflicts: Conflicts
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -125,6 +130,11 @@ def build_rooms(
     def closed(key_id: bytes) -> None:
         ingest.forget_study(key_id)
         disclosures.rights_changed()
+
+    def identity_changed(studies: Collection[HeldStudy]) -> None:
+        for held in studies:
+            ingest.forget_study(held.key_id)
+        disclosures.identity_changed({held.uid for held in studies})
 
     destructions = Destructions(core, approvals, closed)
     passkeys, patients = Passkeys(core, accounts), PatientAccess(core, push)
@@ -169,4 +179,6 @@ def build_rooms(
         listener=ListenerCertificate(core, push),
         resets=FactorResets(core, approvals, push, disclosures.rights_changed),
         waiting=Waiting(core, (accounts.throttle, passkeys.throttle)),
+        conflicts=Conflicts(core, approvals),
+        identity_changes=IdentityChanges(core, approvals, identity_changed),
     )

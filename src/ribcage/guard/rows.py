@@ -22,11 +22,11 @@ class MacRows:
         connection.execute(sa.insert(table), dict(row, mac=self._mac(table, row)))
 
     def update(self, connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> dict[str, Any]:
-        """Write the next version of a whole row; returns it. `values` holds `id` and the old version."""
+        """Write the next version of a whole row; returns it. `values` holds its key and the old version."""
         row = dict(values, version=int(values["version"]) + 1)
         row.pop("mac", None)
         row["mac"] = self._mac(table, row)
-        connection.execute(sa.update(table).where(table.c.id == row["id"]).values(row))
+        connection.execute(sa.update(table).where(*_is(table, row)).values(row))
         return row
 
     def check(self, table: sa.Table, row: sa.RowMapping) -> dict[str, Any]:
@@ -42,6 +42,10 @@ class MacRows:
     def _mac(self, table: sa.Table, row: dict[str, Any]) -> bytes:
         values = {name: value for name, value in row.items() if name not in ("mac", "version")}
         return row_mac(self._key, table.name, _plain(table, values), int(row["version"]))
+
+
+def _is(table: sa.Table, row: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
+    return [column == row[column.name] for column in table.primary_key.columns]
 
 
 def _plain(table: sa.Table, values: dict[str, Any]) -> dict[str, bytes | str | int | None]:

@@ -10,7 +10,7 @@ Rules, in order:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.core import Actor, Core
@@ -51,6 +51,13 @@ class ShownStudies:
         if len(self._shown) >= _OF_ALL:
             del self._shown[next(iter(self._shown))]
         self._shown[session, study.uid] = _Shown(actor, dataclasses.replace(study, key=b""), purpose, view)
+
+    def identity_changed(self, held: Mapping[str, HeldStudy]) -> None:
+        """These studies are somebody else's now; they are asked about under what they are."""
+        for key, shown in self._shown.items():
+            study = held.get(key[1])
+            if study is not None:
+                self._shown[key] = dataclasses.replace(shown, study=dataclasses.replace(study, key=b""))
 
     def rights_changed(self) -> None:
         """Ask again for everything that was shown; tell the pages what fell."""

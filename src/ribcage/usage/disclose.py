@@ -9,7 +9,9 @@ Rules, in order (DESIGN rules 1, 5, 6, 7):
    ends with the pixel element. What has no rule is refused with the offer of a step-up.
 5. In the other views what came as a file goes out bit for bit; what came as a data set gets a file prefix made
    here, and its data set is bit for bit.
-6. One closing entry says what really left, however it ended. An instance counts from its first byte.
+6. Where the archive corrected whose study it is, the full view names the patient as corrected; pixels and all else
+   stay. The original view never changes (docs/adr/0013).
+7. One closing entry says what really left, however it ended. An instance counts from its first byte.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from ribcage.dicom.part10 import file_prefix
 from ribcage.guard.errors import GuardError, GuardRefused
 from ribcage.guard.protocol import (
     Channel,
+    CorrectedPatient,
     Device,
     Disclose,
     Disclosed,
@@ -48,6 +51,7 @@ from ribcage.storage.ports import Guard
 from ribcage.storage.retrieve import ObjectReader, iter_bulk, read_header
 from ribcage.usage._masked import masked_header
 from ribcage.usage._masked_bulk import masked_bulk
+from ribcage.usage.corrected import corrected_header
 from ribcage.usage.errors import (
     DisclosureCut,
     DisclosureError,
@@ -57,6 +61,7 @@ from ribcage.usage.errors import (
 )
 
 _BATCH = 16  # instances per `Open`
+_INLINE_BYTES = 64 * 1024
 _NOT_ENTERED = "it was not entered with `async with`"
 Want = Literal["best", "masked", "full", "original"]
 
@@ -135,7 +140,7 @@ class InstanceStream:
     header: bytes
     bulk_bytes: int | None
     pixels_checked: bool
-    stored: bytes = field(repr=False)  # the data set's part of the header stream as it came: it never leaves
+    stored: bytes = field(repr=False)  # the data set's part of the header stream before masking
     disclosure: Disclosure = field(repr=False)
     opened: OpenedObject = field(repr=False)
 
@@ -293,6 +298,8 @@ class Disclosure:
         bulk_bytes: int | None = opened.bulk_plain_bytes
         checked = True
         try:
+            if opened.named is not None and self.view == "full":
+                header = data_set = await self._corrected(data_set, ref, opened.named)
             if not self._unmasked:
                 masked = await masked_header(data_set, ref, self.view, self._study)
                 prefix, header, checked = b"", bytes(masked), masked.pixels_checked
@@ -302,6 +309,12 @@ class Disclosure:
         except DicomError as failure:
             raise damaged() from failure
         return InstanceStream(ref, self.view, prefix, header, bulk_bytes, checked, data_set, self, opened)
+
+    async def _corrected(self, data_set: bytes, ref: InstanceRef, named: CorrectedPatient) -> bytes:
+        """The data set's part of the header stream under the patient whose study it is (rule 6)."""
+        if len(data_set) <= _INLINE_BYTES:
+            return corrected_header(data_set, ref.transfer_syntax_uid, named)
+        return await asyncio.to_thread(corrected_header, data_set, ref.transfer_syntax_uid, named)
 
     async def _keys_of(self, ref: InstanceRef) -> OpenedObject:
         """The keys of one instance; fetches the batch that begins with it when it is not in hand (rule 2)."""

@@ -1,0 +1,80 @@
+"""Events about whose study is whose, and about conflicts that a person resolved (PS3.15 A.5.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ribcage.evidence._agents import Actor, audit_event, entity, patient_entity
+from ribcage.evidence._image_events import ALERT, STUDY_ROLE
+from ribcage.evidence.entry import Json, Stamp, count, detail, identity, token
+
+IdentityChange = Literal["asked", "cancelled", "done", "undone"]
+ConflictChange = Literal["shown", "discarded"]
+_ATTRIBUTES = ("110135", "Object Security Attributes Changed")
+
+
+@dataclass(frozen=True)
+class IdentityChanged:
+    """Studies (key ids) got another identity, or somebody asked for it. One entry for each patient concerned.
+
+    `sort` is merge, move, split, correct or undo. `patient` None: not known before the second person approves.
+    """
+
+    actor: Actor
+    number: int
+    sort: str
+    change: IdentityChange
+    patient: bytes | None
+    studies: tuple[bytes, ...] = ()
+    undoes: int = 0
+
+    def to_entry(self, stamp: Stamp) -> Json:
+        """PS3.15 A.5.3.11, Object Security Attributes Changed."""
+        details = [
+            detail("change", token(self.change)),
+            detail("number", count(self.number)),
+            detail("sort", token(self.sort)),
+            *(detail("study", identity(study)) for study in self.studies),
+            *([detail("undoes", count(self.undoes))] if self.undoes else []),
+        ]
+        changed = entity("identity", count(self.number), role=STUDY_ROLE, details=details)
+        return audit_event(
+            stamp,
+            kind="identity-changed",
+            event=ALERT,
+            action="E",
+            actor=self.actor,
+            subtypes=[_ATTRIBUTES],
+            entities=[changed, *patient_entity(self.patient)],
+        )
+
+
+@dataclass(frozen=True)
+class ConflictResolved:
+    """A person looked at a parked instance, or decided what becomes of it. `parked_entry`: of its parking."""
+
+    actor: Actor
+    object_id: bytes
+    change: ConflictChange
+    parked_entry: int
+    study: bytes | None = None
+    patient: bytes | None = None
+
+    def to_entry(self, stamp: Stamp) -> Json:
+        """PS3.15 A.5.3.11, Object Security Attributes Changed."""
+        details = [
+            detail("change", token(self.change)),
+            detail("parked-entry", count(self.parked_entry)),
+            *([detail("study", identity(self.study))] if self.study is not None else []),
+        ]
+        held = entity("object", identity(self.object_id), role=STUDY_ROLE, details=details)
+        return audit_event(
+            stamp,
+            kind="conflict-resolved",
+            event=ALERT,
+            action="E",
+            actor=self.actor,
+            subtypes=[_ATTRIBUTES],
+            entities=[held, *patient_entity(self.patient)],
+        )

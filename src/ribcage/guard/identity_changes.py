@@ -1,0 +1,432 @@
+"""Merge, unmerge, moving and splitting studies, correcting names: two persons, one transaction each (docs/adr/0013).
+
+Rules, in order:
+1. One person asks, another approves (`guard.approvals`); a correction of names alone needs one.
+2. What was approved is durable before a key moves, keys move before the rows, and the commit of the rows decides: a
+   crash in between is undone at the next start (`settle`).
+3. A study that is closed for destruction, or whose destruction was asked for, changes nothing; nor does anything of a
+   patient with such a study.
+4. An undo takes back the newest change of each study, with what came since under that identity; what later changes
+   built on is undone after them.
+5. Originals are not rewritten; what leaves in the full view names the patient as corrected.
+6. Leases are dropped, and everything that is open is asked again before the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ribcage.crypto.columns import column_context, open_column, seal_column
+from ribcage.database.schema import destruction, identity_change, patient, study
+from ribcage.evidence.audit_event import IdentityChanged, PersonActor
+from ribcage.guard import catalogue
+from ribcage.guard import protocol as p
+from ribcage.guard.approvals import Approvals
+from ribcage.guard.catalogue import HeldPatient, HeldStudy
+from ribcage.guard.committer import Transaction
+from ribcage.guard.core import Actor, Core
+from ribcage.guard.errors import GuardRefused
+from ribcage.guard.identities import Layer, Layers
+from ribcage.guard.identity_rows import link_rows, move_rows, settle_keys
+
+_STUDIES = 400  # one entry names them all
+_NEEDS_TWO = frozenset({"merge", "move", "split", "undo"})
+Row = dict[str, Any]
+
+
+class _Asked(msgspec.Struct):
+    """What was asked, sealed until it ends."""
+
+    patient: bytes = b""
+    into: str = ""
+    into_id: bytes = b""
+    studies: list[str] = []
+    patient_name: str | None = None
+    patient_birth_date: str | None = None
+    patient_sex: str | None = None
+    moves: list[tuple[bytes, str, bytes, bytes]] = []  # key id, Study UID, patients before and after
+
+
+@dataclass
+class _Plan:
+    """What one change does to each study, and to the link between patients."""
+
+    studies: list[tuple[HeldStudy, HeldPatient, Layers]] = field(default_factory=list)
+    link: Row | None = None
+    patients: set[bytes] = field(default_factory=set)
+
+    @property
+    def key_ids(self) -> list[bytes]:
+        return [held.key_id for held, _, _ in self.studies]
+
+
+class IdentityChanges:
+    """Asks, approvals, and the work itself."""
+
+    def __init__(
+        self, core: Core, approvals: Approvals, changed: Callable[[Collection[HeldStudy]], None]
+    ) -> None:
+        """`changed(studies)` is called when studies got another identity: nobody keeps what they were."""
+        self._core = core
+        self._approvals = approvals
+        self._changed = changed
+        self._one_at_a_time = asyncio.Lock()
+
+    async def ask(self, _: Actor, request: p.AskIdentityChange) -> p.IdentityChangeItem:
+        """The first person; a correction is done at once. Raises GuardRefused."""
+        core, by = self._core, await self._approvals.verify(request.by)
+        asked = self._understood(request)
+
+        def write(tx: Transaction) -> Row:
+            last = tx.connection.execute(sa.select(sa.func.max(identity_change.c.number))).scalar()
+            identifier = os.urandom(16)
+            row: Row = {
+                "id": identifier,
+                "number": int(last or 0) + 1,
+                "kind": request.kind,
+                "state": "asked",
+                "undoes": request.undoes,
+                "studies": 0,
+                "sealed": self._seal(identifier, asked),
+                "asked_by": by.person,
+                "asked_at": core.clock(),
+                "approved_by": None,
+                "ended_at": 0.0,
+            }
+            if request.kind == "undo":
+                self._undoable(tx.connection, request.undoes)
+            if request.kind == "split":
+                self._held(tx.connection, asked)  # the new patient is made when it is approved
+            else:
+                self._plan(tx.connection, row, asked)  # what cannot be done is refused now
+            core.rows.insert(tx.connection, identity_change, row)
+            core.append(tx, _event(by, row, "asked", asked.patient or None))
+            return row
+
+        if request.kind not in _NEEDS_TWO:
+            async with self._one_at_a_time:
+                row = await core.committer.run(write)
+                return await self._execute(by, int(row["number"]))
+        return _item(await core.committer.run(write))
+
+    async def approve(self, _: Actor, request: p.ApproveIdentityChange) -> p.IdentityChangeItem:
+        """The second person: it is done when answered. Raises GuardRefused."""
+        with self._core.engine.connect() as connection:
+            row = self._row(connection, request.number, "asked")
+        by = await self._approvals.verify(request.by, not_also=bytes(row["asked_by"]))
+        async with self._one_at_a_time:
+            return await self._execute(by, request.number)
+
+    async def cancel(self, _: Actor, request: p.CancelIdentityChange) -> p.IdentityChangeItem:
+        """Take back what nobody approved. Raises GuardRefused."""
+        core, by = self._core, await self._approvals.verify(request.by)
+
+        def write(tx: Transaction) -> Row:
+            row = self._row(tx.connection, request.number, "asked")
+            ended = {"state": "cancelled", "sealed": b"", "ended_at": core.clock()}
+            core.append(tx, _event(by, row, "cancelled", None))
+            return core.rows.update(tx.connection, identity_change, dict(row, **ended))
+
+        async with self._one_at_a_time:
+            return _item(await core.committer.run(write))
+
+    def page(self, request: p.IdentityChangePage) -> p.IdentityChangeItems:
+        """Changes in order."""
+        table = identity_change
+        query = sa.select(table).where(table.c.number >= request.start).order_by(table.c.number)
+        with self._core.engine.connect() as connection:
+            rows = connection.execute(query.limit(min(max(request.count, 0), 1000))).mappings().all()
+        return p.IdentityChangeItems(items=[_item(dict(row)) for row in rows])
+
+    # --- what was asked ---------------------------------------------------------------------------------
+
+    def _understood(self, request: p.AskIdentityChange) -> _Asked:
+        """Raises GuardRefused('invalid' | 'not_found' | 'conflict')."""
+        core, kind = self._core, request.kind
+        by_study = kind in ("move", "split") or (kind == "correct" and not request.patient)
+        if (kind == "undo") != (request.undoes > 0) or by_study != bool(request.studies):
+            raise GuardRefused("invalid")
+        names = (request.patient_name, request.patient_birth_date, request.patient_sex)
+        if kind == "correct" and names == (None, None, None):
+            raise GuardRefused("invalid")
+        asked = _Asked(studies=sorted(set(request.studies)), into=request.into)
+        asked.patient_name, asked.patient_birth_date, asked.patient_sex = names
+        if kind == "merge" or (kind == "correct" and request.patient):
+            asked.patient = self._unmerged(request.patient)
+        if kind == "merge":
+            asked.into_id = self._unmerged(request.into)
+            if asked.patient == asked.into_id:
+                raise GuardRefused("invalid")
+        if kind in ("move", "split"):
+            token = catalogue.written_token(core, request.into)
+            if token is None or len(asked.studies) > _STUDIES:
+                raise GuardRefused("invalid")
+            with core.engine.connect() as connection:
+                known = connection.execute(
+                    sa.select(patient.c.id).where(patient.c.id_token == token)
+                ).scalar()
+            if (known is None) != (kind == "split"):
+                raise GuardRefused("not_found" if kind == "move" else "conflict")
+        return asked
+
+    def _unmerged(self, written: str) -> bytes:
+        """A patient by name who is not merged into another now. Raises GuardRefused."""
+        core, token = self._core, catalogue.written_token(self._core, written)
+        with core.engine.connect() as connection:
+            found = connection.execute(sa.select(patient.c.id).where(patient.c.id_token == token)).scalar()
+        if token is None or found is None:
+            raise GuardRefused("not_found")
+        if core.identities.link(bytes(found)) is not None:
+            raise GuardRefused("conflict")
+        return bytes(found)
+
+    def _seal(self, identifier: bytes, asked: _Asked) -> bytes:
+        context = column_context("identity_change", "sealed", identifier)
+        return seal_column(self._core.keyring.service("log"), context, msgspec.msgpack.encode(asked))
+
+    def _open(self, row: Row) -> _Asked:
+        context = column_context("identity_change", "sealed", bytes(row["id"]))
+        plain = open_column(self._core.keyring.service("log"), context, bytes(row["sealed"]))
+        return msgspec.msgpack.decode(plain, type=_Asked)
+
+    def _row(self, connection: sa.Connection, number: int, state: str) -> Row:
+        query = sa.select(identity_change).where(identity_change.c.number == number)
+        row = connection.execute(query).mappings().one_or_none()
+        if row is None:
+            raise GuardRefused("not_found")
+        if row["state"] != state:
+            raise GuardRefused("conflict")
+        return self._core.rows.check(identity_change, row)
+
+    def _undoable(self, connection: sa.Connection, number: int) -> Row:
+        row = self._row(connection, number, "done")
+        if row["kind"] == "undo":
+            raise GuardRefused("conflict")  # ask for the change again
+        return row
+
+    # --- the plan ---------------------------------------------------------------------------------------
+
+    def _plan(self, connection: sa.Connection, row: Row, asked: _Asked) -> _Plan:
+        """What is to be done. Raises GuardRefused('not_found' | 'conflict' | 'unavailable')."""
+        if row["kind"] == "undo":
+            plan = self._undo(connection, int(row["undoes"]))
+        else:
+            plan = self._change(connection, row, asked)
+        plan.patients |= {held.patient_id for held, _, _ in plan.studies}
+        plan.patients |= {whose.patient_id for _, whose, _ in plan.studies}
+        if len(plan.studies) > _STUDIES:
+            raise GuardRefused("conflict")
+        self._check_not_closed(connection, plan)
+        return plan
+
+    def _change(self, connection: sa.Connection, row: Row, asked: _Asked) -> _Plan:
+        core, kind, plan = self._core, row["kind"], _Plan()
+        target: HeldPatient | None = None
+        if kind == "merge":
+            target = catalogue.patient_by_id(core, connection, asked.into_id)
+            whose = catalogue.patient_by_id(core, connection, asked.patient)
+            if core.identities.link(asked.patient) or core.identities.link(asked.into_id):
+                raise GuardRefused("conflict")
+            plan.patients = {asked.patient, asked.into_id}
+            plan.link = {
+                "id": asked.patient,
+                "key_id": whose.key_id,
+                "into_id": asked.into_id,
+                "change": row["number"],
+                "standing": 1,
+            }
+        elif kind in ("move", "split"):
+            found = catalogue.find_or_make_patient(
+                core, connection, catalogue.written_token(core, asked.into)
+            )
+            target = catalogue.patient_by_id(core, connection, core.identities.into(found.patient_id))
+        for held in self._held(connection, asked):
+            whose = target or catalogue.patient_by_id(core, connection, held.patient_id)
+            plan.studies.append((held, whose, self._layered(connection, row, asked, held, whose)))
+        return plan
+
+    def _held(self, connection: sa.Connection, asked: _Asked) -> list[HeldStudy]:
+        core, uids = self._core, asked.studies
+        if asked.patient:
+            query = sa.select(study.c.uid).where(study.c.patient_id == asked.patient).order_by(study.c.pk)
+            uids = [str(uid) for (uid,) in connection.execute(query.limit(_STUDIES + 1))]
+        found = []
+        for uid in uids:
+            held = catalogue.hold(core, connection, uid)
+            if held is None:
+                raise GuardRefused("not_found")
+            found.append(held)
+        return found
+
+    def _layered(
+        self, connection: sa.Connection, row: Row, asked: _Asked, held: HeldStudy, whose: HeldPatient
+    ) -> Layers:
+        """The study's layers with the new one on top."""
+        core, now = self._core, self._core.clock()
+        sealed = connection.execute(sa.select(study.c.sealed).where(study.c.pk == held.pk)).scalar_one()
+        facts = catalogue.facts_of(held, bytes(sealed))
+        below = catalogue.patient_by_id(core, connection, held.patient_id)
+        layers = list(held.layers) or [
+            Layer(0, below.patient_id, below.key_id, catalogue.named_in(facts), True, now)
+        ]
+        kind = row["kind"]
+        if kind == "correct":
+            named = catalogue.named_in(facts)
+        elif kind == "split":
+            identifier, _, issuer = asked.into.partition("|")
+            named = msgspec.structs.replace(
+                catalogue.named_in(facts), patient_id=identifier, issuer_of_patient_id=issuer
+            )
+        else:
+            named = catalogue.newest_names(core, connection, whose)
+        given = {
+            name: value
+            for name in ("patient_name", "patient_birth_date", "patient_sex")
+            if (value := getattr(asked, name)) is not None
+        }
+        named = msgspec.structs.replace(named, **given)
+        kept = kind in ("merge", "correct")
+        return [*layers, Layer(int(row["number"]), whose.patient_id, whose.key_id, named, kept, now)]
+
+    def _undo(self, connection: sa.Connection, number: int) -> _Plan:
+        """Rule 4."""
+        core, plan = self._core, _Plan()
+        for row in core.identities.rows():
+            changes = [int(each) for each in str(row["changes"]).split()]
+            if number not in changes:
+                continue
+            if changes[-1] != number:
+                raise GuardRefused("conflict")
+            uid = connection.execute(sa.select(study.c.uid).where(study.c.key_id == row["id"])).scalar()
+            held = catalogue.hold(core, connection, str(uid))
+            if held is None:
+                raise GuardRefused("unavailable")
+            below = catalogue.patient_by_id(core, connection, held.layers[-2].patient)
+            plan.studies.append((held, below, list(held.layers[:-1])))
+        for link in (link for link in core.identities.links() if link["change"] == number):
+            plan.link = dict(link, standing=0)
+            plan.patients |= {bytes(link["id"]), bytes(link["into_id"])}
+            if core.identities.link(bytes(link["into_id"])) is not None:
+                raise GuardRefused("conflict")
+        return plan
+
+    def _check_not_closed(self, connection: sa.Connection, plan: _Plan) -> None:
+        """Rule 3. Raises GuardRefused('conflict')."""
+        query = sa.select(sa.func.count()).where(
+            destruction.c.state.in_(("asked", "approved", "executing")),
+            sa.or_(destruction.c.study_key_id.in_(plan.key_ids), destruction.c.patient_id.in_(plan.patients)),
+        )
+        closed = any(self._core.closed.closes(key_id) for key_id in plan.key_ids)
+        if closed or connection.execute(query).scalar_one():
+            raise GuardRefused("conflict")
+
+    # --- the work ---------------------------------------------------------------------------------------
+
+    async def _execute(self, by: PersonActor, number: int) -> p.IdentityChangeItem:
+        """Rule 2. Raises GuardRefused, GuardUnavailable; then nothing has changed."""
+        core = self._core
+
+        def intend(tx: Transaction) -> tuple[Row, _Asked, _Plan]:
+            row = self._row(tx.connection, number, "asked")
+            asked = self._open(row)
+            plan = self._plan(tx.connection, row, asked)
+            asked.moves = [
+                (held.key_id, held.uid, held.patient_id, whose.patient_id)
+                for held, whose, _ in plan.studies
+                if held.patient_id != whose.patient_id
+            ]
+            change = {"state": "executing", "sealed": self._seal(bytes(row["id"]), asked)}
+            return core.rows.update(tx.connection, identity_change, dict(row, **change)), asked, plan
+
+        row, asked, plan = await core.committer.run(intend)
+        core.identities.on_their_way(plan.key_ids)
+        try:
+            done = await core.committer.run(lambda tx: self._write(tx, by, row, asked, plan))
+        except BaseException:
+            await core.committer.run(lambda tx: self._take_back(tx, number))
+            raise
+        finally:
+            core.identities.reload(core.engine)
+            core.identities.on_their_way(())
+        self._changed([held for held, _, _ in plan.studies])
+        return _item(done)
+
+    def _write(self, tx: Transaction, by: PersonActor, row: Row, asked: _Asked, plan: _Plan) -> Row:
+        core, undo, now = self._core, row["kind"] == "undo", self._core.clock()
+        core.keyring.rebind_all(
+            "study", [(key, catalogue.study_context(core, new, uid)) for key, uid, _, new in asked.moves]
+        )
+        for held, whose, layers in plan.studies:
+            move_rows(core, tx.connection, held, whose, layers)
+        if plan.link is not None:
+            link_rows(core, tx.connection, plan.link)
+        for patient_id in sorted(plan.patients):
+            keys = tuple(
+                held.key_id
+                for held, whose, _ in plan.studies
+                if patient_id in (held.patient_id, whose.patient_id)
+            )
+            core.append(tx, _event(by, row, "undone" if undo else "done", patient_id, keys))
+        if undo:
+            undone = self._undoable(tx.connection, int(row["undoes"]))
+            core.rows.update(tx.connection, identity_change, dict(undone, state="undone"))
+        ended = {
+            "state": "done",
+            "sealed": b"",
+            "studies": len(plan.studies),
+            "approved_by": by.person if row["kind"] in _NEEDS_TWO else None,
+            "ended_at": now,
+        }
+        return core.rows.update(tx.connection, identity_change, dict(row, **ended))
+
+    def _take_back(self, tx: Transaction, number: int) -> None:
+        settle(self._core, tx.connection, self._row(tx.connection, number, "executing"))
+
+
+def settle(core: Core, connection: sa.Connection, row: Row) -> None:
+    """A change whose rows were never committed did not happen: its keys go back to whom the rows name (rule 2)."""
+    context = column_context("identity_change", "sealed", bytes(row["id"]))
+    plain = open_column(core.keyring.service("log"), context, bytes(row["sealed"]))
+    settle_keys(core, connection, [each[:2] for each in msgspec.msgpack.decode(plain, type=_Asked).moves])
+    core.rows.update(connection, identity_change, dict(row, state="asked"))
+
+
+def settle_all(core: Core) -> None:
+    """At the start: every change that a crash cut off. Blocking."""
+    with core.engine.begin() as connection:
+        query = sa.select(identity_change).where(identity_change.c.state == "executing")
+        for row in connection.execute(query).mappings().all():
+            settle(core, connection, core.rows.check(identity_change, row))
+
+
+def _event(
+    by: PersonActor, row: Row, change: Any, patient_id: bytes | None, studies: tuple[bytes, ...] = ()
+) -> IdentityChanged:
+    return IdentityChanged(
+        actor=by,
+        number=int(row["number"]),
+        sort=str(row["kind"]),
+        change=change,
+        patient=patient_id,
+        studies=studies,
+        undoes=int(row["undoes"]),
+    )
+
+
+def _item(row: Row) -> p.IdentityChangeItem:
+    return p.IdentityChangeItem(
+        number=int(row["number"]),
+        kind=row["kind"],
+        state=row["state"],
+        undoes=int(row["undoes"]),
+        studies=int(row["studies"]),
+        asked_at=float(row["asked_at"]),
+        ended_at=float(row["ended_at"]),
+    )
