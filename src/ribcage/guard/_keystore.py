@@ -188,6 +188,16 @@ def move_wraps(
     return removed, survivors
 
 
+def give(
+    link: sqlite3.Connection, key_id: bytes, kind: str, epoch: int, owner: bytes, wrapped: bytes
+) -> None:
+    """Inside a transaction: a key has another owner, and the wrap that is bound to it."""
+    link.execute(
+        "UPDATE wrap SET kind = ?, epoch = ?, context = ?, wrapped = ? WHERE key_id = ?",
+        (kind, epoch, owner, wrapped, key_id),
+    )
+
+
 def copy_file(source: Path, target: Path, copied_at: float | None = None) -> None:
     """One consistent copy of a key store, which another process may have open, in a new file of mode 0600.
 

@@ -173,7 +173,6 @@ class Disclosures:
             recipient=recipient[0] if recipient else None,
         )
         index, leaf = await self._begin(live, identifier, now)
-        purpose = live.purpose
         receipt = receipts.issue(
             self._receipt_key,
             receipts.Receipt(
@@ -182,7 +181,7 @@ class Disclosures:
                 principal=actor.digest,
                 resource=study.key_id,
                 view=live.decision.view,
-                purpose=purpose,
+                purpose=live.purpose,
                 issued_at_ms=int(now * 1000),
                 expires_at_ms=int(live.expires_at * 1000),
                 log_index=index if index >= 0 else _IN_THE_JOURNAL,
@@ -191,12 +190,12 @@ class Disclosures:
         )
         self._by_receipt[receipt] = identifier
         self._live[identifier] = live
-        self._shown.add(actor, study, purpose, live.decision.view)
+        self._shown.add(actor, study, live.purpose, live.decision.view)
         return Disclosed(
             disclosure=identifier,
             receipt=receipt,
             view=live.decision.view,
-            purpose=purpose,
+            purpose=live.purpose,
             expires_at=live.expires_at,
             log_index=index,
             decided_microseconds=decision.microseconds,
@@ -293,8 +292,8 @@ class Disclosures:
         with core.engine.connect() as connection:
             rows = self._asked(sa.select(instance.c.pk), live.study, live.request).subquery()
             count = connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
-        same = view == live.decision.view and count == len(live.objects) and not live.renamed
-        return DisclosureChecked(current=same)
+        same = view == live.decision.view and count == len(live.objects)
+        return DisclosureChecked(current=same and not live.renamed)
 
     def _check(self, actor: Actor, receipt: bytes) -> _Live:
         core = self._core
@@ -361,18 +360,10 @@ class Disclosures:
 
     def identity_changed(self, uids: Collection[str]) -> None:
         """These studies are of another patient, or named otherwise: ask again under what they are now (rule 6)."""
-        core, held = self._core, dict[str, HeldStudy]()
-        with core.engine.connect() as connection:
-            for uid in uids:
-                with contextlib.suppress(GuardRefused):
-                    study = catalogue.hold(core, connection, uid)
-                    if study is not None:
-                        held[uid] = study
-        for live in self._live.values():
-            if live.study.uid in uids:
-                live.study, live.renamed = held.get(live.study.uid, live.study), True
-        gone = [i for i, live in self._live.items() if live.study.uid in uids and live.study.uid not in held]
-        self._cut(gone)
+        held = _held(self._core, uids)
+        for live in (live for live in self._live.values() if live.study.uid in uids):
+            live.study, live.renamed = held.get(live.study.uid, live.study), True
+        self._cut([i for i, live in self._live.items() if live.study.uid in set(uids) - held.keys()])
         self._shown.identity_changed(held)
         self.rights_changed()
 
@@ -392,6 +383,18 @@ class Disclosures:
             del self._live[identifier]
             self._in_a_fault.over(identifier)
         self._by_receipt = {r: i for r, i in self._by_receipt.items() if i in self._live}
+
+
+def _held(core: Core, uids: Collection[str]) -> dict[str, HeldStudy]:
+    """Those of these studies that can be opened."""
+    held = dict[str, HeldStudy]()
+    with core.engine.connect() as connection:
+        for uid in uids:
+            with contextlib.suppress(GuardRefused):
+                study = catalogue.hold(core, connection, uid)
+                if study is not None:
+                    held[uid] = study
+    return held
 
 
 def _opening(core: Core, live: _Live, identifier: bytes) -> DisclosureAllowed:

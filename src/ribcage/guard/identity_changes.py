@@ -17,54 +17,26 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from ribcage.crypto.columns import column_context, open_column, seal_column
-from ribcage.database.schema import destruction, identity_change, patient, study
+from ribcage.database.schema import identity_change
 from ribcage.evidence.audit_event import IdentityChanged, PersonActor
 from ribcage.guard import catalogue
 from ribcage.guard import protocol as p
 from ribcage.guard.approvals import Approvals
-from ribcage.guard.catalogue import HeldPatient, HeldStudy
+from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
-from ribcage.guard.identities import Layer, Layers
+from ribcage.guard.identity_plans import Asked, Plan, Planner
 from ribcage.guard.identity_rows import link_rows, move_rows, settle_keys
 
-_STUDIES = 400  # one entry names them all
 _NEEDS_TWO = frozenset({"merge", "move", "split", "undo"})
 Row = dict[str, Any]
-
-
-class _Asked(msgspec.Struct):
-    """What was asked, sealed until it ends."""
-
-    patient: bytes = b""
-    into: str = ""
-    into_id: bytes = b""
-    studies: list[str] = []
-    patient_name: str | None = None
-    patient_birth_date: str | None = None
-    patient_sex: str | None = None
-    moves: list[tuple[bytes, str, bytes, bytes]] = []  # key id, Study UID, patients before and after
-
-
-@dataclass
-class _Plan:
-    """What one change does to each study, and to the link between patients."""
-
-    studies: list[tuple[HeldStudy, HeldPatient, Layers]] = field(default_factory=list)
-    link: Row | None = None
-    patients: set[bytes] = field(default_factory=set)
-
-    @property
-    def key_ids(self) -> list[bytes]:
-        return [held.key_id for held, _, _ in self.studies]
 
 
 class IdentityChanges:
@@ -76,13 +48,14 @@ class IdentityChanges:
         """`changed(studies)` is called when studies got another identity: nobody keeps what they were."""
         self._core = core
         self._approvals = approvals
+        self._planner = Planner(core)
         self._changed = changed
         self._one_at_a_time = asyncio.Lock()
 
     async def ask(self, _: Actor, request: p.AskIdentityChange) -> p.IdentityChangeItem:
         """The first person; a correction is done at once. Raises GuardRefused."""
         core, by = self._core, await self._approvals.verify(request.by)
-        asked = self._understood(request)
+        asked = self._planner.understood(request)
 
         def write(tx: Transaction) -> Row:
             last = tx.connection.execute(sa.select(sa.func.max(identity_change.c.number))).scalar()
@@ -103,9 +76,9 @@ class IdentityChanges:
             if request.kind == "undo":
                 self._undoable(tx.connection, request.undoes)
             if request.kind == "split":
-                self._held(tx.connection, asked)  # the new patient is made when it is approved
+                self._planner.held(tx.connection, asked)  # the new patient is made when it is approved
             else:
-                self._plan(tx.connection, row, asked)  # what cannot be done is refused now
+                self._planner.plan(tx.connection, row, asked)  # what cannot be done is refused now
             core.rows.insert(tx.connection, identity_change, row)
             core.append(tx, _event(by, row, "asked", asked.patient or None))
             return row
@@ -147,54 +120,14 @@ class IdentityChanges:
 
     # --- what was asked ---------------------------------------------------------------------------------
 
-    def _understood(self, request: p.AskIdentityChange) -> _Asked:
-        """Raises GuardRefused('invalid' | 'not_found' | 'conflict')."""
-        core, kind = self._core, request.kind
-        by_study = kind in ("move", "split") or (kind == "correct" and not request.patient)
-        if (kind == "undo") != (request.undoes > 0) or by_study != bool(request.studies):
-            raise GuardRefused("invalid")
-        names = (request.patient_name, request.patient_birth_date, request.patient_sex)
-        if kind == "correct" and names == (None, None, None):
-            raise GuardRefused("invalid")
-        asked = _Asked(studies=sorted(set(request.studies)), into=request.into)
-        asked.patient_name, asked.patient_birth_date, asked.patient_sex = names
-        if kind == "merge" or (kind == "correct" and request.patient):
-            asked.patient = self._unmerged(request.patient)
-        if kind == "merge":
-            asked.into_id = self._unmerged(request.into)
-            if asked.patient == asked.into_id:
-                raise GuardRefused("invalid")
-        if kind in ("move", "split"):
-            token = catalogue.written_token(core, request.into)
-            if token is None or len(asked.studies) > _STUDIES:
-                raise GuardRefused("invalid")
-            with core.engine.connect() as connection:
-                known = connection.execute(
-                    sa.select(patient.c.id).where(patient.c.id_token == token)
-                ).scalar()
-            if (known is None) != (kind == "split"):
-                raise GuardRefused("not_found" if kind == "move" else "conflict")
-        return asked
-
-    def _unmerged(self, written: str) -> bytes:
-        """A patient by name who is not merged into another now. Raises GuardRefused."""
-        core, token = self._core, catalogue.written_token(self._core, written)
-        with core.engine.connect() as connection:
-            found = connection.execute(sa.select(patient.c.id).where(patient.c.id_token == token)).scalar()
-        if token is None or found is None:
-            raise GuardRefused("not_found")
-        if core.identities.link(bytes(found)) is not None:
-            raise GuardRefused("conflict")
-        return bytes(found)
-
-    def _seal(self, identifier: bytes, asked: _Asked) -> bytes:
+    def _seal(self, identifier: bytes, asked: Asked) -> bytes:
         context = column_context("identity_change", "sealed", identifier)
         return seal_column(self._core.keyring.service("log"), context, msgspec.msgpack.encode(asked))
 
-    def _open(self, row: Row) -> _Asked:
+    def _open(self, row: Row) -> Asked:
         context = column_context("identity_change", "sealed", bytes(row["id"]))
         plain = open_column(self._core.keyring.service("log"), context, bytes(row["sealed"]))
-        return msgspec.msgpack.decode(plain, type=_Asked)
+        return msgspec.msgpack.decode(plain, type=Asked)
 
     def _row(self, connection: sa.Connection, number: int, state: str) -> Row:
         query = sa.select(identity_change).where(identity_change.c.number == number)
@@ -211,132 +144,16 @@ class IdentityChanges:
             raise GuardRefused("conflict")  # ask for the change again
         return row
 
-    # --- the plan ---------------------------------------------------------------------------------------
-
-    def _plan(self, connection: sa.Connection, row: Row, asked: _Asked) -> _Plan:
-        """What is to be done. Raises GuardRefused('not_found' | 'conflict' | 'unavailable')."""
-        if row["kind"] == "undo":
-            plan = self._undo(connection, int(row["undoes"]))
-        else:
-            plan = self._change(connection, row, asked)
-        plan.patients |= {held.patient_id for held, _, _ in plan.studies}
-        plan.patients |= {whose.patient_id for _, whose, _ in plan.studies}
-        if len(plan.studies) > _STUDIES:
-            raise GuardRefused("conflict")
-        self._check_not_closed(connection, plan)
-        return plan
-
-    def _change(self, connection: sa.Connection, row: Row, asked: _Asked) -> _Plan:
-        core, kind, plan = self._core, row["kind"], _Plan()
-        target: HeldPatient | None = None
-        if kind == "merge":
-            target = catalogue.patient_by_id(core, connection, asked.into_id)
-            whose = catalogue.patient_by_id(core, connection, asked.patient)
-            if core.identities.link(asked.patient) or core.identities.link(asked.into_id):
-                raise GuardRefused("conflict")
-            plan.patients = {asked.patient, asked.into_id}
-            plan.link = {
-                "id": asked.patient,
-                "key_id": whose.key_id,
-                "into_id": asked.into_id,
-                "change": row["number"],
-                "standing": 1,
-            }
-        elif kind in ("move", "split"):
-            found = catalogue.find_or_make_patient(
-                core, connection, catalogue.written_token(core, asked.into)
-            )
-            target = catalogue.patient_by_id(core, connection, core.identities.into(found.patient_id))
-        for held in self._held(connection, asked):
-            whose = target or catalogue.patient_by_id(core, connection, held.patient_id)
-            plan.studies.append((held, whose, self._layered(connection, row, asked, held, whose)))
-        return plan
-
-    def _held(self, connection: sa.Connection, asked: _Asked) -> list[HeldStudy]:
-        core, uids = self._core, asked.studies
-        if asked.patient:
-            query = sa.select(study.c.uid).where(study.c.patient_id == asked.patient).order_by(study.c.pk)
-            uids = [str(uid) for (uid,) in connection.execute(query.limit(_STUDIES + 1))]
-        found = []
-        for uid in uids:
-            held = catalogue.hold(core, connection, uid)
-            if held is None:
-                raise GuardRefused("not_found")
-            found.append(held)
-        return found
-
-    def _layered(
-        self, connection: sa.Connection, row: Row, asked: _Asked, held: HeldStudy, whose: HeldPatient
-    ) -> Layers:
-        """The study's layers with the new one on top."""
-        core, now = self._core, self._core.clock()
-        sealed = connection.execute(sa.select(study.c.sealed).where(study.c.pk == held.pk)).scalar_one()
-        facts = catalogue.facts_of(held, bytes(sealed))
-        below = catalogue.patient_by_id(core, connection, held.patient_id)
-        layers = list(held.layers) or [
-            Layer(0, below.patient_id, below.key_id, catalogue.named_in(facts), True, now)
-        ]
-        kind = row["kind"]
-        if kind == "correct":
-            named = catalogue.named_in(facts)
-        elif kind == "split":
-            identifier, _, issuer = asked.into.partition("|")
-            named = msgspec.structs.replace(
-                catalogue.named_in(facts), patient_id=identifier, issuer_of_patient_id=issuer
-            )
-        else:
-            named = catalogue.newest_names(core, connection, whose)
-        given = {
-            name: value
-            for name in ("patient_name", "patient_birth_date", "patient_sex")
-            if (value := getattr(asked, name)) is not None
-        }
-        named = msgspec.structs.replace(named, **given)
-        kept = kind in ("merge", "correct")
-        return [*layers, Layer(int(row["number"]), whose.patient_id, whose.key_id, named, kept, now)]
-
-    def _undo(self, connection: sa.Connection, number: int) -> _Plan:
-        """Rule 4."""
-        core, plan = self._core, _Plan()
-        for row in core.identities.rows():
-            changes = [int(each) for each in str(row["changes"]).split()]
-            if number not in changes:
-                continue
-            if changes[-1] != number:
-                raise GuardRefused("conflict")
-            uid = connection.execute(sa.select(study.c.uid).where(study.c.key_id == row["id"])).scalar()
-            held = catalogue.hold(core, connection, str(uid))
-            if held is None:
-                raise GuardRefused("unavailable")
-            below = catalogue.patient_by_id(core, connection, held.layers[-2].patient)
-            plan.studies.append((held, below, list(held.layers[:-1])))
-        for link in (link for link in core.identities.links() if link["change"] == number):
-            plan.link = dict(link, standing=0)
-            plan.patients |= {bytes(link["id"]), bytes(link["into_id"])}
-            if core.identities.link(bytes(link["into_id"])) is not None:
-                raise GuardRefused("conflict")
-        return plan
-
-    def _check_not_closed(self, connection: sa.Connection, plan: _Plan) -> None:
-        """Rule 3. Raises GuardRefused('conflict')."""
-        query = sa.select(sa.func.count()).where(
-            destruction.c.state.in_(("asked", "approved", "executing")),
-            sa.or_(destruction.c.study_key_id.in_(plan.key_ids), destruction.c.patient_id.in_(plan.patients)),
-        )
-        closed = any(self._core.closed.closes(key_id) for key_id in plan.key_ids)
-        if closed or connection.execute(query).scalar_one():
-            raise GuardRefused("conflict")
-
     # --- the work ---------------------------------------------------------------------------------------
 
     async def _execute(self, by: PersonActor, number: int) -> p.IdentityChangeItem:
         """Rule 2. Raises GuardRefused, GuardUnavailable; then nothing has changed."""
         core = self._core
 
-        def intend(tx: Transaction) -> tuple[Row, _Asked, _Plan]:
+        def intend(tx: Transaction) -> tuple[Row, Asked, Plan]:
             row = self._row(tx.connection, number, "asked")
             asked = self._open(row)
-            plan = self._plan(tx.connection, row, asked)
+            plan = self._planner.plan(tx.connection, row, asked)
             asked.moves = [
                 (held.key_id, held.uid, held.patient_id, whose.patient_id)
                 for held, whose, _ in plan.studies
@@ -358,7 +175,7 @@ class IdentityChanges:
         self._changed([held for held, _, _ in plan.studies])
         return _item(done)
 
-    def _write(self, tx: Transaction, by: PersonActor, row: Row, asked: _Asked, plan: _Plan) -> Row:
+    def _write(self, tx: Transaction, by: PersonActor, row: Row, asked: Asked, plan: Plan) -> Row:
         core, undo, now = self._core, row["kind"] == "undo", self._core.clock()
         core.keyring.rebind_all(
             "study", [(key, catalogue.study_context(core, new, uid)) for key, uid, _, new in asked.moves]
@@ -394,7 +211,7 @@ def settle(core: Core, connection: sa.Connection, row: Row) -> None:
     """A change whose rows were never committed did not happen: its keys go back to whom the rows name (rule 2)."""
     context = column_context("identity_change", "sealed", bytes(row["id"]))
     plain = open_column(core.keyring.service("log"), context, bytes(row["sealed"]))
-    settle_keys(core, connection, [each[:2] for each in msgspec.msgpack.decode(plain, type=_Asked).moves])
+    settle_keys(core, connection, [each[:2] for each in msgspec.msgpack.decode(plain, type=Asked).moves])
     core.rows.update(connection, identity_change, dict(row, state="asked"))
 
 

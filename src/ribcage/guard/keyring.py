@@ -187,51 +187,26 @@ class Keyring:
     def rebind(
         self, key_id: bytes, kind: KeyKind, context: bytes, new_kind: KeyKind, new_context: bytes
     ) -> None:
-        """Give a key another owner (merge, unpark, moving a study), durably; no object is rewritten.
-
-        Repeating it is allowed: after a crash between this commit and the database's, do it again.
-        """
+        """Give a key another owner, durably; no object is rewritten. It may be repeated, as after a crash."""
         self.flush()
         try:
             self.key(key_id, new_kind, new_context)
         except KeyUnknown:
-            held = _Held(new_kind, new_context, self.key(key_id, kind, context))
-        else:
-            return
-        with self._write_lock:
-            with files.sqlite_failures(), files.transaction(self._write):
-                changed = self._write.execute(
-                    "UPDATE wrap SET kind = ?, epoch = ?, context = ?, wrapped = ? WHERE key_id = ?",
-                    (new_kind, self._epoch, new_context, self._wrap(key_id, held, self._epoch), key_id),
-                ).rowcount
-            if changed != 1:
-                raise KeyDestroyed("the key was destroyed meanwhile")
-            with self._lock:
-                self._remember(key_id, held)
+            self.key(key_id, kind, context)
+            self.rebind_all(new_kind, [(key_id, new_context)])
 
     def rebind_all(self, kind: KeyKind, owners: Sequence[tuple[bytes, bytes]]) -> None:
-        """Give keys of one kind their owners (`(key id, context)`) in one durable commit; repeating it is allowed.
-
-        The caller stands for it that each key may have that owner. Raises KeyUnknown, KeyDestroyed.
-        """
+        """Give keys their owners (`(key id, context)`), whoever had them, in one durable commit."""
         self.flush()
         with self._write_lock:
             with self._lock:
-                held = {key_id: self._cache.get(key_id) or self._fetch(key_id) for key_id, _ in owners}
-            moved = {key_id: _Held(kind, context, held[key_id].key) for key_id, context in owners}
-            if any(each.kind != kind for each in held.values()):
-                raise KeyUnknown("the key is of another kind")
+                moved = {key_id: _Held(kind, owner, self._fetch(key_id).key) for key_id, owner in owners}
             with files.sqlite_failures(), files.transaction(self._write):
-                self._write.executemany(
-                    "UPDATE wrap SET epoch = ?, context = ?, wrapped = ? WHERE key_id = ?",
-                    [
-                        (self._epoch, each.owner, self._wrap(key_id, each, self._epoch), key_id)
-                        for key_id, each in moved.items()
-                    ],
-                )
-            with self._lock:
                 for key_id, each in moved.items():
-                    self._remember(key_id, each)
+                    wrapped = self._wrap(key_id, each, self._epoch)
+                    files.give(self._write, key_id, kind, self._epoch, each.owner, wrapped)
+            with self._lock:
+                self._cache.update(moved)
 
     def new_epoch_and_destroy_old(self, keep: Keep) -> EpochDestroyed:
         """Start a new epoch, rewrap keys for which `keep(key_id, kind, context)`, destroy the rest for good.
