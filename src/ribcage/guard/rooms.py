@@ -123,22 +123,15 @@ def build_rooms(
     disclosures = Disclosures(core, in_a_fault, push)
     rights = Rights(core, disclosures.rights_changed)
     derivations, approvals, accounts = Derivations(core), Approvals(core), Accounts(core, push)
-    destinations = Destinations(core)
-    routing = Routing(core, destinations)
+    routing = Routing(core, destinations := Destinations(core))
     ingest = Ingest(core, derivations, routing)
 
     def closed(key_id: bytes) -> None:
         ingest.forget_study(key_id)
         disclosures.rights_changed()
 
-    def identity_changed(studies: Collection[HeldStudy]) -> None:
-        for held in studies:
-            ingest.forget_study(held.key_id)
-        disclosures.identity_changed({held.uid for held in studies})
-
     destructions = Destructions(core, approvals, closed)
     passkeys, patients = Passkeys(core, accounts), PatientAccess(core, push)
-    patient_list = PatientList(core, patients, push)
     return Rooms(
         core=core,
         provider=provider,
@@ -155,7 +148,7 @@ def build_rooms(
         passkeys=passkeys,
         lists=Lists(core),
         patients=patients,
-        patient_list=patient_list,
+        patient_list=(patient_list := PatientList(core, patients, push)),
         patient_rights=PatientOwnRights(core, patients, patient_list, rights),
         patient_passkeys=PatientPasskeys(core, patients),
         administration=Administration(core, rights),
@@ -180,5 +173,16 @@ def build_rooms(
         resets=FactorResets(core, approvals, push, disclosures.rights_changed),
         waiting=Waiting(core, (accounts.throttle, passkeys.throttle)),
         conflicts=Conflicts(core, approvals),
-        identity_changes=IdentityChanges(core, approvals, identity_changed),
+        identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, disclosures)),
     )
+
+
+def _forgetting(ingest: Ingest, disclosures: Disclosures) -> Callable[[Collection[HeldStudy]], None]:
+    """What is called when studies got another identity."""
+
+    def changed(studies: Collection[HeldStudy]) -> None:
+        for held in studies:
+            ingest.forget_study(held.key_id)
+        disclosures.identity_changed({held.uid for held in studies})
+
+    return changed
