@@ -262,6 +262,7 @@ def test_what_a_later_change_built_on_is_undone_after_it(tmp_path: Path) -> None
         ward.clock.ahead += 30
         assert await reason(ward.ask("undo", undoes=merge)) == "conflict"
         await ward.change("undo", undoes=correction)
+        ward.clock.ahead += 60
         await ward.change("undo", undoes=merge)
         assert await ward.state() == before
 
