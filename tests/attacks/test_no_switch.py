@@ -34,6 +34,11 @@ SETTINGS = {
     "disk_reserve_mib",
     "patient_sees",
     "public_destinations",
+    "queue_jobs",
+    "queue_tries",
+    "queue_first_seconds",
+    "queue_most_seconds",
+    "queue_lease_seconds",
     "demo",
     "listen",
 }

@@ -80,7 +80,7 @@ def test_a_running_archive_is_asked(tmp_path: Path) -> None:
 def test_without_a_passphrase_it_says_what_it_could_not_see(home: Path) -> None:
     found = examined(home, None)
     unseen = {each.check for each in found if each.text.startswith("not checked")}
-    assert unseen == {"home", "clock", "certificates", "log", "ledger", "witness"}
+    assert unseen == {"home", "clock", "certificates", "log", "ledger", "sending queue", "witness"}
     assert of(found, "files") == {"ok"}
 
 

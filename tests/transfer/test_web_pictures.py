@@ -220,7 +220,9 @@ def test_thumbnails_of_study_and_series(server: WebServer) -> None:
         answer = get(server, path + "/thumbnail", Accept="image/jpeg")
         assert answer.status == 200
         assert max(Image.open(io.BytesIO(answer.body)).size) <= 256
-        assert get(server, path + "/rendered").status == 404
+        picture = get(server, path + "/rendered", Accept="image/jpeg")
+        assert picture.status == 200
+        assert data_set.SOPInstanceUID in picture.headers["content-location"]
 
 
 def test_a_persons_picture_carries_a_visible_mark_and_a_devices_none(server: WebServer) -> None:
