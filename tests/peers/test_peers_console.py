@@ -229,6 +229,7 @@ def test_emergency_access_says_that_it_is_reviewed(ward: Archive, visit: Visitor
     page.unroute("**/api/break-glass")
     page.get_by_label("Patient ID").fill("nobody")
     page.get_by_role("button", name="Open in an emergency").click()
+    page.get_by_role("dialog").wait_for()  # the page has a field of that name itself
     prove(page, staff)
     page.get_by_text("Not opened").wait_for()
     page.get_by_label("Patient ID").fill(named())
