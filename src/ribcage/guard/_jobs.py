@@ -10,7 +10,7 @@ Rules, in order:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import sqlalchemy as sa
 
@@ -21,36 +21,42 @@ from ribcage.guard.protocol import Device, JobLine, JobRefusal, JobState, JobWhy
 OPEN = ("waiting", "sending")
 FINAL: frozenset[JobRefusal] = frozenset({"not_permitted", "not_found", "destination_unknown", "queue_full"})
 _NOBODY = b""
-_ROWS_AT_ONCE = 500
+
+
+class Order(NamedTuple):
+    """What a job is for."""
+
+    destination: str
+    study_uid: str
+    why: JobWhy
 
 
 def put(
     connection: sa.Connection,
     limits: GuardLimits,
     now: float,
-    order: tuple[str, str, JobWhy],
+    order: Order,
     uids: Sequence[str],
     asker: Device | None = None,
 ) -> int:
-    """Queue these instances for `order` (destination, study, why); the job's number, 0 for a full queue (rule 3)."""
-    title, study_uid, why = order
-    number = _open_job(connection, limits, order) if why == "rule" else 0
+    """Queue these instances; the job's number, 0 for a full queue (rule 3)."""
+    number = _open_job(connection, limits, order) if order.why == "rule" else 0
     if not number:
         if _kept(connection) >= limits.queue_jobs or len(uids) > limits.queue_job_instances:
-            _count_lost(connection, now, title, len(uids))
+            _count_lost(connection, now, order.destination, len(uids))
             return 0
-        number = _new_job(connection, _row(now, title, study_uid, why, asker))
+        number = _new_job(connection, _row(now, order, asker))
     fresh = [{"job": number, "uid": uid, "sent": 0, "status": -1} for uid in dict.fromkeys(uids)]
     connection.execute(sa.insert(send_item), fresh)
     change(connection, number, instances=send_job.c.instances + len(fresh))
     return number
 
 
-def _open_job(connection: sa.Connection, limits: GuardLimits, order: tuple[str, str, JobWhy]) -> int:
+def _open_job(connection: sa.Connection, limits: GuardLimits, order: Order) -> int:
     query = sa.select(send_job.c.number).where(
-        send_job.c.study_uid == order[1],
-        send_job.c.destination == order[0],
-        send_job.c.why == order[2],
+        send_job.c.study_uid == order.study_uid,
+        send_job.c.destination == order.destination,
+        send_job.c.why == order.why,
         send_job.c.state.in_(OPEN),
         send_job.c.instances < limits.queue_job_instances,
     )
@@ -62,11 +68,9 @@ def _kept(connection: sa.Connection) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _row(now: float, title: str, study_uid: str, why: JobWhy, asker: Device | None) -> dict[str, object]:
+def _row(now: float, order: Order, asker: Device | None) -> dict[str, object]:
     return {
-        "destination": title,
-        "study_uid": study_uid,
-        "why": why,
+        **order._asdict(),
         "state": "waiting",
         "refusal": "",
         "tries": 0,
@@ -96,7 +100,7 @@ def _count_lost(connection: sa.Connection, now: float, title: str, count: int) -
     )
     number = connection.execute(query.limit(1)).scalar()
     if number is None:
-        row = _row(now, title, "", "rule", None)
+        row = _row(now, Order(title, "", "rule"), None)
         number = _new_job(connection, dict(row, state="failed", refusal="queue_full", ended_at=now))
     change(connection, int(number), instances=send_job.c.instances + count)
 

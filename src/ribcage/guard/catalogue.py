@@ -199,6 +199,12 @@ def patient_by_id(core: Core, connection: sa.Connection, patient_id: bytes) -> H
     return _held_patient(core, row)
 
 
+def now_patient(core: Core, connection: sa.Connection, held: HeldPatient) -> HeldPatient:
+    """Whom this patient was merged into, or the patient."""
+    now = core.identities.into(held.patient_id)
+    return held if now == held.patient_id else patient_by_id(core, connection, now)
+
+
 def _held_patient(core: Core, row: sa.RowMapping) -> HeldPatient:
     return HeldPatient(bytes(row["id"]), bytes(row["key_id"]), _patient_key(core, row))
 
@@ -264,7 +270,7 @@ def make_study(core: Core, tx: Transaction, attributes: Attributes, department: 
     """Create patient (if new), study key, study row and its name tokens."""
     token = patient_token(core, attributes)
     sent = find_or_make_patient(core, tx.connection, token)
-    own = patient_by_id(core, tx.connection, core.identities.into(sent.patient_id))
+    own = now_patient(core, tx.connection, sent)
     uid, patient_id, patient_key = attributes.study_instance_uid, own.patient_id, own.key
     key_id, key = core.keyring.new_key("study", study_context(core, patient_id, uid))
     facts = StudyFacts(**{name: getattr(attributes, name) for name in StudyFacts.__struct_fields__})
@@ -303,11 +309,8 @@ def write_layers(
     }
     held = core.identities.row(key_id)
     if held is None:
-        core.rows.insert(connection, study_identity, values)
-    else:
-        core.rows.update(connection, study_identity, dict(held, **values))
-    query = sa.select(study_identity).where(study_identity.c.id == key_id)
-    return dict(connection.execute(query).mappings().one())
+        return core.rows.insert(connection, study_identity, values)
+    return core.rows.update(connection, study_identity, dict(held, **values))
 
 
 def facts_of(held: HeldStudy, sealed: bytes) -> StudyFacts:
@@ -338,7 +341,7 @@ def find_patient(core: Core, written: str) -> tuple[bytes, bytes]:
         row = connection.execute(query).mappings().one_or_none()
         if row is None:
             raise GuardRefused("not_found")
-        held = patient_by_id(core, connection, core.identities.into(bytes(row["id"])))
+        held = now_patient(core, connection, _held_patient(core, row))
     return held.patient_id, held.key
 
 
@@ -347,11 +350,7 @@ def patient_key(core: Core, patient_id: bytes) -> bytes:
     if core.identities.link(patient_id) is not None:
         raise GuardRefused("not_found")
     with core.engine.connect() as connection:
-        query = sa.select(patient).where(patient.c.id == patient_id)
-        row = connection.execute(query).mappings().one_or_none()
-    if row is None:
-        raise GuardRefused("not_found")
-    return _patient_key(core, row)
+        return patient_by_id(core, connection, patient_id).key
 
 
 def _patient_key(core: Core, row: sa.RowMapping) -> bytes:

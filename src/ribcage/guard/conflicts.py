@@ -10,7 +10,6 @@ Rules, in order:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 import msgspec
@@ -20,12 +19,11 @@ from ribcage.crypto.columns import column_context, open_column
 from ribcage.crypto.errors import CryptoError
 from ribcage.database.schema import parked
 from ribcage.evidence.audit_event import ConflictChange, ConflictResolved, PersonActor
-from ribcage.guard import catalogue
+from ribcage.guard import catalogue, erasure
 from ribcage.guard import protocol as p
 from ribcage.guard.approvals import Approvals
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
-from ribcage.guard.durable import sync_folder
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.keyring import KeyKind
 
@@ -71,14 +69,8 @@ class Conflicts:
 
     def _destroy(self, key_id: bytes, location: str) -> None:
         """Blocking: the key, then the file. Raises GuardRefused."""
-        ring, path = self._core.keyring, Path(self._core.objects_root) / location
-        if not ring.is_destroyed(key_id):
-            ring.new_epoch_and_destroy_old(lambda each, _kind, _owner: each != key_id)
-        if not ring.is_destroyed(key_id):
-            raise GuardRefused("unavailable")
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        sync_folder(path.parent)
+        erasure.destroy_keys(self._core.keyring, [key_id])
+        erasure.unlink(Path(self._core.objects_root), [location])
 
     def _owner(self, row: sa.RowMapping) -> tuple[KeyKind, bytes]:
         context = bytes(row["key_context"])

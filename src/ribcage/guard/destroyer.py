@@ -40,12 +40,11 @@ from ribcage.evidence.certificate import (
     certificate_hash,
     make_certificate,
 )
-from ribcage.guard import _jobs
+from ribcage.guard import _jobs, erasure
 from ribcage.guard import protocol as p
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.destruction import Destructions, Row
-from ribcage.guard.durable import sync_folder
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.keyring import EpochDestroyed
 from ribcage.guard.rights import Rights
@@ -131,12 +130,7 @@ class Destroyer:
         return keys
 
     def _destroy_keys(self, doomed: frozenset[bytes]) -> None:
-        """Blocking. Afterwards each key is refused, which is asked and not assumed. Raises GuardRefused."""
-        ring = self._core.keyring
-        if any(not ring.is_destroyed(key_id) for key_id in doomed):
-            ring.new_epoch_and_destroy_old(lambda key_id, _kind, _owner: key_id not in doomed)
-        if not all(ring.is_destroyed(key_id) for key_id in doomed):
-            raise GuardRefused("unavailable")
+        erasure.destroy_keys(self._core.keyring, doomed)
 
     async def _finish(self, by: Evidence, row: Row, doomed: set[bytes]) -> Row:
         """Files, then tombstone, rows, certificate and entry in one commit (rule 4)."""
@@ -217,15 +211,7 @@ class Destroyer:
         )
 
     def _unlink(self, locations: Sequence[str]) -> None:
-        """Blocking. Remove sealed files for which no key exists any more; the folders are synced."""
-        folders = set[Path]()
-        for location in locations:
-            path = Path(self._core.objects_root) / location
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-            folders.add(path.parent)
-        for folder in folders:
-            sync_folder(folder)
+        erasure.unlink(Path(self._core.objects_root), locations)
 
     def _remove_rows(self, connection: sa.Connection, row: Row, patient_too: bool) -> None:
         key_id, uid = row["study_key_id"], str(row["study_uid"])

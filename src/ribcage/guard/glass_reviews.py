@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from ribcage.crypto.columns import column_context, open_column, seal_column
 from ribcage.crypto.errors import CryptoError
-from ribcage.database.schema import break_glass, glass_comment, patient, study
+from ribcage.database.schema import break_glass, glass_comment, study
 from ribcage.evidence import audit_event as events
 from ribcage.guard import catalogue
 from ribcage.guard import protocol as p
@@ -169,15 +169,9 @@ class GlassReviews:
         return seal_column(key, _comment_context(bytes(row["id"])), comment.encode())
 
     def _patient_key(self, connection: sa.Connection, identifier: bytes) -> bytes | None:
-        core = self._core
-        query = sa.select(patient).where(patient.c.id == identifier)
-        owner = connection.execute(query).mappings().one_or_none()
-        if owner is None:
-            return None
         try:
-            context = catalogue.patient_context(core, identifier)
-            return core.keyring.key(bytes(core.rows.check(patient, owner)["key_id"]), "patient", context)
-        except CryptoError:
+            return catalogue.patient_by_id(self._core, connection, identifier).key
+        except (GuardRefused, CryptoError):
             return None
 
 

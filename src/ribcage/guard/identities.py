@@ -68,6 +68,7 @@ class Identities:
         self._rows = rows
         self._studies: dict[bytes, dict[str, Any]] = {}
         self._into: dict[bytes, dict[str, Any]] = {}
+        self._below: dict[bytes, list[dict[str, Any]]] = {}  # links that stand, by whom they lead to
         self._broken: set[bytes] = set()  # ids of studies' keys and of patients
         self._on_their_way: frozenset[bytes] = frozenset()
         self.findings: list[str] = []
@@ -99,6 +100,10 @@ class Identities:
                     self.findings.append(
                         f"a row of {table.name} does not carry the guard's MAC: it stays shut"
                     )
+        below: dict[bytes, list[dict[str, Any]]] = {}
+        for link in self.links():
+            below.setdefault(bytes(link["into_id"]), []).append(link)
+        self._below = below  # at once: decisions read it on another thread
 
     def forget(self, key_id: bytes) -> None:
         """A study was destroyed."""
@@ -146,8 +151,7 @@ class Identities:
         """The links that lead to this patient, of however many steps."""
         found, pending = list[dict[str, Any]](), [patient_id]
         while pending:
-            here = pending.pop()
-            below = [r for r in self._into.values() if r["standing"] and bytes(r["into_id"]) == here]
+            below = self._below.get(pending.pop(), [])
             found += below
             pending += [bytes(row["id"]) for row in below]
         return found

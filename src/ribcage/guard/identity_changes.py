@@ -124,11 +124,6 @@ class IdentityChanges:
         context = column_context("identity_change", "sealed", identifier)
         return seal_column(self._core.keyring.service("log"), context, msgspec.msgpack.encode(asked))
 
-    def _open(self, row: Row) -> Asked:
-        context = column_context("identity_change", "sealed", bytes(row["id"]))
-        plain = open_column(self._core.keyring.service("log"), context, bytes(row["sealed"]))
-        return msgspec.msgpack.decode(plain, type=Asked)
-
     def _row(self, connection: sa.Connection, number: int, state: str) -> Row:
         query = sa.select(identity_change).where(identity_change.c.number == number)
         row = connection.execute(query).mappings().one_or_none()
@@ -152,7 +147,7 @@ class IdentityChanges:
 
         def intend(tx: Transaction) -> tuple[Row, Asked, Plan]:
             row = self._row(tx.connection, number, "asked")
-            asked = self._open(row)
+            asked = _opened(core, row)
             plan = self._planner.plan(tx.connection, row, asked)
             asked.moves = [
                 (held.key_id, held.uid, held.patient_id, whose.patient_id)
@@ -209,9 +204,7 @@ class IdentityChanges:
 
 def settle(core: Core, connection: sa.Connection, row: Row) -> None:
     """A change whose rows were never committed did not happen: its keys go back to whom the rows name (rule 2)."""
-    context = column_context("identity_change", "sealed", bytes(row["id"]))
-    plain = open_column(core.keyring.service("log"), context, bytes(row["sealed"]))
-    settle_keys(core, connection, [each[:2] for each in msgspec.msgpack.decode(plain, type=Asked).moves])
+    settle_keys(core, connection, [each[:2] for each in _opened(core, row).moves])
     core.rows.update(connection, identity_change, dict(row, state="asked"))
 
 
@@ -221,6 +214,13 @@ def settle_all(core: Core) -> None:
         query = sa.select(identity_change).where(identity_change.c.state == "executing")
         for row in connection.execute(query).mappings().all():
             settle(core, connection, core.rows.check(identity_change, row))
+
+
+def _opened(core: Core, row: Row) -> Asked:
+    """What was asked."""
+    context = column_context("identity_change", "sealed", bytes(row["id"]))
+    plain = open_column(core.keyring.service("log"), context, bytes(row["sealed"]))
+    return msgspec.msgpack.decode(plain, type=Asked)
 
 
 def _event(

@@ -74,10 +74,7 @@ class Planner:
             token = catalogue.written_token(core, request.into)
             if token is None or len(asked.studies) > STUDIES:
                 raise GuardRefused("invalid")
-            with core.engine.connect() as connection:
-                known = connection.execute(
-                    sa.select(patient.c.id).where(patient.c.id_token == token)
-                ).scalar()
+            known = self._known(token)
             if (known is None) != (kind == "split"):
                 raise GuardRefused("not_found" if kind == "move" else "conflict")
         return asked
@@ -85,13 +82,18 @@ class Planner:
     def _unmerged(self, written: str) -> bytes:
         """A patient by name who is not merged into another now. Raises GuardRefused."""
         core, token = self._core, catalogue.written_token(self._core, written)
-        with core.engine.connect() as connection:
-            found = connection.execute(sa.select(patient.c.id).where(patient.c.id_token == token)).scalar()
-        if token is None or found is None:
+        found = None if token is None else self._known(token)
+        if found is None:
             raise GuardRefused("not_found")
-        if core.identities.link(bytes(found)) is not None:
+        if core.identities.link(found) is not None:
             raise GuardRefused("conflict")
-        return bytes(found)
+        return found
+
+    def _known(self, token: bytes) -> bytes | None:
+        """The patient of a token, merged or not."""
+        with self._core.engine.connect() as connection:
+            found = connection.execute(sa.select(patient.c.id).where(patient.c.id_token == token)).scalar()
+        return None if found is None else bytes(found)
 
     def plan(self, connection: sa.Connection, row: Row, asked: Asked) -> Plan:
         """What is to be done. Raises GuardRefused('not_found' | 'conflict' | 'unavailable')."""
@@ -126,7 +128,7 @@ class Planner:
             found = catalogue.find_or_make_patient(
                 core, connection, catalogue.written_token(core, asked.into)
             )
-            target = catalogue.patient_by_id(core, connection, core.identities.into(found.patient_id))
+            target = catalogue.now_patient(core, connection, found)
         for held in self.held(connection, asked):
             whose = target or catalogue.patient_by_id(core, connection, held.patient_id)
             plan.studies.append((held, whose, self._layered(connection, row, asked, held, whose)))

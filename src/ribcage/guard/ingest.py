@@ -67,9 +67,7 @@ class Ingest:
 
     async def admit(self, actor: Actor, request: Admit) -> Admitted | AlreadyHeld:
         """Keys for one new object. Raises GuardRefused."""
-        self._check_permission(actor, request)
-        self._core.witness.check_not_behind()
-        self._core.disk.check_may_store()
+        self._check_open(actor, request)
         self._forget_abandoned()
         if len(self._admissions) >= self._core.limits.pending_admissions:
             raise GuardRefused("throttled")
@@ -82,10 +80,7 @@ class Ingest:
             return AlreadyHeld()
         study = await self._lease(actor, request)
         reason = self._closed(study) or self._contradiction(study, request, held)
-        admission = self._open_admission(actor, request, study, reason)
-        token = os.urandom(_ID_BYTES)
-        self._admissions[token] = admission
-        return self._keys(token, admission)
+        return self._give(self._open_admission(actor, request, study, reason))
 
     def was_sent_again(self, actor: Actor, uid: str) -> bool:
         """Whether this principal sent what was held already, of those remembered."""
@@ -105,6 +100,12 @@ class Ingest:
             del self._admissions[token]
             if admission.parked:
                 self._core.keyring.discard([admission.key_id])
+
+    def _check_open(self, actor: Actor, request: Admit) -> None:
+        """Whether this may be stored, and anything may now. Raises GuardRefused."""
+        self._check_permission(actor, request)
+        self._core.witness.check_not_behind()
+        self._core.disk.check_may_store()
 
     def _check_permission(self, actor: Actor, request: Admit) -> None:
         if actor.visitor is not None and request.attributes.sop_class_uid in SAVED_CLASSES:
@@ -189,8 +190,10 @@ class Ingest:
         key_id, key = self._core.keyring.new_key("parked", context)
         return Admission(actor, request, object_id, key_id, key, study, epoch, now, reason, context)
 
-    def _keys(self, token: bytes, admission: Admission) -> Admitted:
-        core = self._core
+    def _give(self, admission: Admission) -> Admitted:
+        """Remember it, and hand out its keys."""
+        core, token = self._core, os.urandom(_ID_BYTES)
+        self._admissions[token] = admission
         header, bulk = (
             object_key(
                 admission.key,
@@ -236,9 +239,7 @@ class Ingest:
 
     def _admit_late(self, actor: Actor, request: Admit, given: Admission) -> Admission:
         """What `admit` looks at, for an instance that is sealed already (rule 5). Raises GuardRefused."""
-        self._check_permission(actor, request)
-        self._core.witness.check_not_behind()
-        self._core.disk.check_may_store()
+        self._check_open(actor, request)
         fits = (
             actor.digest == given.actor.digest
             and request.attributes.study_instance_uid == given.study.uid
@@ -259,17 +260,17 @@ class Ingest:
         if lease is None or now >= lease[0] or crowded or self._closed(study):
             return None
         given = self._open_admission(admission.actor, admission.request, lease[1], "")
-        given.ahead = True
-        token = os.urandom(_ID_BYTES)
-        self._admissions[token] = given
-        return self._keys(token, given)
+        return self._give(replace(given, ahead=True))
 
     def _write(self, tx: Transaction, admission: Admission, request: Commit) -> Committed:
         core, asked = self._core, admission.request
         held = NOTHING_HELD
         if not admission.parked:
-            ingest_rows.check_owner(tx.connection, admission.study)
-            held = ingest_rows.look(tx.connection, asked)
+            held = ingest_rows.look(tx.connection, asked, admission.study.pk)
+            if held.patient != admission.study.patient_id:
+                raise GuardRefused(
+                    "invalid"
+                )  # the study became another patient's meanwhile: it is admitted anew
             if held.data_set_sha256 == asked.data_set_sha256:
                 self._note_sent_again(admission.actor, asked.attributes.sop_instance_uid)
                 return Committed(log_index=ingest_rows.log_index(tx, asked), parked=False, kept=False)

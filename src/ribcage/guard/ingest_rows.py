@@ -18,7 +18,6 @@ from ribcage.evidence.audit_event import Event, InstanceParked, InstanceStored
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor
-from ribcage.guard.errors import GuardRefused
 from ribcage.guard.protocol import Admit, Commit
 
 _OF_SERIES = series.c.uid == sa.bindparam("series")
@@ -28,9 +27,9 @@ _LOOK = Prepared(
         sa.exists().where(parked.c.data_set_sha256 == sa.bindparam("hash")),
         sa.select(series.c.pk).where(_OF_SERIES).scalar_subquery(),
         sa.select(series.c.study_pk).where(_OF_SERIES).scalar_subquery(),
+        sa.select(study.c.patient_id).where(study.c.pk == sa.bindparam("study")).scalar_subquery(),
     )
 )
-_OWNER = Prepared(sa.select(study.c.patient_id).where(study.c.pk == sa.bindparam("pk")))
 _ADD_SERIES = Prepared(sa.insert(series), ["uid", "study_pk", "modality", "sealed"])
 _ADD_INSTANCE = Prepared(
     sa.insert(instance), [column.name for column in instance.columns if column.name != "pk"]
@@ -56,30 +55,33 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the index has of an instance's UIDs and hash, in one look. `series_owner`: the series' study."""
+    """What the index has of an instance's UIDs and hash, in one look.
+
+    `series_owner`: the series' study. `patient`: of the study that was named.
+    """
 
     data_set_sha256: bytes | None
     parked_twin: bool  # who sends the same conflict again fills no disk: it is held apart already
     series_pk: int | None
     series_owner: int | None
+    patient: bytes | None = None
 
 
 NOTHING_HELD = Held(None, False, None, None)
+_NO_STUDY = -1
 
 
-def look(connection: sa.Connection, request: Admit) -> Held:
-    """What the index has of this instance now."""
+def look(connection: sa.Connection, request: Admit, study_pk: int = _NO_STUDY) -> Held:
+    """What the index has of this instance, and of that study, now."""
     a = request.attributes
-    asked = {"uid": a.sop_instance_uid, "hash": request.data_set_sha256, "series": a.series_instance_uid}
+    asked = {
+        "uid": a.sop_instance_uid,
+        "hash": request.data_set_sha256,
+        "series": a.series_instance_uid,
+        "study": study_pk,
+    }
     row = _LOOK.one(connection, asked)
-    return NOTHING_HELD if row is None else Held(row[0], bool(row[1]), row[2], row[3])
-
-
-def check_owner(connection: sa.Connection, held: HeldStudy) -> None:
-    """A study that became another patient's meanwhile is admitted anew. Raises GuardRefused('invalid')."""
-    row = _OWNER.one(connection, {"pk": held.pk})
-    if row is None or bytes(row[0]) != held.patient_id:
-        raise GuardRefused("invalid")
+    return NOTHING_HELD if row is None else Held(row[0], bool(row[1]), *row[2:])
 
 
 def event_of(admission: Admission, request: Commit) -> Event:

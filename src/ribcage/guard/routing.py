@@ -18,6 +18,7 @@ import fnmatch
 import functools
 import os
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -46,6 +47,16 @@ from ribcage.guard.protocol import (
 _ID_BYTES = 16
 _MOST_CHARACTERS = 64
 _MOST_STARS = 4
+_WILD = ("study_description", "station")
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """One rule: its checked row, and what it says."""
+
+    row: dict[str, Any]
+    destination: str
+    conditions: RouteConditions
 
 
 class Routing:
@@ -54,8 +65,7 @@ class Routing:
     def __init__(self, core: Core, destinations: Destinations) -> None:
         self._core = core
         self._destinations = destinations
-        self._rules: dict[int, dict[str, Any]] = {}
-        self._conditions: dict[int, RouteConditions] = {}
+        self._rules: dict[int, _Rule] = {}  # those that stand
         with core.engine.connect() as connection:
             for row in core.rows.all(connection, route_rule):
                 self._keep(row)
@@ -70,8 +80,9 @@ class Routing:
                 f"routing rule {number} does not carry the guard's MAC: ignored; remove and add it"
             )
             return
-        self._conditions[number] = msgspec.json.decode(str(held["conditions"]), type=RouteConditions)
-        self._rules[number] = held
+        if not held["removed"]:
+            conditions = msgspec.json.decode(str(held["conditions"]), type=RouteConditions)
+            self._rules[number] = _Rule(held, str(held["destination"]), conditions)
 
     # --- what operators do ------------------------------------------------------------------------------
 
@@ -83,7 +94,7 @@ class Routing:
             raise GuardRefused("invalid")
         if request.conditions.device:
             core.devices.find(request.conditions.device)
-        if sum(not row["removed"] for row in self._rules.values()) >= core.limits.route_rules:
+        if len(self._rules) >= core.limits.route_rules:
             raise GuardRefused("conflict")
 
         def write(tx: Transaction) -> int:
@@ -104,12 +115,12 @@ class Routing:
 
     async def remove(self, actor: Actor, request: RemoveRoute) -> Noted:
         """End one. Raises GuardRefused('not_found')."""
-        core, row = self._core, self._rules.get(request.number)
-        if row is None or row["removed"]:
+        core, rule = self._core, self._rules.get(request.number)
+        if rule is None:
             raise GuardRefused("not_found")
 
         def write(tx: Transaction) -> int:
-            core.rows.update(tx.connection, route_rule, row | {"removed": 1})
+            core.rows.update(tx.connection, route_rule, rule.row | {"removed": 1})
             tx.append(core.entry(RoutingChanged(actor.evidence, "rule-removed", request.number)))
             return request.number
 
@@ -118,13 +129,8 @@ class Routing:
 
     def page(self, _: ListRoutes) -> RouteItems:
         """All that stand, by number."""
-        return RouteItems(
-            [
-                RouteItem(number, str(row["destination"]), self._conditions[number])
-                for number, row in sorted(self._rules.items())
-                if not row["removed"]
-            ]
-        )
+        rules = sorted(self._rules.items())
+        return RouteItems([RouteItem(number, each.destination, each.conditions) for number, each in rules])
 
     def _refresh(self, number: int) -> int:
         with self._core.engine.connect() as connection:
@@ -136,18 +142,18 @@ class Routing:
 
     def arrived(self, tx: Transaction, actor: Actor, attributes: Attributes) -> None:
         """Queue a new instance where rules say so (rule 2). On the committer's thread."""
-        titles = {
-            str(row["destination"])
-            for number, row in list(self._rules.items())
-            if not row["removed"] and _holds(self._conditions[number], actor, attributes)
-        }
+        rules = list(self._rules.values())
+        if not rules:
+            return
+        facts = _facts(actor, attributes)
+        titles = {each.destination for each in rules if _holds(each.conditions, facts)}
         for title in sorted(titles):
             device = self._destinations.device_of(title)
             if device and device == actor.identifier:
                 continue
             core, uid = self._core, attributes.sop_instance_uid
-            order = (title, attributes.study_instance_uid, "rule")
-            _jobs.put(tx.connection, core.limits, core.clock(), order, [uid])  # type: ignore[arg-type]  # one of the words
+            order = _jobs.Order(title, attributes.study_instance_uid, "rule")
+            _jobs.put(tx.connection, core.limits, core.clock(), order, [uid])
 
 
 def _fields(conditions: RouteConditions) -> dict[str, str]:
@@ -155,14 +161,14 @@ def _fields(conditions: RouteConditions) -> dict[str, str]:
 
 
 def _sound(name: str, value: str) -> bool:
-    wild = value.count("*") <= _MOST_STARS and name in ("study_description", "station")
+    wild = value.count("*") <= _MOST_STARS and name in _WILD
     return len(value) <= _MOST_CHARACTERS and value.isprintable() and (wild or "*" not in value)
 
 
-def _holds(conditions: RouteConditions, actor: Actor, attributes: Attributes) -> bool:
-    """Rule 3."""
+def _facts(actor: Actor, attributes: Attributes) -> dict[str, str]:
+    """What the conditions of rules are held against, as they compare it."""
     title = actor.evidence.ae_title if isinstance(actor.evidence, DeviceActor) else ""
-    have = {
+    told = {
         "modality": attributes.modality,
         "calling_ae_title": title,
         "device": actor.device.name if actor.device is not None else "",
@@ -171,13 +177,19 @@ def _holds(conditions: RouteConditions, actor: Actor, attributes: Attributes) ->
         "sop_class_uid": attributes.sop_class_uid,
         "body_part": attributes.body_part_examined,
     }
-    return all(_matches(name, value, have[name]) for name, value in _fields(conditions).items() if value)
+    return {name: value.strip().upper() for name, value in told.items()}
 
 
-def _matches(name: str, wanted: str, value: str) -> bool:
-    if name in ("study_description", "station"):
-        return _pattern(wanted.strip().upper()).fullmatch(value.strip().upper()) is not None
-    return wanted.strip().upper() == value.strip().upper()
+def _holds(conditions: RouteConditions, facts: dict[str, str]) -> bool:
+    """Rule 3."""
+    return all(_matches(name, value, facts[name]) for name, value in _fields(conditions).items() if value)
+
+
+def _matches(name: str, wanted: str, fact: str) -> bool:
+    wanted = wanted.strip().upper()
+    if name in _WILD:
+        return _pattern(wanted).fullmatch(fact) is not None
+    return wanted == fact
 
 
 @functools.lru_cache(maxsize=512)

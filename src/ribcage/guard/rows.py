@@ -16,10 +16,12 @@ class MacRows:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def insert(self, connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> None:
-        """Insert version 1 of a row."""
+    def insert(self, connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> dict[str, Any]:
+        """Insert version 1 of a row; returns it, without keys that the database assigns."""
         row = dict(values, version=1)
-        connection.execute(sa.insert(table), dict(row, mac=self._mac(table, row)))
+        row["mac"] = self._mac(table, row)
+        connection.execute(sa.insert(table), row)
+        return row
 
     def update(self, connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> dict[str, Any]:
         """Write the next version of a whole row; returns it. `values` holds its key and the old version."""

@@ -69,8 +69,8 @@ class SendingQueue:
             raise GuardRefused("not_found")
 
         def write(tx: Transaction) -> Queued:
-            order = (request.ae_title, request.study_instance_uid, "operator")
-            number = _jobs.put(tx.connection, core.limits, core.clock(), order, uids)  # type: ignore[arg-type]  # one of the words
+            order = _jobs.Order(request.ae_title, request.study_instance_uid, "operator")
+            number = _jobs.put(tx.connection, core.limits, core.clock(), order, uids)
             if not number:
                 raise GuardRefused("conflict")
             tx.append(core.entry(RoutingChanged(actor.evidence, "job-made", number, fingerprint)))
@@ -93,8 +93,8 @@ class SendingQueue:
         def write(tx: Transaction) -> Queued:
             made, count = 0, 0
             for study_uid, uids in _by_study(tx.connection, request.sop_instance_uids).items():
-                order = (request.ae_title, study_uid, "move")
-                number = _jobs.put(tx.connection, core.limits, core.clock(), order, uids, asker)  # type: ignore[arg-type]  # one of the words
+                order = _jobs.Order(request.ae_title, study_uid, "move")
+                number = _jobs.put(tx.connection, core.limits, core.clock(), order, uids, asker)
                 if number:
                     change = RoutingChanged(actor.evidence, "job-made", number, known.fingerprint)
                     tx.append(core.entry(change))
