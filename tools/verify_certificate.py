@@ -29,26 +29,8 @@ KNOWN = {"backup_horizon", "method", "number", "organisation", "request", "scope
 
 def check_certificate(note: bytes, key_text: str) -> dict[str, Any]:
     """The signed document; raises verify_proof.Refused."""
-    try:
-        text, signatures = proofs.parse_note(note.decode())
-    except UnicodeDecodeError as error:
-        raise proofs.Refused("the certificate is not text") from error
-    name, key_id, public = proofs.parse_key(key_text, proofs.ED25519)
-    ours = [blob[4:] for signer, blob in signatures if signer == name and blob[:4] == key_id]
-    if not ours:
-        raise proofs.Refused("the certificate is not signed by the key you gave")
-    for signature in ours:
-        proofs.verify_signature(public, signature, text.encode())
-    title, _, line = text.partition("\n")
-    if title != TITLE or line.count("\n") != 1:
-        raise proofs.Refused("this is no certificate of destruction of version 1")
-    try:
-        document = json.loads(line, object_pairs_hook=proofs.unique)
-    except (ValueError, RecursionError) as error:
-        raise proofs.Refused("the certificate's document is damaged") from error
-    if not isinstance(document, dict) or set(document) != KNOWN or document["version"] != 1:
-        raise proofs.Refused("this is no certificate of destruction of version 1")
-    return document
+    names = ("certificate", "certificate of destruction")
+    return proofs.check_document(note, key_text, TITLE, KNOWN, names)[0]
 
 
 def details(entry: Any) -> dict[str, list[str]]:

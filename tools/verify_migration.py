@@ -37,25 +37,8 @@ INSTANCE = re.compile(
 
 def check_note(note: bytes, key_text: str) -> tuple[dict[str, Any], str]:
     """The signed document and the note's text; raises verify_proof.Refused."""
-    try:
-        text, signatures = proofs.parse_note(note.decode())
-    except UnicodeDecodeError as error:
-        raise proofs.Refused("the report is not text") from error
-    name, key_id, public = proofs.parse_key(key_text, proofs.ED25519)
-    ours = [blob[4:] for signer, blob in signatures if signer == name and blob[:4] == key_id]
-    if not ours:
-        raise proofs.Refused("the report is not signed by the key you gave")
-    for signature in ours:
-        proofs.verify_signature(public, signature, text.encode())
-    title, _, line = text.partition("\n")
-    if title != TITLE or line.count("\n") != 1:
-        raise proofs.Refused("this is no report of a migration of version 1")
-    try:
-        document = json.loads(line, object_pairs_hook=proofs.unique)
-    except (ValueError, RecursionError) as error:
-        raise proofs.Refused("the report's document is damaged") from error
-    if not isinstance(document, dict) or set(document) != KNOWN or document["version"] != 1:
-        raise proofs.Refused("this is no report of a migration of version 1")
+    names = ("report", "report of a migration")
+    document, text = proofs.check_document(note, key_text, TITLE, KNOWN, names)
     totals = document["totals"]
     if (
         not isinstance(totals, dict)

@@ -222,6 +222,36 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
+def check_document(
+    note: bytes, key_text: str, title: str, known: set[str], names: tuple[str, str]
+) -> tuple[dict[str, Any], str]:
+    """A signed note of a title line and one JSON object, version 1: the object and the note's text.
+
+    `names`: short and whole name of what it is, for the refusal.
+    """
+    short, whole = names
+    try:
+        text, signatures = parse_note(note.decode())
+    except UnicodeDecodeError as error:
+        raise Refused(f"the {short} is not text") from error
+    name, key_id, public = parse_key(key_text, ED25519)
+    ours = [blob[4:] for signer, blob in signatures if signer == name and blob[:4] == key_id]
+    if not ours:
+        raise Refused(f"the {short} is not signed by the key you gave")
+    for signature in ours:
+        verify_signature(public, signature, text.encode())
+    found, _, line = text.partition("\n")
+    if found != title or line.count("\n") != 1:
+        raise Refused(f"this is no {whole} of version 1")
+    try:
+        document = json.loads(line, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"the {short}'s document is damaged") from error
+    if not isinstance(document, dict) or set(document) != known or document["version"] != 1:
+        raise Refused(f"this is no {whole} of version 1")
+    return document, text
+
+
 def parse_bundle(data: bytes) -> dict[str, Any]:
     """Read the JSON and check the fields' types; raises Refused."""
     if len(data) > MAX_BUNDLE_BYTES:

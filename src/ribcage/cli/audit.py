@@ -9,8 +9,8 @@ from pathlib import Path
 from ribcage.cli.errors import UsageError
 from ribcage.evidence.audit_event import describe
 from ribcage.evidence.errors import EntryInvalid
-from ribcage.evidence.proof import make_bundle
 from ribcage.guard.client import GuardClient
+from ribcage.guard.proof_file import bundle_of
 from ribcage.guard.protocol import AuditEntries, AuditPage, EntryProof, ProveEntry
 from ribcage.oversight.log_export import export_log
 from ribcage.storage.verify import VerifyReport, verify_home
@@ -31,14 +31,7 @@ async def show(client: GuardClient, options: argparse.Namespace) -> None:
 async def prove(client: GuardClient, options: argparse.Namespace) -> None:
     """Write a proof that a stranger checks with `tools/verify_proof.py`."""
     proof = await client.call(ProveEntry(index=options.index), EntryProof)
-    bundle = make_bundle(
-        body=proof.body,
-        salt=proof.salt,
-        index=proof.index,
-        path=proof.path,
-        checkpoint=proof.checkpoint,
-        verifier_key=proof.verifier_key,
-    )
+    bundle = bundle_of(proof)
     Path(options.out).write_bytes(bundle)
     print(f"proof of entry {proof.index} in {options.out}; the log's key is {proof.verifier_key}")
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from typing import Any
 
 from ribcage.cli.destroy import read_approver
+from ribcage.cli.moments import minute
 from ribcage.guard.client import GuardClient
 from ribcage.guard.protocol import (
     Alarm,
@@ -66,10 +66,10 @@ async def listed(client: GuardClient, _options: argparse.Namespace) -> None:
 
 
 def _line(item: BreakGlassItem) -> str:
-    over = f"ended {_moment(item.ended_at)}" if item.ended_at else f"until {_moment(item.valid_until)}"
+    over = f"ended {minute(item.ended_at)}" if item.ended_at else f"until {minute(item.valid_until)}"
     fault = "  in a fault" if item.emergency else ""
     return (
-        f"{item.number:6} {item.username:16} one {item.scope:8} {item.reason:20} {_moment(item.occurred_at)} "
+        f"{item.number:6} {item.username:16} one {item.scope:8} {item.reason:20} {minute(item.occurred_at)} "
         f"{over}  {item.verdict or 'not reviewed'}{fault}"
     )
 
@@ -111,8 +111,4 @@ async def print_alarms(client: GuardClient) -> None:
 
 def _alarm(alarm: Alarm) -> str:
     named = f" (break-glass {alarm.number})" if alarm.number >= 0 else ""
-    return f"{_moment(alarm.at)} {_WORDS[alarm.kind]}{named}"
-
-
-def _moment(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    return f"{minute(alarm.at)} {_WORDS[alarm.kind]}{named}"

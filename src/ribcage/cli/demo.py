@@ -18,8 +18,8 @@ from ribcage.cli.demo_screens import Cast
 from ribcage.cli.demo_stay import stay
 from ribcage.cli.drill import SEED, STUDIES, Ground, write_foreign_pair
 from ribcage.cli.errors import UsageError
-from ribcage.evidence.proof import make_bundle
 from ribcage.guard import protocol as p
+from ribcage.guard.proof_file import bundle_of
 from ribcage.oversight.drill.attackers import dicom, kit
 from ribcage.oversight.drill.attackers.replayed_code import totp
 from ribcage.oversight.drill.attackers.search import Search
@@ -139,14 +139,7 @@ class DemoStage:
         proof = self._ground.folder / "proof.json"
         index = self._newest_disclosure()
         entry = self._ground.ask(p.ProveEntry(index=index), p.EntryProof)
-        bundle = make_bundle(
-            body=entry.body,
-            salt=entry.salt,
-            index=entry.index,
-            path=entry.path,
-            checkpoint=entry.checkpoint,
-            verifier_key=entry.verifier_key,
-        )
+        bundle = bundle_of(entry)
         self._ground.stop()
         proof.write_bytes(bundle)
         said = _verify_proof(proof, entry.verifier_key)

@@ -6,7 +6,6 @@ import argparse
 import getpass
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ribcage.cli.errors import UsageError
+from ribcage.cli.moments import minute
 from ribcage.guard.client import GuardClient
 from ribcage.guard.protocol import (
     ApproveDestruction,
@@ -96,7 +96,7 @@ async def approve(client: GuardClient, options: argparse.Namespace) -> None:
     by = read_approver(options.approver_fd, "Second person")
     item = await client.call(ApproveDestruction(options.number, by), DestructionItem)
     print(
-        f"destruction {item.number} approved: the study is closed now and destroyed after {_moment(item.due_at)}"
+        f"destruction {item.number} approved: the study is closed now and destroyed after {minute(item.due_at)}"
     )
     print(f"until then: ribcage destroy cancel {item.number}")
 
@@ -112,8 +112,8 @@ async def listed(client: GuardClient, _options: argparse.Namespace) -> None:
     """`ribcage destroy list`."""
     answer = await client.call(DestructionPage(), DestructionItems)
     for item in answer.items:
-        until = f"due {_moment(item.due_at)}" if item.due_at else "waits for a second person"
-        end = f"ended {_moment(item.ended_at)}" if item.ended_at else until
+        until = f"due {minute(item.due_at)}" if item.due_at else "waits for a second person"
+        end = f"ended {minute(item.ended_at)}" if item.ended_at else until
         print(f"{item.number:6} {item.state:9} {item.reason:18} {item.instances:6} instances  {end}")
     print(f"{len(answer.items)} destructions")
 
@@ -137,7 +137,3 @@ async def certificate(client: GuardClient, options: argparse.Namespace) -> None:
     print(f"certificate in {options.out}; its hash stands in log entry {made.log_index}:")
     print(f"  ribcage audit prove {made.log_index}, then tools/verify_certificate.py")
     print(f"  the log's key is {made.verifier_key}")
-
-
-def _moment(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

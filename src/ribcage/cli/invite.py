@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import segno
 
 from ribcage.cli import settings
 from ribcage.cli.errors import UsageError
+from ribcage.cli.moments import minute
 from ribcage.guard.client import GuardClient
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.protocol import InvitePatient, PatientInvited
@@ -47,7 +47,7 @@ async def invite_patient(client: GuardClient, options: argparse.Namespace) -> No
         ) from refused
     address = link(settings.load(options.home), made.token)
     code = segno.make(address, error="m", micro=False)
-    until = time.strftime("%Y-%m-%d %H:%M", time.localtime(made.expires_at))
+    until = minute(made.expires_at)
     print(f"good once, until 仅可使用一次，有效期至 {until}, with the birth date 并需出生日期:\n  {address}")
     if options.out is not None:
         options.out.touch(mode=0o600, exist_ok=False)

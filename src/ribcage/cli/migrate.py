@@ -19,8 +19,8 @@ from typing import Any
 
 from ribcage.cli.errors import UsageError, files_at
 from ribcage.evidence.migration_report import read_report
-from ribcage.evidence.proof import make_bundle
 from ribcage.guard.client import GuardClient
+from ribcage.guard.proof_file import bundle_of
 from ribcage.guard.protocol import (
     EntryProof,
     MigrationItem,
@@ -118,12 +118,12 @@ def migration_errors() -> Iterator[None]:
 
 
 def _pull(options: argparse.Namespace) -> int:
-    old = Pem(options.source_certificate, options.source_key, options.source_authority)
-    source = parse_peer("the old PACS", options.source, old, options.isolated)
+    ours = Pem(options.source_certificate, options.source_key, options.source_authority)
+    source = parse_peer("the old PACS", options.source, ours, options.isolated)
     archive = parse_peer("the archive", f"dicoms://{options.to}", _identity(options.identity))
     pace = Pace(options.most_mib_per_second * _MIB, _hours(options.between))
     with (
-        _receiver(source, options) as receiver,
+        _receiver(source, ours, options) as receiver,
         contextlib.closing(open_journal(options.work, f"{source.scheme}:{source.path}")) as journal,
     ):
         plan = Plan(
@@ -156,14 +156,7 @@ async def _report(client: GuardClient, options: argparse.Namespace) -> int:
     with migration_errors(), contextlib.closing(open_journal(options.work)) as journal:
         sealed, numbers = await _sealed(client, journal, options.out)
     proof = await client.call(ProveEntry(index=sealed.log_index), EntryProof)
-    bundle = make_bundle(
-        body=proof.body,
-        salt=proof.salt,
-        index=proof.index,
-        path=proof.path,
-        checkpoint=proof.checkpoint,
-        verifier_key=proof.verifier_key,
-    )
+    bundle = bundle_of(proof)
     with files_at("the report cannot be written"):
         (options.out / "report.note").write_bytes(sealed.note)
         (options.out / "proof.json").write_bytes(bundle)
@@ -210,7 +203,7 @@ def _source(peer: Peer, options: argparse.Namespace, receiver: Receiver | None) 
 
 
 @contextlib.contextmanager
-def _receiver(peer: Peer, options: argparse.Namespace) -> Iterator[Receiver | None]:
+def _receiver(peer: Peer, ours: Pem, options: argparse.Namespace) -> Iterator[Receiver | None]:
     """The receiving end of C-MOVE where it is asked for. Raises UsageError, MigrationError."""
     if not options.receive_at:
         yield None
@@ -225,8 +218,7 @@ def _receiver(peer: Peer, options: argparse.Namespace) -> Iterator[Receiver | No
     if peer.context is None:
         check_plain(host, options.isolated_here)
     else:
-        pem = Pem(options.source_certificate, options.source_key, options.source_authority)
-        context = receiving_context("the receiving end", pem)
+        context = receiving_context("the receiving end", ours)
     with contextlib.closing(Receiver((host, int(port)), peer, options.ae, context)) as receiver:
         yield receiver
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from typing import Any
 
 from ribcage.cli.destroy import add_approver, read_approver
+from ribcage.cli.moments import minute
 from ribcage.guard.client import GuardClient
 from ribcage.guard.protocol import (
     ApproveIdentityChange,
@@ -113,7 +113,7 @@ async def listed(client: GuardClient, _options: argparse.Namespace) -> None:
     """`ribcage patient list`."""
     answer = await client.call(IdentityChangePage(), IdentityChangeItems)
     for item in answer.items:
-        at = time.strftime("%Y-%m-%d %H:%M", time.localtime(item.ended_at or item.asked_at))
+        at = minute(item.ended_at or item.asked_at)
         of = f" of {item.undoes}" if item.undoes else ""
         print(f"{item.number:6} {item.kind + of:12} {item.state:10} {item.studies:6} studies  {at}")
     print(f"{len(answer.items)} changes")

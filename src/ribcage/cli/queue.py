@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, get_args
 
+from ribcage.cli.moments import minute
 from ribcage.guard.client import GuardClient
 from ribcage.guard.protocol import (
     DropJob,
@@ -87,7 +88,7 @@ async def drop(client: GuardClient, options: argparse.Namespace) -> None:
 
 
 def _line(job: JobLine) -> str:
-    made = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.made_at))
+    made = minute(job.made_at)
     why = f" {job.refusal}" if job.refusal else ""
     later = ""
     if job.state == "waiting" and job.next_at > time.time():

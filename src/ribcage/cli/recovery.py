@@ -11,13 +11,13 @@ import asyncio
 import contextlib
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ribcage.cli import settings
 from ribcage.cli.errors import UsageError, files_at
+from ribcage.cli.moments import minute
 from ribcage.cli.operator import login, operator, socket_path
 from ribcage.cli.passphrase import read_new_passphrase, read_passphrase
 from ribcage.crypto.errors import SharesRefused
@@ -262,7 +262,7 @@ def _show_state(state: RecoveryState) -> int:
     if not state.need:
         print("no recovery shares: a lost passphrase cannot be recovered 未设置恢复份额")
         return 0
-    made = time.strftime("%Y-%m-%d %H:%M", time.localtime(state.made_ms / 1000))
+    made = minute(state.made_ms / 1000)
     print(
         f"recovery shares 恢复份额: any {state.need} of {state.of}, set {_name(state.fingerprint)}, made {made}"
     )

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from ribcage.evidence import merkle
 from ribcage.evidence.checkpoint import CheckpointSigner
-from ribcage.evidence.entry import ENTRY_VERSION, Json, canonical, parse
-from ribcage.evidence.errors import CheckpointForged, NoteMalformed
-from ribcage.evidence.note import Note, VerifierKey
+from ribcage.evidence.document import read_document
+from ribcage.evidence.entry import ENTRY_VERSION, Json, canonical
+from ribcage.evidence.note import VerifierKey
 
 TITLE = "ribcage certificate of destruction v1"
 _TECHNIQUE = "wraps removed, survivors moved to a new epoch, old epoch key destroyed, files and rows removed"
@@ -82,14 +82,7 @@ def certificate_hash(note: bytes) -> bytes:
 
 def read_certificate(note: bytes, key: VerifierKey | str) -> Json:
     """The document of a certificate signed by `key`. Raises NoteMalformed, CheckpointForged, EntryInvalid."""
-    parsed = Note.parse(note)
-    parsed.verify(VerifierKey.parse(key) if isinstance(key, str) else key)
-    title, _, rest = parsed.text.partition("\n")
-    if title != TITLE:
-        raise CheckpointForged("the note is no certificate of destruction")
-    if rest.count("\n") != 1:
-        raise NoteMalformed("expected one line of JSON under the certificate's title")
-    return parse(rest.rstrip("\n").encode())
+    return read_document(note, key, TITLE, ("certificate", "certificate of destruction"))
 
 
 def _document(d: Destruction) -> Json:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from ribcage.evidence.checkpoint import CheckpointSigner
-from ribcage.evidence.entry import ENTRY_VERSION, Json, canonical, identity, instant, parse, token
-from ribcage.evidence.errors import CheckpointForged, NoteMalformed
-from ribcage.evidence.note import Note, VerifierKey
+from ribcage.evidence.document import read_document
+from ribcage.evidence.entry import ENTRY_VERSION, Json, canonical, identity, instant, token
+from ribcage.evidence.note import VerifierKey
 
 TITLE = "ribcage migration report v1"
 Verdict = Literal["held", "parked", "refused", "missing"]
@@ -94,14 +94,7 @@ def sign_report(report: MigrationReport, signer: CheckpointSigner) -> bytes:
 
 def read_report(note: bytes, key: VerifierKey | str) -> Json:
     """The document of a report signed by `key`. Raises NoteMalformed, CheckpointForged, EntryInvalid."""
-    parsed = Note.parse(note)
-    parsed.verify(VerifierKey.parse(key) if isinstance(key, str) else key)
-    title, _, rest = parsed.text.partition("\n")
-    if title != TITLE:
-        raise CheckpointForged("the note is no report of a migration")
-    if rest.count("\n") != 1:
-        raise NoteMalformed("expected one line of JSON under the report's title")
-    return parse(rest.rstrip("\n").encode())
+    return read_document(note, key, TITLE, ("report", "report of a migration"))
 
 
 def _hashed(uid: str) -> str:

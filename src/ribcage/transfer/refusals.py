@@ -7,23 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Literal
 
 from ribcage.guard.errors import GuardError
-from ribcage.guard.protocol import Noted, Refusal
+from ribcage.guard.protocol import Noted, Refusal, RefusalKind
 from ribcage.storage.ports import Guard
 from ribcage.transfer.limits import Listener
 
-Kind = Literal[
-    "handshake",
-    "plain_bytes",
-    "timeout",
-    "no_certificate",
-    "malformed",
-    "limit",
-    "called_ae",
-    "user_identity",
-]
 _MOST = 512
 
 
@@ -32,9 +21,9 @@ class Refusals:
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self._counts: Counter[tuple[Kind, Listener, str]] = Counter()
+        self._counts: Counter[tuple[RefusalKind, Listener, str]] = Counter()
 
-    def note(self, kind: Kind, listener: Listener, address: str) -> None:
+    def note(self, kind: RefusalKind, listener: Listener, address: str) -> None:
         """Count one refusal of a peer at `address` (an IP address without port)."""
         key = (kind, listener, address)
         if key not in self._counts and len(self._counts) >= _MOST:

@@ -43,11 +43,16 @@ _PLAIN_BYTES = frozenset(
 )
 
 
-def server_context(identity: TlsIdentity, listener: Listener) -> ssl.SSLContext:
-    """A context for one listener. Raises IdentityUnusable."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def restrict(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The profile's versions and ciphers, for either side; returns the context."""
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
+    return context
+
+
+def server_context(identity: TlsIdentity, listener: Listener) -> ssl.SSLContext:
+    """A context for one listener. Raises IdentityUnusable."""
+    context = restrict(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     context.num_tickets = 0
     context.options |= (
         ssl.OP_NO_TICKET

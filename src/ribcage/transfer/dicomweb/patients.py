@@ -15,9 +15,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ribcage.evidence.proof import make_bundle
 from ribcage.guard import protocol as p
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.proof_file import bundle_of
 from ribcage.transfer.dicomweb.bodies import read_json
 from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.errors import BadRequest, NotFound, Unauthenticated
@@ -169,14 +169,7 @@ class PatientResources:
             raise NotFound("expected the number of an entry")
         index = int(request.path_params["n"])
         proof = await self._context.guard().call(p.ProvePatientEntry(session, index), p.EntryProof)
-        bundle = make_bundle(
-            body=proof.body,
-            salt=proof.salt,
-            index=proof.index,
-            path=proof.path,
-            checkpoint=proof.checkpoint,
-            verifier_key=proof.verifier_key,
-        )
+        bundle = bundle_of(proof)
         name = f'attachment; filename="ribcage-proof-{index}.json"'
         return Response(bundle, headers={"Content-Type": "application/json", "Content-Disposition": name})
 

@@ -27,14 +27,13 @@ from ribcage.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATIO
 from ribcage.dicom.limits import UpperLayerLimits
 from ribcage.dicom.pdu import AssociateRq
 from ribcage.dicom.pdu_items import ProposedContext, UserInformation
-from ribcage.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+from ribcage.dicom.transfer_syntaxes import LITTLE_ENDIAN
 from ribcage.dicom.upper_layer import AcceptedContext, Role, UpperLayer
 from ribcage.guard.protocol import InstanceRef, TlsIdentity
 from ribcage.transfer.dimse.line import Line, LineLost, Wires
-from ribcage.transfer.tls import CIPHERS, load_own
+from ribcage.transfer.tls import load_own, restrict
 
 _READ_BYTES = 64 * 1024
-_PLAIN = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def propose(refs: Sequence[InstanceRef], most: int) -> tuple[ProposedContext, ..
     """The contexts for these instances, at most `most` (rule 2)."""
     pairs: dict[tuple[str, tuple[str, ...]], None] = {}
     pairs |= dict.fromkeys((ref.sop_class_uid, (ref.transfer_syntax_uid,)) for ref in refs)
-    pairs |= dict.fromkeys((ref.sop_class_uid, _PLAIN) for ref in refs)
+    pairs |= dict.fromkeys((ref.sop_class_uid, LITTLE_ENDIAN) for ref in refs)
     chosen = list(pairs)[:most]
     return tuple(ProposedContext(2 * n + 1, uid, syntaxes) for n, (uid, syntaxes) in enumerate(chosen))
 
@@ -171,9 +170,7 @@ def pinned_context(identity: TlsIdentity) -> ssl.SSLContext:
 
     It asks no authority (rule 1): `is_registered` decides. A device's certificate need not be a server's.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(CIPHERS)
+    context = restrict(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # rule 1: pinned, which is more than any authority says

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ribcage.dicom import dimse, identifier
 from ribcage.dicom.sop_classes import STUDY_ROOT_FIND, STUDY_ROOT_GET, is_storage
 from ribcage.dicom.statuses import category
-from ribcage.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+from ribcage.dicom.transfer_syntaxes import LITTLE_ENDIAN
 from ribcage.transfer.migration.association import LIMITS, OTHER_WAYS, Association, Proposal
 from ribcage.transfer.migration.errors import NotOffered, PeerRefused
 from ribcage.transfer.migration.journal import Listed
@@ -23,9 +23,8 @@ from ribcage.transfer.migration.source import UID, Arrived, Take
 
 LEVEL, STUDY, SERIES, INSTANCE, SOP_CLASS = 0x00080052, 0x0020000D, 0x0020000E, 0x00080018, 0x00080016
 STUDY_DATE, STUDY_COUNT = 0x00080020, 0x00201208
-_PLAIN = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 SYNTAXES = (  # the first ones matter where many classes share the 128 contexts
-    *_PLAIN,
+    *LITTLE_ENDIAN,
     "1.2.840.10008.1.2.4.70",  # JPEG Lossless, selection value 1
     "1.2.840.10008.1.2.4.90",  # JPEG 2000 lossless
     "1.2.840.10008.1.2.4.50",  # JPEG Baseline
@@ -97,7 +96,7 @@ class DicomSource:
 
     def _find(self, keys: Mapping[int, str]) -> Iterator[Mapping[int, str]]:
         if self._finder is None:
-            proposal: Proposal = (STUDY_ROOT_FIND, _PLAIN)
+            proposal: Proposal = (STUDY_ROOT_FIND, LITTLE_ENDIAN)
             self._finder = Association(self._peer, self._peer.path, self._calling, [proposal])
         try:
             yield from self._finder.find(STUDY_ROOT_FIND, keys)
@@ -130,7 +129,7 @@ def proposals(classes: Sequence[str]) -> list[Proposal]:
     if not room:
         raise PeerRefused("a study of more than 127 SOP classes", OTHER_WAYS)
     pairs = [(uid, (syntax,)) for uid in classes for syntax in SYNTAXES[:room]]
-    return [(STUDY_ROOT_GET, _PLAIN), *pairs]
+    return [(STUDY_ROOT_GET, LITTLE_ENDIAN), *pairs]
 
 
 def retrieval_keys(study_uid: str, wanted: Sequence[Listed], whole: bool) -> Iterator[dict[int, str]]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from ribcage.dicom import dimse, identifier
 from ribcage.dicom.sop_classes import STUDY_ROOT_MOVE
 from ribcage.dicom.statuses import Status, category
-from ribcage.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+from ribcage.dicom.transfer_syntaxes import LITTLE_ENDIAN
 from ribcage.transfer.migration.association import Association
 from ribcage.transfer.migration.dicom_source import DicomSource, retrieval_keys
 from ribcage.transfer.migration.errors import NotOffered, PeerRefused
@@ -21,8 +21,6 @@ from ribcage.transfer.migration.journal import Listed
 from ribcage.transfer.migration.peer import Peer
 from ribcage.transfer.migration.receiver import Expected, Receiver
 from ribcage.transfer.migration.source import Take
-
-_PLAIN = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 
 
 class MoveSource(DicomSource):
@@ -43,7 +41,7 @@ class MoveSource(DicomSource):
         self._receiver.expect(Expected({each.uid for each in wanted}, take))
         try:
             with Association(
-                self._peer, self._peer.path, self._calling, [(STUDY_ROOT_MOVE, _PLAIN)]
+                self._peer, self._peer.path, self._calling, [(STUDY_ROOT_MOVE, LITTLE_ENDIAN)]
             ) as association:
                 for keys in retrieval_keys(study_uid, wanted, whole):
                     self._move(association, keys)

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ribcage.transfer.migration.errors import PeerRefused, PlainRefused
-from ribcage.transfer.tls import CIPHERS
+from ribcage.transfer.tls import restrict
 
 _PORTS = {"dicom": 104, "dicoms": 2762, "http": 80, "https": 443}
 
@@ -84,12 +84,9 @@ def check_plain(host: str, isolated: str) -> None:
 
 def tls_context(name: str, pem: Pem) -> ssl.SSLContext:
     """TLS as PS3.15 B.12 wants it. Raises PeerRefused."""
-    context = ssl.create_default_context()
+    authority = None if pem.authority is None else str(pem.authority)
     try:
-        if pem.authority is not None:
-            context = ssl.create_default_context(cafile=str(pem.authority))
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(CIPHERS)
+        context = restrict(ssl.create_default_context(cafile=authority))
         if pem.certificate is not None:
             context.load_cert_chain(pem.certificate, pem.key)
     except (OSError, ssl.SSLError) as failure:
@@ -102,10 +99,8 @@ def tls_context(name: str, pem: Pem) -> ssl.SSLContext:
 
 def receiving_context(name: str, pem: Pem) -> ssl.SSLContext:
     """TLS for our own listener: the old PACS must show a certificate of its authority. Raises PeerRefused."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = restrict(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     try:
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(CIPHERS)
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(str(pem.authority or ""))
         context.load_cert_chain(str(pem.certificate or ""), pem.key)
