@@ -82,13 +82,13 @@ def script(describe: str, measure: Callable[[Run], list[Figure]]) -> int:
         run = Run(Path(name), options.quick)
         figures = measure(run)
         report = {"machine": machine(), "fsync_ms": fsync_milliseconds(Path(name)), "missing": run.missing}
-    report["figures"] = [asdict(each) | {"met": each.met} for each in figures]
+    report["figures"] = [asdict(each) | each.more | {"met": each.met} for each in figures]
     if options.json:
         print(json.dumps(report))
     else:
         print(f"{report['machine']}, fsync {report['fsync_ms']:.2f} ms")
-        for each in figures:
-            print(line(asdict(each) | {"met": each.met}))
+        for each in report["figures"]:
+            print(line(each))
     return 0
 
 
@@ -198,13 +198,3 @@ def cpu_seconds(process: int) -> float:
         fields = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
         total += sum(int(fields[index]) for index in (11, 12, 13, 14))
     return total / _TICKS
-
-
-def pss_bytes(process: int) -> int:
-    """Proportional set size of a process and all below it."""
-    total = 0
-    for each in tree(process):
-        for text in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
-            if text.startswith("Pss:"):
-                total += int(text.split()[1]) << 10
-    return total

@@ -12,18 +12,13 @@ Rules of the comparison, in order:
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import http.client
-import json
-import os
-import platform
 import secrets
 import ssl
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -32,17 +27,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyotp
+from harness import Figure, Run, script
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from harness import fsync_milliseconds  # noqa: E402 - the sibling script
-
-from helpers.archive import Archive, Browser, new_archive  # noqa: E402 - the tests' own harness
-from ribcage.crypto import authority  # noqa: E402 - as above
-from ribcage.guard import protocol as p  # noqa: E402 - as above
-from ribcage.oversight.studies import Study, make_study  # noqa: E402 - as above
-from system.senders import SUCCESS, instance_of, send  # noqa: E402 - as above
+from helpers.archive import Archive, Browser, new_archive
+from ribcage.crypto import authority
+from ribcage.guard import protocol as p
+from ribcage.oversight.studies import Study, make_study
+from system.senders import SUCCESS, instance_of, send
 
 READERS = 20
 FILMS = 4
@@ -100,32 +91,11 @@ class Reader:
         self._connection.close()
 
 
-def main() -> int:
-    """Run and report."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ribcage-bench-") as name:
-        figures = _measure(Path(name), rounds=2 if options.quick else 5)
-        sync = fsync_milliseconds(Path(name))
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    report = {"machine": machine, "fsync_ms": sync, "figures": figures}
-    if options.json:
-        print(json.dumps(report))
-        return 0
-    print(f"{machine}, fsync {sync:.2f} ms; milliseconds")
-    for each in figures:
-        peer = f"{each['peer_name']} {each['peer']:7.1f}  ratio {each['ratio']:.2f}x" if each["peer"] else ""
-        print(
-            f"{each['name']:28} p50 {each['ours']:7.1f}  p95 {each['p95']:7.1f}  {peer}  spread {each['spread']:.0%}"
-        )
-    return 0
-
-
-def _measure(folder: Path, rounds: int) -> list[dict[str, object]]:
+def measure(run: Run) -> list[Figure]:
+    """All figures of reading."""
+    rounds = run.rounds(5, 2)
     films = [make_study(53, number, ROWS, COLUMNS) for number in range(FILMS)]
-    with new_archive(folder, fronts=2) as archive, _twin(folder / "twin", films) as (port, trusted):
+    with new_archive(run.folder, fronts=2) as archive, _twin(run.folder / "twin", films) as (port, trusted):
         sender = archive.device("cr1", "CR1", "store")
         if [send(archive, sender, instance_of(film.file)) for film in films] != [SUCCESS] * FILMS:
             raise SystemExit("a film was not stored")
@@ -162,7 +132,7 @@ def _figures(
     films: Sequence[Study],
     ours: Sequence[Reader],
     twins: Sequence[Reader],
-) -> list[dict[str, object]]:
+) -> list[Figure]:
     """First byte and whole answer of one kind of request, by so many readers."""
     taken: dict[str, list[list[Taken]]] = {"ours": [], "twin": []}
     times = rounds * (4 if at_once == 1 else 1)
@@ -180,16 +150,10 @@ def _figures(
         middle = statistics.median(every)
         peer = statistics.median(peers) if peers else 0.0
         medians = [statistics.median(each) for each in values]
-        figures.append({
-            "name": f"read.{kind}.{part}.{at_once}",
-            "ours": middle,
-            "p95": statistics.quantiles(every, n=20, method="inclusive")[18],
-            "peer": peer,
-            "peer_name": "file server",
-            "unit": "ms",
-            "ratio": peer / middle,
-            "spread": (max(medians) - min(medians)) / middle,
-        })  # fmt: skip
+        spread = (max(medians) - min(medians)) / middle
+        tail = {"p95": statistics.quantiles(every, n=20, method="inclusive")[18]}
+        name, twin = f"read.{kind}.{part}.{at_once}", "file server"
+        figures.append(Figure(name, middle, "ms", peer, twin, peer / middle, spread, more=tail))
     return figures
 
 
@@ -245,4 +209,4 @@ def _twin(folder: Path, films: Sequence[Study]) -> Iterator[tuple[int, ssl.SSLCo
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script(__doc__ or "", measure))

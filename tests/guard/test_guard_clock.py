@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from guard.test_guard_destruction import Ward
 from helpers.guard_house import Clock, House, attributes, new_house, running
+from helpers.refusals import reason
 from ribcage.guard import protocol as p
 from ribcage.guard.clock import MOST_BACK_SECONDS, MOST_FORWARD_SECONDS, ClockWatch
 from ribcage.guard.errors import GuardRefused
@@ -124,12 +125,6 @@ class Settable(Clock):
 
     def __call__(self) -> float:
         return super().__call__() + self.step
-
-
-async def reason(asked: Awaitable[object]) -> str:
-    with pytest.raises(GuardRefused) as caught:
-        await asked
-    return caught.value.reason
 
 
 async def ward(house: House) -> p.Device:

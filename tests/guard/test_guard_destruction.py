@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from helpers.guard_house import PASSPHRASE, Clock, House, Officer, attributes, edit, new_house, running
+from helpers.refusals import reason
 from ribcage.crypto.errors import CryptoError
 from ribcage.crypto.provider import FileKeyProvider
 from ribcage.crypto.sealing import Envelope, Stream, seal
@@ -30,12 +31,6 @@ from ribcage.storage.retrieve import ObjectReader
 DAY = 86400.0
 MINE, OTHER = b"destroy me " * 300, b"keep me " * 300
 UID, KEPT = "1.2.3.1", "1.2.3.2"
-
-
-async def reason(asked: Awaitable[object]) -> str:
-    with pytest.raises(GuardRefused) as caught:
-        await asked
-    return caught.value.reason
 
 
 class Ward:

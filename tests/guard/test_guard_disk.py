@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.guard_house import House, attributes, new_house
+from helpers.refusals import reason
 from ribcage.guard import protocol as p
 from ribcage.guard.committer import _is_full
 from ribcage.guard.disk import DiskWatch, free_bytes
@@ -97,12 +98,6 @@ def test_only_a_lack_of_room_costs_the_reserve(failure: Exception, full: bool) -
 
 
 # --- in the guard ---------------------------------------------------------------------------------------
-
-
-async def reason(asked: Awaitable[object]) -> str:
-    with pytest.raises(GuardRefused) as caught:
-        await asked
-    return caught.value.reason
 
 
 def test_below_the_watermark_peers_are_told_and_readers_served(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from helpers.failing_statements import fail_statements
-from helpers.guard_house import House, attributes, new_house, running
+from helpers.guard_house import House, attributes, new_house, prove_operator, running
 from ribcage.crypto.errors import KeyStoreFailure
 from ribcage.database.engine import open_engine
 from ribcage.database.schema import log_leaf, meta, metadata
@@ -226,8 +226,6 @@ def test_a_call_is_finished_although_its_connection_is_gone(tmp_path: Path) -> N
 
 
 async def _send_and_vanish(house: House, request: p.Request) -> None:
-    from helpers.guard_house import prove_operator
-
     client = await GuardClient.connect(house.home / "run" / "guard.sock")
     await prove_operator(client)
     call = asyncio.create_task(client.ask(request))

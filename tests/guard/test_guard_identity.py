@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from helpers.guard_house import Clock, House, Officer, at_database, attributes, new_house, running
+from helpers.refusals import reason
 from ribcage.database.schema import metadata
 from ribcage.guard import identity_changes
 from ribcage.guard import protocol as p
@@ -19,12 +20,6 @@ from ribcage.guard.keyring import Keyring
 
 FILMS = {1: b"film of the first " * 50, 2: b"film of the second " * 50, 3: b"another of the first " * 50}
 FIRST, SECOND = "PID000001", "PID000002"
-
-
-async def reason(asked: Awaitable[object]) -> str:
-    with pytest.raises(GuardRefused) as caught:
-        await asked
-    return caught.value.reason
 
 
 class Ward:

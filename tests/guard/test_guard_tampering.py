@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from helpers.guard_house import House, at_database, attributes, edit, new_house, running
+from helpers.refusals import reason
 from ribcage.database.schema import checkpoint, instance, log_leaf
 from ribcage.evidence.audit_event import ApplicationActivity, SystemActor
 from ribcage.guard import protocol as p
@@ -45,12 +46,6 @@ def one_row(statement: str, **values: object) -> Callable[[Path], None]:
         assert edit(home, statement, **values) == 1
 
     return tamper
-
-
-async def reason(coroutine: Awaitable[object]) -> str:
-    with pytest.raises(GuardRefused) as caught:
-        await coroutine
-    return caught.value.reason
 
 
 async def named(house: House, text: str) -> None:

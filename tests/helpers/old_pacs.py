@@ -266,3 +266,12 @@ def once(at: int, event: threading.Event) -> Callable[[int], None]:
             event.set()
 
     return sending
+
+
+def assert_proven(tool: Tool, studies: Sequence[Study], folder: Path) -> None:
+    """The report is complete, and a stranger finds each of these instances in it."""
+    code, printed = tool.report(folder / "report")
+    assert code == 0, printed
+    (folder / "uids").write_text("\n".join(each.instance_uid for each in studies))
+    code, told = verified(folder / "report", key_of(printed), "--uids", str(folder / "uids"))
+    assert (code, told.splitlines()[-1]) == (0, "complete"), told

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from helpers.archive import Archive
-from helpers.old_pacs import Orthanc, Tool, key_of, tool_for, verified
+from helpers.old_pacs import Orthanc, Tool, assert_proven, tool_for
 from ribcage.cli import settings
 from ribcage.guard import protocol as p
 from ribcage.oversight.drill.twin import find_orthanc
@@ -103,11 +103,7 @@ def test_a_thousand_studies_interrupted_five_times(tmp_path: Path) -> None:
         status = archive.ask(p.GetStatus(), p.Status)
         assert (status.studies, status.instances, status.parked) == (COUNT, COUNT, 0)
         assert archive.verify().clean
-        code, printed = tool.report(tmp_path / "report")
-        assert code == 0, printed
-        (tmp_path / "uids").write_text("\n".join(each.instance_uid for each in studies))
-        code, told = verified(tmp_path / "report", key_of(printed), "--uids", str(tmp_path / "uids"))
-        assert (code, told.splitlines()[-1]) == (0, "complete"), told
+        assert_proven(tool, studies, tmp_path)
     finally:
         old.stop()
         archive.stop()

@@ -17,6 +17,7 @@ from helpers.archive import Archive, new_archive
 from helpers.old_pacs import (
     PynetdicomPacs,
     Tool,
+    assert_proven,
     key_of,
     once,
     pynetdicom_pacs,
@@ -84,11 +85,7 @@ def test_killed_in_the_middle_it_goes_on_and_nothing_is_doubled(
         assert tool.run()[0] == 0
         assert len(pacs.sent) == asked, "a third run has nothing to fetch"
     assert archive.verify().clean
-    code, printed = tool.report(tmp_path / "report")
-    assert code == 0, printed
-    (tmp_path / "uids").write_text("\n".join(each.instance_uid for each in studies))
-    code, told = verified(tmp_path / "report", key_of(printed), "--uids", str(tmp_path / "uids"))
-    assert (code, told.splitlines()[-1]) == (0, "complete"), told
+    assert_proven(tool, studies, tmp_path)
 
 
 def test_a_lost_journal_fetches_again_and_the_archive_keeps_one_copy(

@@ -21,6 +21,7 @@ from helpers.guard_house import PASSPHRASE
 from ribcage.guard import protocol as p
 from ribcage.oversight.studies import make_study
 from system.senders import SUCCESS, instance_of, send
+from system.test_sys_people import Tab
 
 TOOL = TESTS.parent / "tools" / "verify_proof.py"
 MINE, THEIRS = make_study(43, 1), make_study(43, 2)
@@ -149,8 +150,6 @@ def test_every_access_is_told_within_seconds_and_stopped_within_one(archive: Arc
 
 
 def test_the_open_viewer_closes_within_a_second(archive: Archive) -> None:
-    from system.test_sys_people import Tab
-
     phone, doctor = patient(archive), archive.person("mo", "clinician")
     archive.grant("person:mo", f"study:{MINE.study_uid}", "full")
     assert doctor.step_up().status == 200

@@ -10,8 +10,8 @@ import uvloop
 from pynetdicom import evt
 
 from helpers.front_house import EXPLICIT_LE, FrontHouse, ct_slice, front_house, make_template
+from helpers.queue_house import at, node
 from helpers.retrieve_peers import Got, c_move, destination, filled, granted, study, workstation
-from ribcage.crypto.authority import Issued
 from ribcage.dicom.convert import convert_whole
 from ribcage.guard import protocol as p
 from ribcage.guard.errors import GuardRefused
@@ -22,18 +22,6 @@ IMPLICIT_LE = "1.2.840.10008.1.2"
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_template(tmp_path_factory.mktemp("template"))
-
-
-async def _node(house: FrontHouse, *, grant: bool = True) -> tuple[Issued, bytes]:
-    """NODE, a device that may retrieve."""
-    leaf = await house.leaf("node", "NODE", ["retrieve"])
-    if grant:
-        await granted(house, "node")
-    return leaf
-
-
-async def _at(house: FrontHouse, port: int) -> None:
-    await house.house.admin.call(p.AddDestination("NODE", "node", "127.0.0.1", port), p.Noted)
 
 
 async def _move(house: FrontHouse, to: str = "NODE") -> Got:
@@ -47,9 +35,9 @@ def test_study_goes_to_its_destination_bit_for_bit_under_one_disclosure(
     async def main() -> None:
         async with front_house(template, tmp_path) as house:
             sent = await filled(house, [ct_slice(1), ct_slice(2, 512), ct_slice(3)])
-            leaf, trusted = await _node(house)
+            leaf, trusted = await node(house)
             with destination("NODE", leaf, trusted) as (got, port):
-                await _at(house, port)
+                await at(house, port)
                 answer = await _move(house)
             assert [int(one.Status) for one in answer.statuses] == [0xFF00, 0xFF00, 0]
             assert answer.counts == (3, 0, 0)
@@ -68,14 +56,14 @@ def test_unknown_removed_and_suspended_destination_is_a801(template: Path, tmp_p
         async with front_house(template, tmp_path) as house:
             await filled(house, [ct_slice(1)])
             ws = await workstation(house)
-            leaf, trusted = await _node(house)
+            leaf, trusted = await node(house)
 
             async def move(to: str) -> int:
                 return (await asyncio.to_thread(c_move, house.address, ws, study(), to)).status
 
             with destination("NODE", leaf, trusted) as (got, port):
                 assert await move("NODE") == 0xA801
-                await _at(house, port)
+                await at(house, port)
                 assert await move("NODE") == 0
                 suspend = p.SuspendDevice(name="node", suspended=True)
                 await house.house.admin.call(suspend, p.Noted)
@@ -92,10 +80,10 @@ def test_destination_with_the_certificate_of_another_gets_nothing(template: Path
     async def main() -> None:
         async with front_house(template, tmp_path) as house:
             uids = list(await filled(house, [ct_slice(1), ct_slice(2)]))
-            await _node(house)
+            await node(house)
             other, trusted = await house.leaf("other", "OTHER", ["store", "retrieve"])
             with destination("NODE", other, trusted) as (got, port):
-                await _at(house, port)
+                await at(house, port)
                 answer = await _move(house)
             assert (answer.status, answer.counts, answer.failed) == (0xA702, (0, 2, 0), uids)
             assert got.data == {}
@@ -107,9 +95,9 @@ def test_destination_without_a_grant_gets_nothing(template: Path, tmp_path: Path
     async def main() -> None:
         async with front_house(template, tmp_path) as house:
             await filled(house, [ct_slice(1)])
-            leaf, trusted = await _node(house, grant=False)
+            leaf, trusted = await node(house, grant=False)
             with destination("NODE", leaf, trusted) as (got, port):
-                await _at(house, port)
+                await at(house, port)
                 answer = await _move(house)
             assert (answer.status, got.data) == (0x0124, {})
 
@@ -122,7 +110,7 @@ def test_destination_that_fails_half_way_is_counted_and_nothing_is_sent_twice(
     async def main() -> None:
         async with front_house(template, tmp_path) as house:
             uids = list(await filled(house, [ct_slice(number) for number in range(1, 7)]))
-            leaf, trusted = await _node(house)
+            leaf, trusted = await node(house)
             seen: list[object] = []
 
             def dies_at_the_third(event: evt.Event) -> int:
@@ -132,7 +120,7 @@ def test_destination_that_fails_half_way_is_counted_and_nothing_is_sent_twice(
                 return 0
 
             with destination("NODE", leaf, trusted, answer=dies_at_the_third) as (got, port):
-                await _at(house, port)
+                await at(house, port)
                 answer = await _move(house)
             assert (answer.status, answer.counts) == (0xB000, (2, 4, 0))
             assert answer.failed == uids[2:]
@@ -145,7 +133,7 @@ def test_revoked_recipient_ends_the_running_retrieval(template: Path, tmp_path: 
     async def main() -> None:
         async with front_house(template, tmp_path) as house:
             uids = list(await filled(house, [ct_slice(number) for number in range(1, 9)]))
-            leaf, trusted = await _node(house, grant=False)
+            leaf, trusted = await node(house, grant=False)
             number = await granted(house, "node")
             loop = asyncio.get_running_loop()
 
@@ -156,7 +144,7 @@ def test_revoked_recipient_ends_the_running_retrieval(template: Path, tmp_path: 
                 return 0
 
             with destination("NODE", leaf, trusted, answer=revoked_at_the_first) as (got, port):
-                await _at(house, port)
+                await at(house, port)
                 answer = await _move(house)
             assert (answer.status, answer.counts) == (0xB000, (1, 7, 0))
             assert got.stores == uids[:1]
@@ -167,7 +155,7 @@ def test_revoked_recipient_ends_the_running_retrieval(template: Path, tmp_path: 
 def test_destination_is_bound_to_its_device_and_stays_inside(template: Path, tmp_path: Path) -> None:
     async def main() -> None:
         async with front_house(template, tmp_path) as house:
-            await _node(house)
+            await node(house)
             for wrong in (
                 p.AddDestination("OTHER", "node", "127.0.0.1", 104),  # not this device's title
                 p.AddDestination("NODE", "node", "8.8.8.8", 104),
@@ -179,7 +167,7 @@ def test_destination_is_bound_to_its_device_and_stays_inside(template: Path, tmp
                     await house.house.admin.call(wrong, p.Noted)
             with pytest.raises(GuardRefused, match="not_found"):
                 await house.house.admin.call(p.AddDestination("NODE", "nobody", "10.0.0.1", 104), p.Noted)
-            await _at(house, 104)
+            await at(house, 104)
             listed = await house.house.admin.call(p.ListDestinations(), p.DestinationItems)
             assert listed.items == [p.DestinationItem("NODE", "node", "127.0.0.1", 104)]
 
@@ -192,9 +180,9 @@ def test_destination_that_takes_another_syntax_gets_the_data_set_converted(
     async def main() -> None:
         async with front_house(template, tmp_path) as house:
             sent = await filled(house, [ct_slice(1), ct_slice(2)])
-            leaf, trusted = await _node(house)
+            leaf, trusted = await node(house)
             with destination("NODE", leaf, trusted, syntaxes=(IMPLICIT_LE,)) as (got, port):
-                await _at(house, port)
+                await at(house, port)
                 assert (await _move(house)).status == 0
             assert got.data == {
                 uid: convert_whole(data, EXPLICIT_LE, IMPLICIT_LE) for uid, data in sent.items()
