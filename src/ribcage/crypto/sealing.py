@@ -122,6 +122,45 @@ def sealed_size(plain_bytes: int, segment_bytes: int = SEGMENT_BYTES) -> int:
     )
 
 
+class Sealer:
+    """Seals one stream in order, whose length need not be known before. Write `head`, then what `seal` gives.
+
+    `_salt` and `_prefix` are for test vectors only.
+    """
+
+    def __init__(
+        self, key: bytes, envelope: Envelope, *, _salt: bytes | None = None, _prefix: bytes | None = None
+    ) -> None:
+        salt = os.urandom(_SALT_BYTES) if _salt is None else _salt
+        self._prefix = os.urandom(_PREFIX_BYTES) if _prefix is None else _prefix
+        encoded = envelope.encode()
+        self._cipher = _cipher(key, envelope.algorithm, salt, encoded)
+        self._segment_bytes = envelope.segment_bytes
+        self._index = 0
+        self.head = encoded + bytes([HEADER_BYTES]) + salt + self._prefix
+        self.sealed_bytes = len(self.head)
+
+    @property
+    def room(self) -> int:
+        """Plaintext bytes of the next segment, unless it is the last."""
+        return self._segment_bytes - TAG_BYTES - (0 if self._index else HEADER_BYTES)
+
+    def seal(self, plain: Octets, out: memoryview, *, last: bool) -> int:
+        """Seal the next segment into `out`: exactly `room` bytes, but for the last one. Releases the GIL.
+
+        Returns the bytes written. Raises ValueError for another length, and after 2^32 segments.
+        """
+        size = memoryview(plain).nbytes
+        if size > self.room or (size < self.room and not last) or self._index >= _MAX_SEGMENTS:
+            raise ValueError(f"expected a segment of {self.room} bytes, got {size}")
+        written = self._cipher.encrypt_into(
+            _nonce(self._prefix, self._index, last), plain, None, out[: size + TAG_BYTES]
+        )
+        self._index += 1
+        self.sealed_bytes += written
+        return written
+
+
 def seal_into(
     key: bytes,
     envelope: Envelope,
@@ -139,16 +178,12 @@ def seal_into(
     size = sealed_size(total, envelope.segment_bytes)
     if out.nbytes < size:
         raise ValueError(f"expected room for {size} bytes, got {out.nbytes}")
-    salt = os.urandom(_SALT_BYTES) if _salt is None else _salt
-    prefix = os.urandom(_PREFIX_BYTES) if _prefix is None else _prefix
-    encoded = envelope.encode()
-    cipher = _cipher(key, envelope.algorithm, salt, encoded)
-    start = ENVELOPE_BYTES + HEADER_BYTES
-    out[:start] = encoded + bytes([HEADER_BYTES]) + salt + prefix
+    sealer = Sealer(key, envelope, _salt=_salt, _prefix=_prefix)
+    start = len(sealer.head)
+    out[:start] = sealer.head
     count = _segment_count(total, envelope.segment_bytes)
     for index, chunk in enumerate(_cut(parts, total, envelope.segment_bytes)):
-        nonce = _nonce(prefix, index, index == count - 1)
-        start += cipher.encrypt_into(nonce, chunk, None, out[start : start + len(chunk) + TAG_BYTES])
+        start += sealer.seal(chunk, out[start:], last=index == count - 1)
     return start
 
 

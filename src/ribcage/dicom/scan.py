@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 
 from ribcage.dicom.dictionary import VR_BY_TAG, vr_of
 from ribcage.dicom.errors import DataSetLimitExceeded, DataSetMalformed
-from ribcage.dicom.transfer_syntaxes import lookup
+from ribcage.dicom.transfer_syntaxes import TransferSyntax, lookup
 
 Buffer = bytes | bytearray | memoryview
 
@@ -67,7 +67,7 @@ SHORT_VRS: Final = {
 LONG_VRS: Final = {
     vr.encode(): vr for vr in ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]
 }
-_FRAGMENT_VRS: Final = frozenset({"OB", "OW", "OD", "OF", "OL", "OV", "ox"})
+FRAGMENT_VRS: Final = frozenset({"OB", "OW", "OD", "OF", "OL", "OV", "ox"})
 
 
 class Encoding(Enum):
@@ -79,7 +79,7 @@ class Encoding(Enum):
 
 
 _EXPLICIT_HEAD: Final = {Encoding.EXPLICIT_LE: Struct("<HH2sH"), Encoding.EXPLICIT_BE: Struct(">HH2sH")}
-_WIDE_HEAD: Final = {  # tag and 32-bit length: implicit elements and all items
+WIDE_HEAD: Final = {  # tag and 32-bit length: implicit elements and all items
     Encoding.IMPLICIT_LE: Struct("<HHI"),
     Encoding.EXPLICIT_LE: Struct("<HHI"),
     Encoding.EXPLICIT_BE: Struct(">HHI"),
@@ -195,10 +195,8 @@ def scan(data: Buffer, transfer_syntax_uid: str, limits: ScanLimits = DEFAULT_LI
     body_start = start
     if syntax.deflated:
         body, body_start = inflate(data, limits, start), 0
-    encoding = Encoding.EXPLICIT_LE if syntax.little else Encoding.EXPLICIT_BE
-    if syntax.implicit:
-        encoding = Encoding.IMPLICIT_LE
-    walker = _Walker(body, limits)
+    encoding = encoding_of(syntax)
+    walker = Walker(body, limits)
     elements, end = walker.walk(body_start, len(body), encoding, 0, delimited=False)
     bulk = walker.bulk
     header_end = len(data) if bulk is None or syntax.deflated else bulk.start
@@ -215,6 +213,13 @@ def scan(data: Buffer, transfer_syntax_uid: str, limits: ScanLimits = DEFAULT_LI
         notes=frozenset(walker.notes),
         nested=walker.nested,
     )
+
+
+def encoding_of(syntax: TransferSyntax) -> Encoding:
+    """How this transfer syntax writes element headers."""
+    if syntax.implicit:
+        return Encoding.IMPLICIT_LE
+    return Encoding.EXPLICIT_LE if syntax.little else Encoding.EXPLICIT_BE
 
 
 def inflate(data: Buffer, limits: ScanLimits = DEFAULT_LIMITS, start: int = 0) -> bytes:
@@ -238,12 +243,14 @@ def inflate(data: Buffer, limits: ScanLimits = DEFAULT_LIMITS, start: int = 0) -
     return inflated
 
 
-class _Walker:
+class Walker:
     """One pass over one data set. Holds what accumulates: notes, nested items, counts."""
 
-    def __init__(self, data: Buffer, limits: ScanLimits) -> None:
+    def __init__(self, data: Buffer, limits: ScanLimits, *, to_bulk: bool = False) -> None:
+        """`to_bulk`: stop at the header of the bulk element, whose value need not be there."""
         self.data = data
         self.limits = limits
+        self.to_bulk = to_bulk
         self.notes: set[str] = set()
         self.nested: dict[int, tuple[Item, ...]] = {}
         self.bulk: Element | None = None
@@ -251,14 +258,16 @@ class _Walker:
         self.fragments = 0
 
     def walk(
-        self, position: int, end: int, encoding: Encoding, depth: int, *, delimited: bool
+        self, position: int, end: int, encoding: Encoding, depth: int, *, delimited: bool, last: int = -1
     ) -> tuple[list[Element], int]:
-        """Elements from `position` to `end`, or to the item delimiter when `delimited`; and where they ended."""
+        """Elements from `position` to `end`, or to the item delimiter when `delimited`; and where they ended.
+
+        `last`: the tag before them.
+        """
         if depth > self.limits.max_depth:
             raise DataSetLimitExceeded(f"expected at most {self.limits.max_depth} nested sequences, got more")
         found: list[Element] = []
         room = self.limits.max_elements - self.elements
-        last = -1
         step = self._implicit if encoding is Encoding.IMPLICIT_LE else self._explicit
         while position < end:
             if end - position < 8:
@@ -280,6 +289,9 @@ class _Walker:
                     break
                 raise DataSetMalformed("expected an element, got a misplaced item or delimiter", position)
             stop = value + length
+            if self.to_bulk and depth == 0 and tag in BULK_TAGS:
+                self.bulk = Element(tag, vr, position, value, length, value, encoding)
+                break
             if length == UNDEFINED or vr == "SQ":
                 stop = self._sequence(vr, position, value, length, end, encoding, depth)
             elif stop > end:
@@ -318,7 +330,7 @@ class _Walker:
         if vr is not None:
             return tag, vr, position + 8, length
         if tag >= _FIRST_DELIMITER and group == 0xFFFE:
-            return tag, "", position + 8, _WIDE_HEAD[encoding].unpack_from(self.data, position)[2]
+            return tag, "", position + 8, WIDE_HEAD[encoding].unpack_from(self.data, position)[2]
         if tag == 0 and raw_vr == b"\0\0":
             return 0, "UN", position + 8, 0
         vr = LONG_VRS.get(raw_vr)
@@ -356,7 +368,7 @@ class _Walker:
         if vr == "SQ" or vr == "UN":
             inner = Encoding.IMPLICIT_LE if vr == "UN" else encoding
             return self._items(start, value, length, end, inner, depth)
-        if vr not in _FRAGMENT_VRS:
+        if vr not in FRAGMENT_VRS:
             raise DataSetMalformed("expected a defined length for this VR, got an undefined one", start)
         return self._fragments(value, end, encoding)
 
@@ -369,7 +381,7 @@ class _Walker:
                 )
             end = value + length
         items: list[Item] = []
-        head = _WIDE_HEAD[encoding].unpack_from
+        head = WIDE_HEAD[encoding].unpack_from
         position = value
         while position < end or length == UNDEFINED:
             if end - position < 8:
@@ -405,7 +417,7 @@ class _Walker:
 
     def _fragments(self, position: int, end: int, encoding: Encoding) -> int:
         """Step over the fragments of encapsulated pixel data (PS3.5 A.4); returns the offset behind them."""
-        head = _WIDE_HEAD[encoding].unpack_from
+        head = WIDE_HEAD[encoding].unpack_from
         while end - position >= 8:
             group, number, length = head(self.data, position)
             position += 8

@@ -61,6 +61,50 @@ class ObjectFile:
         self.close()
 
 
+class NewObject:
+    """An object file while it is written. A context manager: what was not kept is removed. One thread at a time."""
+
+    def __init__(self, descriptor: int, path: Path, location: str) -> None:
+        self._descriptor, self._path, self._location = descriptor, path, location
+
+    def append(self, part: Octets) -> None:
+        """Write at the end. Raises StorageFull, StorageFailed; the file is removed."""
+        try:
+            _write_all(self._descriptor, memoryview(part).cast("B"))
+        except OSError as failure:
+            self.discard()
+            raise _error(failure) from None
+
+    def keep(self) -> str:
+        """Fsync file and directory entry; returns the location. Raises StorageFull, StorageFailed."""
+        try:
+            os.fsync(self._descriptor)
+            self._close()
+            sync_folder(self._path.parent)
+        except OSError as failure:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+            raise _error(failure) from None
+        return self._location
+
+    def discard(self) -> None:
+        """Remove the file; after `keep`, or a second time, nothing happens."""
+        if self._descriptor >= 0:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+            self._close()
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+
+    def __enter__(self) -> NewObject:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+
 class ObjectStore:
     """The folder of sealed objects. Blocking: call it from threads. Thread-safe."""
 
@@ -87,27 +131,21 @@ class ObjectStore:
 
     def write(self, object_id: bytes, parts: Sequence[Octets]) -> str:
         """Write and fsync one object; returns its location. Raises ObjectExists, StorageFull, StorageFailed."""
+        with self.create(object_id) as file:
+            for part in parts:
+                file.append(part)
+            return file.keep()
+
+    def create(self, object_id: bytes) -> NewObject:
+        """A new object, to be written piece by piece. Raises ObjectExists, StorageFull, StorageFailed."""
         location = self.location(object_id)
         path = self._root / location
         try:
-            descriptor = self._create(path)
+            return NewObject(self._create(path), path, location)
         except FileExistsError:
             raise ObjectExists("an object with this id is stored already; it stays as it is") from None
         except OSError as failure:
             raise _error(failure) from None
-        try:
-            try:
-                for part in parts:
-                    _write_all(descriptor, memoryview(part).cast("B"))
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            sync_folder(path.parent)
-        except OSError as failure:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-            raise _error(failure) from None
-        return location
 
     def remove_uncommitted(self, location: str) -> None:
         """Remove an object that the guard refused to commit. Never call it for a committed one."""
