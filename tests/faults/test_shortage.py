@@ -13,11 +13,11 @@ import pytest
 
 from faults.ailing import BROKEN, NOT_STORED, REFUSED, Ailing, until
 from faults.inject import Call
+from ribcage.crypto.sealing import SEGMENT_BYTES
 from ribcage.guard import protocol as p
 from system.senders import SUCCESS
 
 _LARGE = 1500  # 1500 x 1500 x 2 bytes
-_LARGE_BYTES = 2 * _LARGE * _LARGE
 _WATCHED_SECONDS = 1.5
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -96,9 +96,7 @@ def test_guard_without_descriptors_lives_and_takes_new_connections_afterwards(ai
 def test_front_without_memory_fails_one_request_and_lives(ailing: Ailing) -> None:
     """Large blocks are not to be had: who needs one is refused or cut, everybody else is served meanwhile."""
     large, small, files, front = ailing.fresh(_LARGE), ailing.fresh(), ailing.files(), ailing.front
-    fault = ailing.faults.fail(
-        Call.ALLOCATE, error=errno.ENOMEM, process=front, at_least_bytes=_LARGE_BYTES // 2
-    )
+    fault = ailing.faults.fail(Call.ALLOCATE, error=errno.ENOMEM, process=front, at_least_bytes=SEGMENT_BYTES)
     with ailing.association(small) as bystander:
         assert ailing.send(large) in (*REFUSED, BROKEN)
         assert fault.hits > 0

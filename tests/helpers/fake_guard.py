@@ -81,7 +81,7 @@ class FakeGuard:
         if request.admission not in self._pending:
             raise GuardRefused("invalid")
         admit, admitted = self._pending.pop(request.admission)
-        admit = admit or request.admit
+        admit = request.admit or admit
         self.committed[admitted.object_id] = (admit, admitted, request)
         return p.Committed(len(self.committed), False)
 

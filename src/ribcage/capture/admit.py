@@ -1,7 +1,8 @@
 """The way in: the one door for every instance, whatever the protocol.
 
 Rules, in order (DESIGN rules 1, 2, 6):
-1. Inspect within limits; refuse before anything is written.
+1. Inspect within limits; refuse before anything is written. A large instance is sealed and written while it arrives
+   (`capture.flow`), and its file removed when it is refused.
 2. Ask the guard for a sealing key (`Admit`). Held already: acknowledge, write nothing.
 3. Seal and write; file and directory entry are on disk before the next step.
 4. `Commit`: index row and audit entry are durable when the guard answers. Only then does the caller acknowledge.
@@ -27,6 +28,7 @@ from ribcage.guard.protocol import (
     Admit,
     Admitted,
     AlreadyHeld,
+    Attributes,
     Channel,
     Commit,
     Committed,
@@ -130,13 +132,20 @@ async def _admit(
             ahead.keep(attributes.study_instance_uid, outcome.ahead)
     except (GuardError, StorageError, MemoryError) as failure:
         raise admission_error(failure, attributes.sop_class_uid, attributes.sop_instance_uid) from failure
+    return admission_of(attributes, outcome, saved.coerced)
+
+
+def admission_of(
+    attributes: Attributes, outcome: Committed | AlreadyHeld, coerced: bool = False
+) -> Admission:
+    """What the door answers."""
     return Admission(
         attributes.sop_class_uid,
         attributes.sop_instance_uid,
         attributes.study_instance_uid,
         attributes.series_instance_uid,
         outcome,
-        saved.coerced,
+        coerced,
     )
 
 
@@ -194,7 +203,9 @@ async def _short_way(way: WayIn, ready: _Ready, request: Admit, arrival: Arrival
     if ready.admitted is None or ready.stored is None:
         return None
     try:
-        return await _commit(way, ready.admitted, ready.stored, arrival, ready.inspected, request)
+        return await commit_or_remove(
+            way, ready.admitted, ready.stored, ready.inspected, arrival.prefix_bytes, request
+        )
     except GuardRefused as refused:
         if refused.reason != "invalid":
             raise
@@ -209,35 +220,50 @@ async def _long_way(way: WayIn, ready: _Ready, request: Admit, arrival: Arrival)
     if not isinstance(answer, Admitted):
         raise NotStored("the guard answered something else than was asked")
     stored = await asyncio.to_thread(_store, way, answer, arrival, ready.inspected)
-    return await _commit(way, answer, stored, arrival, ready.inspected)
+    return await commit_or_remove(way, answer, stored, ready.inspected, arrival.prefix_bytes)
 
 
-async def _commit(
+async def commit_or_remove(
     way: WayIn,
     admitted: Admitted,
     stored: ingest.StoredObject,
-    arrival: Arrival,
     inspected: Inspected,
+    prefix_bytes: int,
     admit: Admit | None = None,
 ) -> Committed:
-    """Steps 4 and 5."""
-    commit = Commit(
+    """Steps 4 and 5. Raises GuardError."""
+    try:
+        return await commit(way, admitted, stored, inspected, prefix_bytes, admit)
+    except GuardRefused:
+        await asyncio.to_thread(way.objects.remove_uncommitted, stored.location)
+        raise
+
+
+async def commit(
+    way: WayIn,
+    admitted: Admitted,
+    stored: ingest.StoredObject,
+    inspected: Inspected,
+    prefix_bytes: int,
+    admit: Admit | None = None,
+) -> Committed:
+    """Steps 4 and 5, but that a file whose commit was refused stays. Raises GuardError.
+
+    `admit`: what it is, where keys were given before that was known.
+    """
+    request = Commit(
         admission=admitted.admission,
         location=stored.location,
         file_bytes=stored.file_bytes,
         header_plain_bytes=stored.header_plain_bytes,
         bulk_plain_bytes=stored.bulk_plain_bytes,
-        prefix_bytes=arrival.prefix_bytes,
+        prefix_bytes=prefix_bytes,
         header_sealed_bytes=stored.header_sealed_bytes,
         bulk_sealed_bytes=stored.bulk_sealed_bytes,
         file_sha256=inspected.file_sha256,
         admit=admit,
     )
-    try:
-        committed = await way.guard.call(commit, Committed)
-    except GuardRefused:
-        await asyncio.to_thread(way.objects.remove_uncommitted, stored.location)
-        raise
+    committed = await way.guard.call(request, Committed)
     if not committed.kept:
         await asyncio.to_thread(way.objects.remove_uncommitted, stored.location)
     return committed

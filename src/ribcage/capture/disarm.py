@@ -17,7 +17,7 @@ from ribcage.capture.errors import IdentityMismatch, NotUnderstood, admission_er
 from ribcage.dicom import part10
 from ribcage.dicom.attributes import extract
 from ribcage.dicom.errors import DicomError
-from ribcage.dicom.scan import DEFAULT_LIMITS, ScanLimits, scan
+from ribcage.dicom.scan import DEFAULT_LIMITS, Scan, ScanLimits, scan
 from ribcage.guard.protocol import Attributes
 from ribcage.storage.ports import Octets
 
@@ -79,13 +79,19 @@ def inspect(arrival: Arrival, limits: ScanLimits = DEFAULT_LIMITS) -> Inspected:
     expected = arrival.expected
     try:
         found = scan(view, arrival.transfer_syntax_uid, limits, arrival.prefix_bytes)
-        attributes = Attributes(**extract(found))  # type: ignore[arg-type]  # the same names; msgspec checks on the wire
+        attributes = identify(found, expected)
     except DicomError as failure:
         raise admission_error(failure, expected.sop_class_uid, expected.sop_instance_uid) from None
-    _compare(attributes, expected)
     data_set_sha256 = hashlib.sha256(view[arrival.prefix_bytes :]).digest()
     file_sha256 = hashlib.sha256(view).digest() if arrival.prefix_bytes else data_set_sha256
     return Inspected(attributes, found.header_end, data_set_sha256, file_sha256)
+
+
+def identify(found: Scan, expected: Expected) -> Attributes:
+    """Rule 3. Raises DicomError, IdentityMismatch."""
+    attributes = Attributes(**extract(found))  # type: ignore[arg-type]  # the same names; msgspec checks on the wire
+    _compare(attributes, expected)
+    return attributes
 
 
 def _compare(attributes: Attributes, expected: Expected) -> None:

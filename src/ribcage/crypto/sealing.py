@@ -122,6 +122,11 @@ def sealed_size(plain_bytes: int, segment_bytes: int = SEGMENT_BYTES) -> int:
     )
 
 
+def segment_room(index: int, segment_bytes: int = SEGMENT_BYTES) -> int:
+    """Plaintext bytes of a full segment (rule 3)."""
+    return segment_bytes - TAG_BYTES - (0 if index else HEADER_BYTES)
+
+
 class Sealer:
     """Seals one stream in order, whose length need not be known before. Write `head`, then what `seal` gives.
 
@@ -143,7 +148,7 @@ class Sealer:
     @property
     def room(self) -> int:
         """Plaintext bytes of the next segment, unless it is the last."""
-        return self._segment_bytes - TAG_BYTES - (0 if self._index else HEADER_BYTES)
+        return segment_room(self._index, self._segment_bytes)
 
     def seal(self, plain: Octets, out: memoryview, *, last: bool) -> int:
         """Seal the next segment into `out`: exactly `room` bytes, but for the last one. Releases the GIL.

@@ -51,6 +51,11 @@ class ArrivingScan:
         self._tail = bytearray()
         self._taken = header.header_end
 
+    def forget_rest(self) -> None:
+        """Keep the header's bytes and no others: what was given to `begin` may be reused."""
+        kept = bytes(memoryview(self.header.data)[: self._bulk.value])
+        self.header = replace(self.header, data=kept)
+
     def pass_by(self, piece: Buffer) -> None:
         """The next bytes of the bulk stream. Raises DataSetMalformed, DataSetLimitExceeded."""
         view = memoryview(piece)

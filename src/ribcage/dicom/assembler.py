@@ -5,13 +5,14 @@ Rules, in order:
 2. A message is its command set, then its data set if the command says so, in one context; messages do not
    interleave (PS3.7 6.3, PS3.8 E.1).
 3. Command and data set are bounded before a byte of the excess is kept.
+4. A data set goes where `sinks` says when its command is there; else it is kept whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from ribcage.dicom import dimse
 from ribcage.dicom.errors import CommandMalformed, DataSetLimitExceeded, PduMalformed
@@ -19,13 +20,28 @@ from ribcage.dicom.limits import UpperLayerLimits
 from ribcage.dicom.pdu import PDV_HEADER_BYTES, parse_pdv_header
 
 
+class Sink(Protocol):
+    """Takes a data set while it arrives."""
+
+    def take(self, view: memoryview) -> None:
+        """The next bytes; they are valid during the call."""
+
+    def drop(self) -> None:
+        """The rest will not come."""
+
+
+Sinks = Callable[[int, dimse.Command], Sink | None]
+
+
 @dataclass(frozen=True, slots=True)
 class MessageReceived:
-    """One complete DIMSE message. `data_set` belongs to the receiver from now on; None when there is none."""
+    """One complete DIMSE message. `data_set` belongs to the receiver from now on; None when there is none, or where
+    a `sink` took it."""
 
     context_id: int
     command: dimse.Command
     data_set: bytearray | None
+    sink: Sink | None = None
 
 
 class MessageAssembler:
@@ -35,8 +51,11 @@ class MessageAssembler:
     Raises PduMalformed (the peer broke PS3.8), CommandMalformed or DataSetLimitExceeded (PS3.7 or a limit).
     """
 
-    def __init__(self, limits: UpperLayerLimits, contexts: Container[int]) -> None:
+    def __init__(
+        self, limits: UpperLayerLimits, contexts: Container[int], sinks: Sinks | None = None
+    ) -> None:
         self._limits: Final = limits
+        self._sinks: Final = sinks
         self._contexts: Final = contexts
         self._pdu_left = 0
         self._value_left = 0
@@ -48,7 +67,14 @@ class MessageAssembler:
         self._command_bytes = bytearray()
         self._command: dimse.Command | None = None
         self._data_set = bytearray()
+        self._data_set_bytes = 0
+        self._sink: Sink | None = None
         self._mid_message = False
+
+    @property
+    def inside_message(self) -> bool:
+        """Whether the rest of a message is due."""
+        return self._mid_message
 
     @property
     def inside_pdu(self) -> bool:
@@ -66,7 +92,10 @@ class MessageAssembler:
         self._in_value = self._mid_message = False
         self._header.clear()
         self._command_bytes.clear()
-        self._command, self._data_set = None, bytearray()
+        self._command, self._data_set, self._data_set_bytes = None, bytearray(), 0
+        if self._sink is not None:
+            self._sink.drop()
+            self._sink = None
 
     def begin(self, body_bytes: int) -> None:
         """A P-DATA-TF header was read; its body of `body_bytes` follows."""
@@ -105,7 +134,7 @@ class MessageAssembler:
             raise PduMalformed("expected the rest of a message in its own presentation context, got another")
         if is_command != (self._command is None):
             raise PduMalformed("expected a command set, then its data set, got them out of order")
-        held = len(self._command_bytes) if is_command else len(self._data_set)
+        held = len(self._command_bytes) if is_command else self._data_set_bytes
         if is_command and held + size > self._limits.max_command_bytes:
             raise CommandMalformed(
                 f"command set: expected at most {self._limits.max_command_bytes} bytes, got more"
@@ -120,8 +149,12 @@ class MessageAssembler:
     def _store(self, view: memoryview) -> None:
         if self._value_is_command:
             self._command_bytes += view
-        else:
+            return
+        self._data_set_bytes += len(view)
+        if self._sink is None:
             self._data_set += view
+        else:
+            self._sink.take(view)
 
     def _end_value(self, messages: list[MessageReceived]) -> None:
         self._in_value = False
@@ -130,12 +163,13 @@ class MessageAssembler:
         if self._value_is_command:
             self._command = dimse.decode(bytes(self._command_bytes), self._limits.max_command_bytes)
             if self._command.has_data_set:
+                self._sink = self._sinks(self._context_id, self._command) if self._sinks else None
                 return
         command = self._command
         if command is None:
             raise PduMalformed("expected a command set before a data set, got none")
-        messages.append(
-            MessageReceived(self._context_id, command, self._data_set if command.has_data_set else None)
-        )
+        data_set = self._data_set if command.has_data_set and self._sink is None else None
+        messages.append(MessageReceived(self._context_id, command, data_set, self._sink))
         self._command_bytes.clear()
-        self._command, self._data_set, self._mid_message = None, bytearray(), False
+        self._command, self._data_set, self._data_set_bytes = None, bytearray(), 0
+        self._sink, self._mid_message = None, False

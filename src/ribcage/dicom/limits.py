@@ -22,7 +22,7 @@ class UpperLayerLimits:
     max_transfer_syntaxes: int = 256  # per presentation context
     max_user_items: int = 1024  # sub-items of User Information
     max_command_bytes: int = 65_536
-    max_data_set_bytes: int = 1_073_741_824
+    max_data_set_bytes: int = 4_294_967_296
     artim_seconds: float = 30.0
     idle_seconds: float = 300.0
 

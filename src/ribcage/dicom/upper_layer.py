@@ -21,7 +21,7 @@ from typing import Final
 
 from ribcage.dicom import dimse
 from ribcage.dicom._machine import Machine, Role
-from ribcage.dicom.assembler import MessageAssembler, MessageReceived
+from ribcage.dicom.assembler import MessageAssembler, MessageReceived, Sinks
 from ribcage.dicom.association_events import Event
 from ribcage.dicom.errors import (
     CommandMalformed,
@@ -83,11 +83,14 @@ class UpperLayer:
     calls `connected()`.
     """
 
-    def __init__(self, role: Role, limits: UpperLayerLimits | None = None) -> None:
+    def __init__(
+        self, role: Role, limits: UpperLayerLimits | None = None, sinks: Sinks | None = None
+    ) -> None:
+        """`sinks`: where data sets go while they arrive; asked when the command of one is there."""
         self._limits: Final = limits or UpperLayerLimits()
         self._machine: Final = Machine(role, self._limits)
         self._contexts: Final[dict[int, AcceptedContext]] = {}
-        self._assembler: Final = MessageAssembler(self._limits, self._contexts)
+        self._assembler: Final = MessageAssembler(self._limits, self._contexts, sinks)
         self._pending: Final = bytearray()
         self._request: AssociateRq | None = None
         self._skip_bytes = 0
@@ -134,6 +137,11 @@ class UpperLayer:
     def buffered_bytes(self) -> int:
         """Bytes held for unfinished PDUs and messages; a front bounds the sum over its associations."""
         return len(self._pending) + self._assembler.buffered_bytes
+
+    @property
+    def inside_message(self) -> bool:
+        """Whether the rest of a PDU or message is due."""
+        return bool(self._pending) or self._assembler.inside_message
 
     def data_to_send(self) -> list[bytes]:
         """Take the queued bytes, in order."""

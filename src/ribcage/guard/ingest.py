@@ -10,7 +10,7 @@ Rules, in order:
 5. `Commit` is answered after row and leaf are durable, and with them what routing rules queue (`guard.routing`). To
    an association it brings the keys for the study's next instance under the same lease: what is sealed with them is
    checked like any other when it is committed, and what contradicts what is held is refused there, and has to be
-   admitted by itself.
+   admitted by itself. The same holds for keys given for an instance of which the header alone has come.
 """
 
 from __future__ import annotations
@@ -71,16 +71,19 @@ class Ingest:
         self._forget_abandoned()
         if len(self._admissions) >= self._core.limits.pending_admissions:
             raise GuardRefused("throttled")
-        if len(request.data_set_sha256) != _HASH_BYTES:
+        early = not request.data_set_sha256
+        if not early and len(request.data_set_sha256) != _HASH_BYTES:
             raise GuardRefused("invalid")
         with self._core.engine.connect() as connection:
             held = ingest_rows.look(connection, request)
-        if held.data_set_sha256 == request.data_set_sha256 or held.parked_twin:
+        if early:
+            held = replace(held, data_set_sha256=None)  # whether it is the same is seen when it is committed
+        elif held.data_set_sha256 == request.data_set_sha256 or held.parked_twin:
             self._note_sent_again(actor, request.attributes.sop_instance_uid)
             return AlreadyHeld()
         study = await self._lease(actor, request)
         reason = self._closed(study) or self._contradiction(study, request, held)
-        return self._give(self._open_admission(actor, request, study, reason))
+        return self._give(replace(self._open_admission(actor, request, study, reason), ahead=early))
 
     def was_sent_again(self, actor: Actor, uid: str) -> bool:
         """Whether this principal sent what was held already, of those remembered."""
@@ -233,6 +236,8 @@ class Ingest:
             return self._write(tx, admission, request)
 
         committed = await self._core.committer.run(write)
+        if admission.key_context and not committed.kept:
+            self._core.keyring.discard([admission.key_id])  # the key of what is held apart already
         if committed.parked or not committed.kept or admission.request.channel != "dimse":
             return committed
         return msgspec.structs.replace(committed, ahead=self._next(admission))
@@ -244,9 +249,10 @@ class Ingest:
             actor.digest == given.actor.digest
             and request.attributes.study_instance_uid == given.study.uid
             and len(request.data_set_sha256) == _HASH_BYTES
-            and not self._closed(given.study)
-            and not self._contradiction(given.study, request, NOTHING_HELD)
         )
+        if not given.parked:
+            fits = fits and not self._closed(given.study)
+            fits = fits and not self._contradiction(given.study, request, NOTHING_HELD)
         if not fits:
             raise GuardRefused("invalid")
         return replace(given, actor=actor, request=request)
@@ -265,12 +271,15 @@ class Ingest:
     def _write(self, tx: Transaction, admission: Admission, request: Commit) -> Committed:
         core, asked = self._core, admission.request
         held = NOTHING_HELD
-        if not admission.parked:
+        if admission.parked and admission.ahead:
+            if ingest_rows.look(tx.connection, asked).parked_twin:
+                self._note_sent_again(admission.actor, asked.attributes.sop_instance_uid)
+                index = ingest_rows.log_index(tx, asked, apart=True)
+                return Committed(log_index=index, parked=True, kept=False)
+        elif not admission.parked:
             held = ingest_rows.look(tx.connection, asked, admission.study.pk)
             if held.patient != admission.study.patient_id:
-                raise GuardRefused(
-                    "invalid"
-                )  # the study became another patient's meanwhile: it is admitted anew
+                raise GuardRefused("invalid")  # another patient's meanwhile: it is admitted anew
             if held.data_set_sha256 == asked.data_set_sha256:
                 self._note_sent_again(admission.actor, asked.attributes.sop_instance_uid)
                 return Committed(log_index=ingest_rows.log_index(tx, asked), parked=False, kept=False)

@@ -50,7 +50,9 @@ class Admission:
     opened_at: float
     parked: str  # "" or the reason
     key_context: bytes
-    ahead: bool = False  # given before the instance was known: `request` is the one of the instance before it
+    ahead: bool = (
+        False  # given before the instance was known: `request` is that of the one before, or of its header
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +129,13 @@ def object_row(received_at: float, admission: Admission, request: Commit, index:
     }
 
 
-def log_index(tx: Transaction, asked: Admit) -> int:
-    """The entry of an instance that is held."""
+def log_index(tx: Transaction, asked: Admit, *, apart: bool = False) -> int:
+    """The entry of an instance that is held, or held `apart`."""
     query = sa.select(instance.c.log_index).where(instance.c.uid == asked.attributes.sop_instance_uid)
+    if apart:
+        query = (
+            sa.select(parked.c.log_index).where(parked.c.data_set_sha256 == asked.data_set_sha256).limit(1)
+        )
     return int(tx.connection.execute(query).scalar_one())
 
 

@@ -166,6 +166,7 @@ class Derived(_Body, frozen=True):
 class Admit(_Body, frozen=True):
     """Ask for a sealing key for one instance whose bytes were received and scanned.
 
+    `data_set_sha256` empty: its header alone was; `Commit.admit` says what it is when all of it has come.
     `derivation`: the receipt of `Derived`, where a person saves an object of `SAVED_CLASSES`.
     """
 
@@ -199,7 +200,8 @@ class AlreadyHeld(_Body, frozen=True):
 class Commit(_Body, frozen=True):
     """The object file is on disk and fsynced: write index row and audit entry, durably.
 
-    `admit`: what the instance is, where it was sealed under an admission that `Committed.ahead` gave.
+    `admit`: what the instance is, where it was sealed before that was known: under an admission that
+    `Committed.ahead` gave, or an `Admit` without a hash.
     """
 
     admission: bytes

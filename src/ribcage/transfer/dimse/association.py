@@ -4,7 +4,7 @@ Rules, in order:
 1. No verified client certificate, no association (DESIGN rule 3); the upper layer sees no byte.
 2. Requests are answered one at a time, in their order, by one task. Reading pauses while a second one waits.
 3. Bytes held for unfinished instances count against the front's bound; the association that goes over it is
-   aborted and noted.
+   aborted and noted. What is stored is sealed while it arrives (`capture.flow`); reading pauses while that lags.
 4. ARTIM runs as the upper layer says (PS3.8 9.1.5); a silent association is aborted after `idle_seconds`.
 5. An instance in hand is finished even when the peer is gone; only then is the association over.
 6. A service with several responses sends the next one when the transport has taken those before; a peer that takes
@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import cast
 
+from ribcage.capture.flow import Flow
 from ribcage.dicom.assembler import MessageReceived
 from ribcage.dicom.association_events import (
     Aborted,
@@ -29,7 +30,7 @@ from ribcage.dicom.association_events import (
     Event,
     ReleaseRequested,
 )
-from ribcage.dicom.dimse import CCancelRq, CGetRq, CMoveRq, Command
+from ribcage.dicom.dimse import CCancelRq, CGetRq, CMoveRq, Command, CStoreRq
 from ribcage.dicom.errors import ProtocolMisuse
 from ribcage.dicom.upper_layer import Role, UpperLayer
 from ribcage.transfer.dimse.exchange import AssociationOver
@@ -51,7 +52,8 @@ class DimseAssociation(asyncio.BufferedProtocol):
 
     def __init__(self, site: DimseSite) -> None:
         self._site = site
-        self._layer = UpperLayer(Role.ACCEPTOR, site.upper_layer)
+        self._layer = UpperLayer(Role.ACCEPTOR, site.upper_layer, self._sink)
+        self._flow: Flow | None = None  # the newest
         self._buffer = bytearray(_READ_BYTES)
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
@@ -69,8 +71,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
         self._held_bytes = 0
         wires = Wires(self._write, self._after_layer, self._abort)
         self._line = Line(self._layer, wires, site.upper_layer.idle_seconds)
-        self._artim = 0
-        self._artim_timer: asyncio.TimerHandle | None = None
+        self._artim = _Artim(site.upper_layer.artim_seconds, self._artim_expired)
         self._idle_timer: asyncio.TimerHandle | None = None
         self._last_seen = 0.0
 
@@ -109,6 +110,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
         events = self._layer.receive(memoryview(self._buffer)[:nbytes])
         finished = sum(len(event.data_set or b"") for event in events if isinstance(event, MessageReceived))
         within = self._hold(self._layer.buffered_bytes - before + finished)
+        within = within and not (self._flow is not None and self._flow.over)
         self._take(events)
         if not within:
             self._site.refusals.note("limit", "dicom", self._address)
@@ -125,9 +127,9 @@ class DimseAssociation(asyncio.BufferedProtocol):
         self._writable.set()
         self._line.lose()
         self._take(self._layer.connection_lost())
-        for timer in (self._artim_timer, self._idle_timer):
-            if timer is not None:
-                timer.cancel()
+        self._artim.follow(0)
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         self._wake.set()
         if self._worker is None:
             self._leave()
@@ -175,7 +177,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
     def drain(self) -> None:
         """Abort as soon as nothing is in hand."""
         self._draining = True
-        if not self._busy and not self._events and not self._layer.buffered_bytes:
+        if not self._busy and not self._events and not self._layer.inside_message:
             self._abort()
 
     def kill(self) -> None:
@@ -198,12 +200,22 @@ class DimseAssociation(asyncio.BufferedProtocol):
             self._wake.set()
         self._set_reading()
 
+    def _sink(self, context_id: int, command: Command) -> Flow | None:
+        """Where the data set of this command goes; None: it is kept."""
+        if self._service is None or not isinstance(command, CStoreRq):
+            return None
+        context = self._layer.contexts[context_id]
+        flow = self._service.receive(command, context, self._hold, self._set_reading)
+        self._flow = flow or self._flow
+        return flow
+
     def _set_reading(self) -> None:
-        """Pause while a second request waits, resume when it is taken (rule 2)."""
+        """Pause while a second request waits, resume when it is taken (rules 2 and 3)."""
         if self._transport is None or self._lost:
             return
         waiting = sum(isinstance(event, MessageReceived) for event in self._events)
         full = self._busy and waiting >= _WAITING_MESSAGES
+        full = full or (self._flow is not None and self._flow.full)
         if full != self._paused:
             self._paused = full
             if full:
@@ -239,6 +251,8 @@ class DimseAssociation(asyncio.BufferedProtocol):
                 await self._answer(service, event)
             finally:
                 self._hold(-len(event.data_set or b""))
+                if isinstance(event.sink, Flow):
+                    event.sink.release()
         elif isinstance(event, ReleaseRequested):
             self._locally(self._layer.release)
 
@@ -296,15 +310,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
             return
         if output and not self._transport.is_closing():
             self._transport.writelines(output)
-        if self._layer.artim != self._artim:
-            self._artim = self._layer.artim
-            if self._artim_timer is not None:
-                self._artim_timer.cancel()
-                self._artim_timer = None
-            if self._artim:
-                self._artim_timer = asyncio.get_running_loop().call_later(
-                    self._site.upper_layer.artim_seconds, self._artim_expired
-                )
+        self._artim.follow(self._layer.artim)
         if self._layer.should_close:
             self._transport.close()
 
@@ -318,8 +324,9 @@ class DimseAssociation(asyncio.BufferedProtocol):
     def _check_idle(self) -> None:
         loop = asyncio.get_running_loop()
         left = self._last_seen + self._site.upper_layer.idle_seconds - loop.time()
-        if self._busy or left > 0:
-            wait = max(left, 0.05) if not self._busy else self._site.upper_layer.idle_seconds
+        busy = self._busy or self._paused
+        if busy or left > 0:
+            wait = max(left, 0.05) if not busy else self._site.upper_layer.idle_seconds
             self._idle_timer = loop.call_later(wait, self._check_idle)
             return
         self._site.refusals.note("timeout", "dicom", self._address)
@@ -340,6 +347,24 @@ class DimseAssociation(asyncio.BufferedProtocol):
         self._site.hold(-self._held_bytes)
         self._held_bytes = 0
         self._site.leave(self, self._address)
+
+
+class _Artim:
+    """The timer, as the upper layer numbers its starts."""
+
+    def __init__(self, seconds: float, expired: Callable[[], None]) -> None:
+        self._seconds, self._expired = seconds, expired
+        self._number = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def follow(self, number: int) -> None:
+        """0: stopped; another number than before: started anew."""
+        if number == self._number:
+            return
+        self._number = number
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expired) if number else None
 
 
 class _WayBack:

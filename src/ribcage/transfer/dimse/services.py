@@ -7,7 +7,7 @@ Rules, in order:
    (`CheckDevice`); refused is reason 3. A guard that cannot answer is a transient refusal.
    A user identity that must be confirmed and cannot be is refused without a reason (PS3.7 D.3.3.7); none grants.
 3. Only what the device may do is negotiated; a C-STORE without the right to store is status 0124.
-4. A C-STORE response is sent after `capture.admit` returned: the instance is durable (DESIGN rule 2).
+4. A C-STORE response is sent after `Flow.admit` returned: the instance is durable (DESIGN rule 2).
 5. When the association ends, one `IngestClosed` names what was stored per study.
 """
 
@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ribcage.capture.admit import Ahead, admit_instance
+from ribcage.capture.admit import Ahead
 from ribcage.capture.disarm import Expected
 from ribcage.capture.errors import AdmissionError
-from ribcage.dicom.assembler import MessageReceived
+from ribcage.capture.flow import Course, Flow
+from ribcage.dicom.assembler import MessageReceived, Sink
 from ribcage.dicom.dimse import (
     N_ACTION_RQ,
     N_EVENT_REPORT_RQ,
@@ -127,7 +128,7 @@ class AssociationService:
             known = command.sop_class == context.abstract_syntax == VERIFICATION
             return respond(command, Status.SUCCESS if known else Status.SOP_CLASS_NOT_SUPPORTED)
         if isinstance(command, CStoreRq):
-            return await self._store(command, message.data_set, context)
+            return await self._store(command, message.sink, context)
         if isinstance(command, CFindRq) and self._request is not None:
             terms = negotiated(self._request, command.sop_class)
             find = Find(self._site, self._device, self._called)
@@ -167,26 +168,45 @@ class AssociationService:
             with contextlib.suppress(GuardError):
                 await self._site.guard.call(closing, IngestNoted)
 
-    async def _store(
-        self, command: CStoreRq, data_set: bytearray | None, context: AcceptedContext
-    ) -> Command:
-        if self._known is None or "store" not in self._known.may:
-            return self._failure(command, Status.NOT_AUTHORIZED, "this device may not store")
-        if command.sop_class != context.abstract_syntax:
-            return self._failure(
-                command, Status.SOP_CLASS_NOT_SUPPORTED, "SOP class is not that of the context"
-            )
-        try:
-            admission = await admit_instance(
+    def receive(
+        self,
+        command: CStoreRq,
+        context: AcceptedContext,
+        hold: Callable[[int], bool],
+        moved: Callable[[], None],
+    ) -> Flow | None:
+        """Where the data set of a C-STORE goes while it arrives; None where it will be refused."""
+        if self._refusal(command, context) is not None:
+            return None
+        expected = Expected(command.sop_class, command.sop_instance)
+        return Flow(
+            Course(
                 self._site.way_in,
                 self._device,
                 "dimse",
                 self._called,
-                data_set or b"",
                 context.transfer_syntax,
-                Expected(command.sop_class, command.sop_instance),
+                expected,
                 self._ahead,
+                hold,
+                moved,
             )
+        )
+
+    def _refusal(self, command: CStoreRq, context: AcceptedContext) -> tuple[int, str] | None:
+        if self._known is None or "store" not in self._known.may:
+            return Status.NOT_AUTHORIZED, "this device may not store"
+        if command.sop_class != context.abstract_syntax:
+            return Status.SOP_CLASS_NOT_SUPPORTED, "SOP class is not that of the context"
+        return None
+
+    async def _store(self, command: CStoreRq, sink: Sink | None, context: AcceptedContext) -> Command:
+        if (refusal := self._refusal(command, context)) is not None:
+            return self._failure(command, *refusal)
+        if not isinstance(sink, Flow):
+            return self._failure(command, Status.CANNOT_UNDERSTAND, "no data set came")
+        try:
+            admission = await sink.admit()
         except AdmissionError as failure:
             return self._failure(command, failure.dimse_status, type(failure).__name__)
         self._stored[admission.study_instance_uid] += 1
