@@ -36,7 +36,7 @@ class Position:
         """Studies that still have something to answer."""
         date, pk = study.c.study_date, study.c.pk
         here = pk < self.study if level == "study" else pk <= self.study
-        return sa.or_(date < self.date, sa.and_(date == self.date, here))
+        return sa.and_(date <= self.date, sa.or_(date < self.date, here))  # a range of the index first
 
     def below(self, level: str) -> sa.ColumnElement[bool]:
         """Series, or instances, of this very study behind the position."""

@@ -1,7 +1,8 @@
 """QIDO-RS and C-FIND on the sealed index.
 
 Rules, in order:
-1. Candidates come by clear columns and keyed tokens; the exact match is made on the opened attributes.
+1. Candidates come by clear columns and keyed tokens (`guard.candidates`); the exact match is made on the opened
+   attributes.
 2. A study is answered only in the view the asker has now; filtering comes before counting and paging.
 3. In the masked view identifying attributes neither match nor return: who may not see a name cannot probe for it.
 4. In a fault only studies of the actor's broken glass are listed, and never an empty list.
@@ -21,9 +22,10 @@ import msgspec
 import sqlalchemy as sa
 
 from ribcage.crypto.columns import column_context, open_column
-from ribcage.database.schema import instance, name_token, patient, series, study
+from ribcage.database.schema import instance, series
 from ribcage.evidence.audit_event import QueryAnswered, QueryRefused
 from ribcage.guard import catalogue, matching, positions
+from ribcage.guard.candidates import Candidates
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.decision import Denied, decide, decide_in_a_fault, fault
@@ -35,7 +37,6 @@ from ribcage.guard.protocol import Query, QueryAnswer, Record, View
 
 _SLICE_ROWS = 200
 _STUDIES_IN_ONE_ENTRY = 400
-_TOKENS_USED = 6
 
 Values = dict[str, str | int | list[str]]
 
@@ -75,6 +76,7 @@ class Queries:
 
     def __init__(self, core: Core, in_a_fault: GlassInAFault) -> None:
         self._core = core
+        self._candidates = Candidates(core)
         self._in_a_fault = in_a_fault
 
     async def answer(self, actor: Actor, request: Query) -> QueryAnswer:
@@ -162,19 +164,22 @@ class Queries:
 
     async def _studies(self, actor: Actor, request: Query) -> tuple[list[_Match], bool]:
         """What matches; and whether there was a study of which nothing could be decided."""
-        rows = await asyncio.to_thread(self._candidates, request)
         enough = max(request.offset, 0) + max(request.limit, 0) + 1
-        found, undecided = list[_Match](), False
-        for number, row in enumerate(rows):
-            if number % _SLICE_ROWS == _SLICE_ROWS - 1:
-                await asyncio.sleep(0)
-            match = self._consider(actor, request, row)
-            if isinstance(match, Denied):
-                undecided = True
-            elif match is not None:
-                found.append(match)
-                if request.level == "study" and len(found) >= enough:
-                    break
+        found, undecided, number = list[_Match](), False, 0
+        place = positions.read(request.after) if request.level != "patient" else None
+        begin = place.studies(request.level) if place is not None else None
+        async for rows in self._candidates.slices(request.filters, begin, enough):
+            for row in rows:
+                number += 1
+                if number % _SLICE_ROWS == 0:
+                    await asyncio.sleep(0)
+                match = self._consider(actor, request, row)
+                if isinstance(match, Denied):
+                    undecided = True
+                elif match is not None:
+                    found.append(match)
+                    if request.level == "study" and len(found) >= enough:
+                        return found, undecided
         return found, undecided
 
     def _consider(self, actor: Actor, request: Query, row: sa.RowMapping) -> _Match | Denied | None:
@@ -194,56 +199,6 @@ class Queries:
         if not matching.matches(study_filters, values, masked=view == "masked", combined=request.combined):
             return None
         return _Match(held, view, values, Position(str(row["study_date"]), held.pk))
-
-    def _candidates(self, request: Query) -> list[sa.RowMapping]:
-        instances, all_series = (
-            sa.select(counted).where(instance.c.study_pk == study.c.pk).scalar_subquery()
-            for counted in (sa.func.count(), sa.func.count(sa.distinct(instance.c.series_pk)))
-        )
-        modalities = (
-            sa.select(sa.func.group_concat(sa.distinct(series.c.modality)))
-            .where(series.c.study_pk == study.c.pk)
-            .scalar_subquery()
-        )
-        query = (
-            sa.select(
-                study,
-                patient.c.key_id.label("patient_key_id"),
-                patient.c.id_token,
-                instances.label("instances"),
-                all_series.label("series"),
-                modalities.label("modalities"),
-            )
-            .join(patient, patient.c.id == study.c.patient_id)
-            .where(sa.exists().where(instance.c.study_pk == study.c.pk))
-            .order_by(study.c.study_date.desc(), study.c.pk.desc())
-            .limit(self._core.limits.query_candidates)
-        )
-        query = query.where(*self._conditions(request.filters))
-        if request.level != "patient" and (place := positions.read(request.after)) is not None:
-            query = query.where(place.studies(request.level))
-        with self._core.engine.connect() as connection:
-            return list(connection.execute(query).mappings())
-
-    def _conditions(self, filters: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
-        conditions: list[sa.ColumnElement[bool]] = []
-        if uids := filters.get("StudyInstanceUID"):
-            conditions.append(study.c.uid.in_(matching.uid_list(uids)))
-        if dates := filters.get("StudyDate"):
-            low, high = matching.date_range(dates)
-            if low:
-                conditions.append(study.c.study_date >= low)
-            if high:
-                conditions.append(study.c.study_date <= high)
-        if (accession := filters.get("AccessionNumber", "").strip()) and not matching.has_wildcard(accession):
-            conditions.append(study.c.accession_token == self._core.blind.exact("accession", accession))
-        if (identifier := filters.get("PatientID", "").strip()) and not matching.has_wildcard(identifier):
-            conditions.append(study.c.patient_id_token == self._core.blind.exact("patient-id", identifier))
-        if name := filters.get("PatientName"):
-            for token in sorted(self._core.blind.pattern_tokens(name))[:_TOKENS_USED]:
-                named = sa.select(name_token.c.study_pk).where(name_token.c.token == token)
-                conditions.append(study.c.pk.in_(named))
-        return conditions
 
     def _study_values(self, held: HeldStudy, row: sa.RowMapping, view: View) -> Values:
         values: Values = {
