@@ -197,7 +197,7 @@ def _qido_pair(
 
 def _qido(connection: http.client.HTTPConnection, query: str) -> tuple[float, list[object]]:
     """Milliseconds, and what was answered. Raises SystemExit."""
-    path = "/dicom-web/studies?" + urllib.parse.quote(query, safe="=&*-")
+    path = "/dicom-web/studies?" + urllib.parse.quote(query, safe="=&*-^")
     start = time.perf_counter()
     connection.request("GET", path, headers={"Accept": "application/dicom+json"})
     answer = connection.getresponse()
