@@ -162,13 +162,14 @@ class Archive:
         return asyncio.run(run())
 
     def device(self, name: str, ae_title: str, *may: str) -> Identity:
-        """Register a device with a key pair made for it."""
-        added = self.ask(p.AddDevice(name=name, ae_titles=[ae_title], may=list(may)), p.DeviceAdded)
+        """Register a device with a key pair made for it. More AE titles stand behind the first, blank separated."""
+        titles = ae_title.split()
+        added = self.ask(p.AddDevice(name=name, ae_titles=titles, may=list(may)), p.DeviceAdded)
         write_identity(self.folder / "devices", name, added)
         place = self.folder / "devices"
         self.authority.write_bytes(added.authority_pem)
         return Identity(
-            name, ae_title, place / f"{name}.crt", place / f"{name}.key", place / "ca.crt", added.fingerprint
+            name, titles[0], place / f"{name}.crt", place / f"{name}.key", place / "ca.crt", added.fingerprint
         )
 
     def person(self, name: str, *roles: str) -> Browser:

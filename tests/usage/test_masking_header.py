@@ -79,6 +79,8 @@ CONTAINERS = (
     "ViewCodeSequence",
 )
 
+ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+
 
 def secrets_in(raw: bytes) -> list[str]:
     codecs = ("utf_8", "gb18030", "gbk", "gb2312", "utf_16_le", "utf_16_be", "big5")
@@ -165,14 +167,33 @@ def test_no_identity_survives_at_any_level(transfer_syntax: str, charset: str, u
     assert len(back.SharedFunctionalGroupsSequence) == 1  # containers were walked, not dropped
     assert {element.VR for element in back.iterall()} <= {
         "SQ", "UI", "CS", "DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "OW", "AT", "OV", "UV",
-        "PN", "LO", "SH", "DA", "TM",
+        "PN", "LO", "SH", "DA", "DT", "TM",
     }  # fmt: skip
+    fixed = {one.tag: "".join(one.terms) for one in rules().attributes.values() if one.rule is Rule.FIXED}
     texts = [
         element
         for element in back.iterall()
-        if element.VR in ("PN", "LO", "SH", "DA", "TM") and element.value
+        if element.VR in ("PN", "LO", "SH", "DA", "DT", "TM")
+        and element.value
+        and str(element.value) != fixed.get(int(element.tag))
     ]
     assert [element.keyword for element in texts] == ["PatientName", "PatientID"]
+
+
+@pytest.mark.parametrize("transfer_syntax", NATIVE)
+def test_what_must_stand_stands_and_says_nothing(transfer_syntax: str) -> None:
+    ds = film()
+    ds.PositionReferenceIndicator, ds.ContentDate, ds.ContentTime = "ZHANGWEI", "20260102", "101112"
+    ds.AcquisitionContextSequence = sequence(item(ConceptNameCodeSequence=sequence(item(CodeValue="LEAKED"))))
+    raw = header_of(encode(ds, transfer_syntax), transfer_syntax)
+    plain_film = decode(bytes(mask(raw, transfer_syntax)), transfer_syntax)
+    assert (plain_film.PositionReferenceIndicator, list(plain_film.AcquisitionContextSequence)) == ("", [])
+    assert "ContentDate" not in plain_film  # of type 2C or 3 there
+    ds.SOPClassUID, ds.DeviceSerialNumber = ENHANCED_CT, "ZHANGWEI"
+    raw = header_of(encode(ds, transfer_syntax), transfer_syntax)
+    grouped = decode(bytes(mask(raw, transfer_syntax, ENHANCED_CT)), transfer_syntax)
+    assert (grouped.ContentDate, grouped.ContentTime) == ("19000101", "000000")
+    assert grouped.DeviceSerialNumber == "MASKED"
 
 
 @pytest.mark.parametrize("transfer_syntax", NATIVE)
@@ -419,7 +440,9 @@ def seeded_like_film() -> Dataset:
 
 def test_allow_list_admits_no_free_text() -> None:
     for allowed in rules().attributes.values():
-        if allowed.rule in (Rule.NAME, Rule.ID, Rule.EMPTY):
+        if allowed.rule is Rule.FIXED:
+            assert len(allowed.terms) == 1
+        if allowed.rule in (Rule.NAME, Rule.ID, Rule.EMPTY, Rule.FIXED):
             continue
         text = allowed.vrs & {
             "LO",

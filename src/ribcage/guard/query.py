@@ -37,6 +37,7 @@ from ribcage.guard.protocol import Query, QueryAnswer, Record, View
 
 _SLICE_ROWS = 200
 _STUDIES_IN_ONE_ENTRY = 400
+_UIDS_BELOW: dict[str, sa.Column[str]] = {"SeriesInstanceUID": series.c.uid, "SOPInstanceUID": instance.c.uid}
 
 Values = dict[str, str | int | list[str]]
 
@@ -231,16 +232,26 @@ class Queries:
         below = {k: v for k, v in request.filters.items() if k not in matching.STUDY_KEYWORDS}
         place = positions.read(request.after)
         after = place if place is not None and place.study == match.held.pk else None
-        limit = None if below else at_most
-        rows = await asyncio.to_thread(self._rows_below, match.held, request.level, after, limit)
+        chosen: list[sa.ColumnElement[bool]] = [
+            column.in_(matching.uid_list(below[keyword]))
+            for keyword, column in _UIDS_BELOW.items()
+            if below.get(keyword)
+        ]
+        if after is not None:
+            chosen.append(after.below(request.level))
+        limit = at_most if below.keys() <= _UIDS_BELOW.keys() else None  # else more rows are looked at
+        rows = await asyncio.to_thread(self._rows_below, match.held, request.level, chosen, limit)
         return self._matching_below(match, request.level, below, rows)
 
     def _matching_below(
         self, match: _Match, level: str, below: Mapping[str, str], rows: list[sa.RowMapping]
     ) -> Iterator[tuple[Values, Position]]:
         masked = match.view == "masked"
+        opened: dict[int, Values] = {}
         for row in rows:
-            values = match.values | self._series_values(match.held, row, masked)
+            if row["in_series"] not in opened:
+                opened[row["in_series"]] = self._series_values(match.held, row, masked)
+            values = match.values | opened[row["in_series"]]
             position = replace(match.position, series=int(row["in_series"]))
             if level == "instance":
                 values |= _instance_values(row)
@@ -251,19 +262,17 @@ class Queries:
                 yield values, position
 
     def _rows_below(
-        self, held: HeldStudy, level: str, after: Position | None, limit: int | None
+        self, held: HeldStudy, level: str, chosen: list[sa.ColumnElement[bool]], limit: int | None
     ) -> list[sa.RowMapping]:
-        chosen = (
+        columns = (
             series.c.pk.label("in_series"), series.c.uid.label("series_uid"), series.c.modality, series.c.sealed,
         )  # fmt: skip
         if level == "series":
-            query = sa.select(*chosen, sa.func.count(instance.c.pk).label("instances")).group_by(series.c.pk)
+            query = sa.select(*columns, sa.func.count(instance.c.pk).label("instances")).group_by(series.c.pk)
         else:
-            query = sa.select(*chosen, instance)
+            query = sa.select(*columns, instance)
         query = query.join_from(series, instance, instance.c.series_pk == series.c.pk)
-        query = query.where(series.c.study_pk == held.pk)
-        if after is not None:
-            query = query.where(after.below(level))
+        query = query.where(series.c.study_pk == held.pk, *chosen)
         query = query.order_by(*((series.c.pk,) if level == "series" else (series.c.pk, instance.c.pk)))
         with self._core.engine.connect() as connection:
             return list(connection.execute(query.limit(limit)).mappings())

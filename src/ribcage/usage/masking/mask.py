@@ -5,7 +5,8 @@ Rules, in order (DESIGN rule 7):
 2. At every level an element survives only by its row in `allowed.csv`, with the row's VR and a value that satisfies
    the row. Private, unknown, out-of-group and repeated tags do not survive; nor do group lengths, whose sums
    would be wrong, and bytes behind the last element.
-3. Patient's Name and Patient ID are written anew at the top level from the caller's pseudonyms.
+3. Patient's Name and Patient ID are written anew at the top level from the caller's pseudonyms; other attributes that
+   must stand (type 2) or have a value (type 1) stand empty or with a fixed text, so that the object stays valid.
 4. Kept values are numbers, listed terms, UIDs, pixel tables: nothing that needs a character set, so Specific
    Character Set goes too.
 5. UIDs stay: they are the addresses of DICOMweb. So this is a view for people with a session and no
@@ -91,7 +92,7 @@ def mask_header(
     require_rule(sop_class_uid)
     scanned = scan(header, transfer_syntax_uid, limits)
     _require_class(scanned, sop_class_uid)
-    masker = _Masker(scanned, rules())
+    masker = _Masker(scanned, rules(), grouped=sop_class_uid in rules().grouped)
     masker.container(scanned.elements, top=True)
     stop = scanned.elements_end
     if scanned.bulk is not None:
@@ -136,13 +137,14 @@ def _require_class(scanned: Scan, sop_class_uid: str) -> None:
 class _Masker:
     """Walks one data set and collects edits: an element without verdict is removed."""
 
-    def __init__(self, scanned: Scan, lists: Rules) -> None:
+    def __init__(self, scanned: Scan, lists: Rules, *, grouped: bool) -> None:
         self.edits: dict[int, bytes | None] = {}
         self.kept = 0
         self.removed = 0
         self._scan = scanned
         self._lists = lists
         self._signed = False
+        self._grouped = grouped
 
     def container(self, elements: Iterable[Element], *, top: bool = False) -> None:
         """The elements of the data set or of one item."""
@@ -165,7 +167,7 @@ class _Masker:
 
     def _verdict(self, element: Element, allowed: Allowed) -> _Verdict:
         if allowed.rule is Rule.EMPTY:
-            return None if element.vr == "SQ" else b""
+            return None if element.vr == "SQ" and "SQ" not in allowed.vrs else b""
         if element.tag == 0x00280103:
             self._signed = self._scan.value(element)[:2] in (b"\x01\x00", b"\x00\x01")
         vr = concrete_vr(element.vr, element.tag, signed=self._signed)
@@ -259,6 +261,10 @@ class _Masker:
                 found[element.tag] = _texts(self._scan.value(element))[0]
         return (found.get(_CODING_SCHEME, ""), found.get(_CODE_VALUE, "")) in self._lists.codes
 
+    def fixed(self, _: Element, __: str, allowed: Allowed) -> _Verdict:
+        """Never kept: written anew with the listed text where its type demands a value."""
+        return "".join(allowed.terms).encode("ascii") if self._grouped else None
+
     def gone(self, _: Element, __: str, ___: Allowed) -> _Verdict:
         """Removed here; the caller's pseudonym is inserted at the top level."""
         return None
@@ -273,6 +279,7 @@ _VERDICTS: Final = {
     Rule.TABLE: _Masker.table,
     Rule.ITEMS: _Masker.items,
     Rule.CODES: _Masker.codes,
+    Rule.FIXED: _Masker.fixed,
     Rule.NAME: _Masker.gone,
     Rule.ID: _Masker.gone,
 }

@@ -12,6 +12,7 @@ The files are the rule; this module only reads them, once. A row that cannot be 
 | items | always; its items are walked by the same list |
 | codes | always; of its items only those whose code stands in `codes.csv`, without their meaning |
 | empty | never: the element stays with no value |
+| fixed | never: it becomes the listed text in classes of functional groups (type 1 there); elsewhere it goes |
 | name, id | never: replaced by the caller's pseudonym, at the top level only |
 """
 
@@ -41,6 +42,7 @@ class Rule(Enum):
     ITEMS = "items"
     CODES = "codes"
     EMPTY = "empty"
+    FIXED = "fixed"
     NAME = "name"
     ID = "id"
 
@@ -62,6 +64,7 @@ class Rules:
     attributes: Mapping[int, Allowed]
     codes: frozenset[tuple[str, str]]  # scheme, code value
     classes: frozenset[str]
+    grouped: frozenset[str]  # of them: those of functional groups
 
 
 def _rows(name: str) -> list[dict[str, str]]:
@@ -83,8 +86,10 @@ def rules() -> Rules:
             rule=Rule(row["rule"]),
             terms=frozenset(row["terms"].split("|")) if row["terms"] else frozenset(),
         )
+    classes = _rows("classes.csv")
     return Rules(
         attributes=MappingProxyType(attributes),
         codes=frozenset((row["scheme"], row["code"]) for row in _rows("codes.csv")),
-        classes=frozenset(row["sop_class_uid"] for row in _rows("classes.csv")),
+        classes=frozenset(row["sop_class_uid"] for row in classes),
+        grouped=frozenset(row["sop_class_uid"] for row in classes if row["functional_groups"] == "yes"),
     )
