@@ -1,4 +1,7 @@
-"""DCMTK's own storescu and echoscu, by full path, over TLS with certificates, against the running archive."""
+"""DCMTK's own storescu, echoscu and dcmsend, by full path, over TLS with certificates, against the running archive.
+
+dcmsend has no TLS of its own and goes through stunnel.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyotp
 import pytest
 
-from helpers.archive import Archive, Identity, new_archive, parts
+from helpers.archive import Archive, Browser, Identity, new_archive, parts
+from peers.tunnels import tunnel
 from ribcage.crypto import authority
 from ribcage.guard import protocol as p
 from ribcage.oversight.studies import make_study
+from system.senders import instance_of
 
-STORESCU, ECHOSCU = "/usr/bin/storescu", "/usr/bin/echoscu"
+STORESCU, ECHOSCU, DCMSEND = "/usr/bin/storescu", "/usr/bin/echoscu", "/usr/bin/dcmsend"
 pytestmark = pytest.mark.peers
 
 
@@ -62,6 +68,28 @@ def test_storescu_stores_and_the_study_comes_back(
     (back,) = parts(doctor.retrieve(f"studies/{study.study_uid}"))
     assert study.identity.patient_id.encode() in back
     assert archive.verify().clean
+
+
+def test_dcmsend_sends_a_folder_and_reports_every_file_as_sent(
+    archive: Archive, modality: Identity, tmp_path: Path
+) -> None:
+    studies = [make_study(5, number) for number in (11, 12, 13)]
+    (tmp_path / "films").mkdir()
+    for study in studies:
+        (tmp_path / "films" / f"{study.instance_uid}.dcm").write_bytes(study.file)
+    report = tmp_path / "report.txt"
+    with tunnel(tmp_path, archive, modality) as port:
+        words = [DCMSEND, "-aet", "CR1", "-aec", "RIBCAGE", "+sd", "+crf", report]
+        done = subprocess.run([*words, "127.0.0.1", port, tmp_path / "films"], timeout=60, check=False)
+    assert done.returncode == 0
+    assert report.read_text().count("0x0000") >= len(studies)
+    device = archive.device("ws5", "WS5", "query", "retrieve")
+    archive.grant("device:ws5", "department:radiology", "full")
+    web = Browser(archive, pyotp.TOTP("A" * 32))
+    web.context = device.context()
+    for study in studies:
+        (back,) = parts(web.retrieve(f"studies/{study.study_uid}"))
+        assert instance_of(back).data_set == instance_of(study.file).data_set
 
 
 def test_wrong_calling_and_called_titles_are_rejected(archive: Archive, modality: Identity) -> None:
