@@ -156,3 +156,16 @@ def test_another_device_in_orthancs_place_gets_nothing(
         assert stranger.key(study.instance_uid) == ""
     finally:
         stranger.stop()
+
+
+def test_orthanc_asks_for_commitment_twice_and_waits(
+    archive: Archive, orthanc: TlsOrthanc, modality: Identity
+) -> None:
+    """It waits for a report on an association of the archive's, which opens none: see docs/conformance.md."""
+    for _ in range(2):  # the report that waits for it is not taken for the second answer
+        study = new_study()
+        orthanc.store(study.file)
+        key = orthanc.key(study.instance_uid)
+        orthanc.ask("POST", "/modalities/ribcage/store", [key])
+        asked = orthanc.ask("POST", "/modalities/ribcage/storage-commitment", {"Resources": [key]})
+        assert orthanc.ask("GET", asked["Path"])["Status"] == "Pending"

@@ -32,7 +32,7 @@ from ribcage.dicom.association_events import (
 )
 from ribcage.dicom.dimse import CCancelRq, CGetRq, CMoveRq, Command, CStoreRq
 from ribcage.dicom.errors import ProtocolMisuse
-from ribcage.dicom.upper_layer import Role, UpperLayer
+from ribcage.dicom.upper_layer import AcceptedContext, Role, UpperLayer
 from ribcage.transfer.dimse.exchange import AssociationOver
 from ribcage.transfer.dimse.line import Line, LineLost, Wires
 from ribcage.transfer.dimse.services import (
@@ -43,6 +43,7 @@ from ribcage.transfer.dimse.services import (
 from ribcage.transfer.dimse.site import DimseSite
 
 _READ_BYTES = 256 * 1024
+_QUIET_SECONDS = 0.5  # without a request; then the service may speak first
 _WAITING_MESSAGES = 1
 _log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
         self._room = False
         self._busy = False
         self._paused = False
+        self._unsaid: tuple[AcceptedContext, ...] = ()
         self._lost = False
         self._draining = False
         self._writable = asyncio.Event()
@@ -232,6 +234,8 @@ class DimseAssociation(asyncio.BufferedProtocol):
                     self._busy = True
                     self._set_reading()
                     await self._handle(service, event)
+                    if isinstance(event, MessageReceived):
+                        await self._begin(service)
                     self._busy = False
                     self._last_seen = asyncio.get_running_loop().time()
                 if self._lost:
@@ -239,9 +243,20 @@ class DimseAssociation(asyncio.BufferedProtocol):
                 if self._draining:
                     self.drain()
                 self._wake.clear()
-                await self._wake.wait()
+                try:
+                    async with asyncio.timeout(_QUIET_SECONDS if self._unsaid else None):
+                        await self._wake.wait()
+                except TimeoutError:
+                    await self._begin(service)
         finally:
             await service.finish()
+
+    async def _begin(self, service: AssociationService) -> None:
+        """Once, what the service has to say unasked: when the first request is answered, or none comes."""
+        contexts, self._unsaid = self._unsaid, ()
+        with contextlib.suppress(AssociationOver):
+            for context in contexts:
+                await service.begin(context, _WayBack(self, context.context_id, None))
 
     async def _handle(self, service: AssociationService, event: Event) -> None:
         if isinstance(event, AssociationRequested):
@@ -282,9 +297,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
         else:
             more = (verdict.extended, verdict.async_window, verdict.identity_response)
             self._locally(lambda: self._layer.accept(verdict.results, verdict.roles, *more))
-            with contextlib.suppress(AssociationOver):
-                for context in dict(self._layer.contexts).values():
-                    await service.begin(context, _WayBack(self, context.context_id, None))
+            self._unsaid = tuple(self._layer.contexts.values())
 
     def _locally(self, action: Callable[[], None]) -> None:
         """A local primitive; harmless when the peer ended the association meanwhile."""

@@ -4,8 +4,9 @@ Rules, in order:
 1. A request that names another instance than the well-known one, another action or no references is refused with the
    status of PS3.7 10.1.4.1.10; else it is answered, and its report follows on the same association.
 2. The guard says what is held (`CheckCommitment`); a device hears about what it sent itself.
-3. A report that was not confirmed is kept in this front's memory, `_KEPT` for each device, and delivered when the
-   device opens its next association here; after a restart the device asks again.
+3. A report that was not confirmed is kept in this front's memory, `_KEPT` for each device, and delivered on the next
+   association that the device opens here, behind the answer to its first request or when none comes: some devices
+   take nothing else for that answer. After a restart the device asks again.
 """
 
 from __future__ import annotations
@@ -98,10 +99,9 @@ class StorageCommitment:
 
     async def deliver(self, syntax: str, exchange: Exchange) -> None:
         """Send what waits for this device, once (rule 3). Raises AssociationOver."""
-        if self._sent:
-            return
         for report in self._outbox.of(self._device.fingerprint):
-            await self._send(report, syntax, exchange)
+            if report.transaction not in self._sent.values():
+                await self._send(report, syntax, exchange)
 
     def answered(self, response: OtherCommand) -> None:
         """An N-EVENT-REPORT-RSP: with success the report is delivered."""
