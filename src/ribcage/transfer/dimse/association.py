@@ -65,7 +65,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
         self._room = False
         self._busy = False
         self._paused = False
-        self._unsaid: tuple[AcceptedContext, ...] = ()
+        self._unsaid = _Unsaid(self)
         self._lost = False
         self._draining = False
         self._writable = asyncio.Event()
@@ -234,8 +234,6 @@ class DimseAssociation(asyncio.BufferedProtocol):
                     self._busy = True
                     self._set_reading()
                     await self._handle(service, event)
-                    if isinstance(event, MessageReceived):
-                        await self._begin(service)
                     self._busy = False
                     self._last_seen = asyncio.get_running_loop().time()
                 if self._lost:
@@ -243,20 +241,9 @@ class DimseAssociation(asyncio.BufferedProtocol):
                 if self._draining:
                     self.drain()
                 self._wake.clear()
-                try:
-                    async with asyncio.timeout(_QUIET_SECONDS if self._unsaid else None):
-                        await self._wake.wait()
-                except TimeoutError:
-                    await self._begin(service)
+                await self._unsaid.wait(self._wake, service)
         finally:
             await service.finish()
-
-    async def _begin(self, service: AssociationService) -> None:
-        """Once, what the service has to say unasked: when the first request is answered, or none comes."""
-        contexts, self._unsaid = self._unsaid, ()
-        with contextlib.suppress(AssociationOver):
-            for context in contexts:
-                await service.begin(context, _WayBack(self, context.context_id, None))
 
     async def _handle(self, service: AssociationService, event: Event) -> None:
         if isinstance(event, AssociationRequested):
@@ -268,6 +255,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
                 self._hold(-len(event.data_set or b""))
                 if isinstance(event.sink, Flow):
                     event.sink.release()
+            await self._unsaid.say(service)
         elif isinstance(event, ReleaseRequested):
             self._locally(self._layer.release)
 
@@ -297,7 +285,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
         else:
             more = (verdict.extended, verdict.async_window, verdict.identity_response)
             self._locally(lambda: self._layer.accept(verdict.results, verdict.roles, *more))
-            self._unsaid = tuple(self._layer.contexts.values())
+            self._unsaid.contexts = tuple(self._layer.contexts.values())
 
     def _locally(self, action: Callable[[], None]) -> None:
         """A local primitive; harmless when the peer ended the association meanwhile."""
@@ -378,6 +366,29 @@ class _Artim:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expired) if number else None
+
+
+class _Unsaid:
+    """What the service has to say unasked: once, when the first request is answered or none comes."""
+
+    def __init__(self, association: DimseAssociation) -> None:
+        self.contexts: tuple[AcceptedContext, ...] = ()
+        self._association = association
+
+    async def wait(self, wake: asyncio.Event, service: AssociationService) -> None:
+        """For the next event."""
+        try:
+            async with asyncio.timeout(_QUIET_SECONDS if self.contexts else None):
+                await wake.wait()
+        except TimeoutError:
+            await self.say(service)
+
+    async def say(self, service: AssociationService) -> None:
+        """Say it, if it was not said."""
+        contexts, self.contexts = self.contexts, ()
+        with contextlib.suppress(AssociationOver):
+            for context in contexts:
+                await service.begin(context, _WayBack(self._association, context.context_id, None))
 
 
 class _WayBack:
