@@ -26,10 +26,19 @@ const run = promisify(execFile);
 const PUBLIC_PATH = '__webpack_require__.p = "/"';
 const KEPT = /^(?:[\w.-]+\.bundle\.[0-9a-f]{16}\.js|[0-9a-f]{16}\.(?:wasm|woff2)|(?:\d+|app\.bundle)\.css|ohif-logo(?:-light)?\.svg)$/;
 const EVALUATES = "libjpegturbowasm_decode";
-// A film whose Pixel Spacing is 0\\0 ("unknown" of old digitisers) was drawn with no size: a black picture. As if absent.
+// [file, from, to]. A film whose Pixel Spacing is 0\\0 ("unknown" of old digitisers) was drawn with no size: a black picture. As if absent.
+// Between two studies OHIF keeps what it was told of the first: its stores forget it when the overlay says so, and the next
+// opening asks the archive again. Contexts of WebGL were left to the garbage collector, and the browser took away those in use
+// at the third study: they end with their engine, and three are enough for one screen.
 const AMENDED = [
-  ["if (PixelSpacing) {\n      [rowPixelSpacing", "if (PixelSpacing && PixelSpacing.every(each => Number(each) > 0)) {\n      [rowPixelSpacing"],
-  ['"default"] */.A)(PixelSpacing || 1)', '"default"] */.A)(PixelSpacing?.every(each => Number(each) > 0) ? PixelSpacing : 1)'],
+  ["app", "if (PixelSpacing) {\n      [rowPixelSpacing", "if (PixelSpacing && PixelSpacing.every(each => Number(each) > 0)) {\n      [rowPixelSpacing"],
+  ["app", '"default"] */.A)(PixelSpacing || 1)', '"default"] */.A)(PixelSpacing?.every(each => Number(each) > 0) ? PixelSpacing : 1)'],
+  ["app", "const _model = {\n  studies: []\n};", `const _model = {\n  studies: []\n};\n${forget("_model.studies = []")}`],
+  ["app", "this.imageURIToUIDs = new Map();", `this.imageURIToUIDs = new Map();\n${forget("this.imageURIToUIDs.clear(); this.customMetadata.clear()")}`],
+  ["app", "function metaDataManager_purge() {", `${forget("metaDataManager_purge()")}\nfunction metaDataManager_purge() {`],
+  ["89", "const StudyMetaDataPromises = new Map();", `const StudyMetaDataPromises = new Map();\n${forget("StudyMetaDataPromises.clear()")}`],
+  ["app", "if (model.context) deleteGLContext();", 'if (model.context) { deleteGLContext(); model.context.getExtension("WEBGL_lose_context")?.loseContext(); }'],
+  ["app", "webGlContextCount: 7,", "webGlContextCount: 3,"],
 ];
 const LEFT_OUT_FILES = ["/silent-refresh.html", "/dicom-microscopy-viewer/"]; // named by code that is never reached
 
@@ -51,7 +60,7 @@ export async function unpackOhif(here, target) {
         continue;
       }
       const given = await readFile(join(dist, name), "utf8");
-      const text = moved(name, isApp(name) ? amended(given, AMENDED) : given, base);
+      const text = moved(name, amended(given, AMENDED.filter(([file]) => name.startsWith(`${file}.bundle.`) && name.endsWith(".js"))), base);
       const left = leftOver(text, names);
       if (left.length > 0) throw new Error(`OHIF: ${name} still names ${left.join(", ")} below "/"`);
       if (isWorker(name, text)) workers[`viewer/${path}/${name}`] = text.includes(EVALUATES) ? "evaluates" : "plain";
@@ -102,14 +111,19 @@ export function leftOver(text, names) {
   return found;
 }
 
-/** The text with each `[from, to]` replaced; throws unless each stands there exactly once (rule 5). */
+/** The text with each `[file, from, to]` replaced; throws unless each stands there exactly once (rule 5). */
 export function amended(text, changes) {
-  for (const [from, to] of changes) {
+  for (const [, from, to] of changes) {
     const pieces = text.split(from);
     if (pieces.length !== 2) throw new Error(`OHIF: expected one place to amend, found ${pieces.length - 1}: ${from}`);
     text = pieces.join(to);
   }
   return text;
+}
+
+/** The statement that does `work` when the overlay says that what was shown is to be forgotten. */
+function forget(work) {
+  return `addEventListener("ribcage:forget", () => { ${work}; });`;
 }
 
 function isApp(name) {

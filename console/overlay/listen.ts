@@ -6,23 +6,28 @@ export type OnAnswer = (status: number, view: View | null, unchecked: boolean, s
 
 const IMAGES = /^\/dicom-web\/studies\/[0-9.]+/;
 
-/** Watch XMLHttpRequest and fetch, both of which OHIF uses. Call before OHIF's own scripts run. */
-export function listen(onAnswer: OnAnswer): void {
-  const tell = (address: string, status: number, field: (name: string) => string | null): void => {
+/**
+ * Watch XMLHttpRequest and fetch, both of which OHIF uses. Call before OHIF's own scripts run. An answer to what was
+ * asked in an earlier `turn` is not told: it speaks of a study that is no longer shown.
+ */
+export function listen(turn: () => number, onAnswer: OnAnswer): void {
+  const tell = (asked: number, address: string, status: number, field: (name: string) => string | null): void => {
     const url = new URL(address, location.href);
-    if (url.origin !== location.origin || !IMAGES.test(url.pathname)) return;
+    if (asked !== turn() || url.origin !== location.origin || !IMAGES.test(url.pathname)) return;
     const view = field("X-Ribcage-View");
     onAnswer(status, view === null ? null : asView(view), field("X-Ribcage-Pixels") === "unchecked", field("X-Ribcage-Step-Up") !== null);
   };
   const open = XMLHttpRequest.prototype.open;
   XMLHttpRequest.prototype.open = function (this: XMLHttpRequest, ...given: unknown[]): void {
-    this.addEventListener("load", () => tell(this.responseURL, this.status, (name) => this.getResponseHeader(name)));
+    const asked = turn();
+    this.addEventListener("load", () => tell(asked, this.responseURL, this.status, (name) => this.getResponseHeader(name)));
     open.apply(this, given as Parameters<typeof open>);
   } as typeof open;
   const plain = window.fetch.bind(window);
   window.fetch = async (...given) => {
+    const asked = turn();
     const answer = await plain(...given);
-    tell(answer.url, answer.status, (name) => answer.headers.get(name));
+    tell(asked, answer.url, answer.status, (name) => answer.headers.get(name));
     return answer;
   };
 }

@@ -7,13 +7,16 @@
  * 2. The watermark and the bar never take a click from the picture.
  * 3. A cover hides the picture, it does not only say that it should be hidden.
  * 4. A full record whose second factor ran out goes back to the masked one by itself: covered first, then loaded anew.
+ * 5. In the console's frame one study follows another (`shared/warm.ts`): what OHIF kept of the earlier one is dropped when it
+ *    closes and before the next opens, so that the archive is asked for each. The console hears the archive for both.
  */
 
 import "./overlay.css";
 import { Refused, session, statusOf, stepUp, viewOf } from "../shared/api";
-import { hearEvents } from "../shared/events";
+import { hearEvents, type ArchiveEvent } from "../shared/events";
 import { language } from "../shared/language";
 import { passkeysHere, provePasskey } from "../shared/passkeys";
+import { addressOf, studyOf } from "../shared/warm";
 import { say, whyNotProved, type Word } from "../shared/words";
 import { firstPicture } from "./first";
 import { listen } from "./listen";
@@ -21,11 +24,16 @@ import { asksAgain, left, START, step, type Heard, type State } from "./state";
 
 const POLL_SECONDS = 15;
 const MARKS = 40;
+const MOST_TURNS = 40; // two for each study: what OHIF never lets go of ends with its page
+const AFTERWARDS_MILLISECONDS = 1000; // OHIF takes its page down in turns
 
 const chosen = language();
-const study = new URLSearchParams(location.search).get("StudyInstanceUIDs")?.split(",")[0] ?? "";
+const framed = parent !== window; // by the console: nobody else may
 const t = (word: Word, value = ""): string => say(word, chosen, value);
 const now = (): number => Date.now() / 1000;
+let study = studyOf(location);
+let turn = 0;
+let closed = new AbortController();
 let state: State = START;
 let asking = false;
 
@@ -44,6 +52,7 @@ function element<K extends keyof HTMLElementTagNameMap>(kind: K, name: string, t
 // --- asking the archive ---------------------------------------------------------------------------------------
 
 async function poll(): Promise<void> {
+  if (framed && !study) return; // nothing is shown: the console asks
   try {
     hear({ kind: "session", session: await session() });
   } catch (failure) {
@@ -63,8 +72,8 @@ async function askView(): Promise<void> {
   }
 }
 
-function onEvent(type: string): void {
-  if (type === "session-ended") hear({ kind: "session-ended" });
+function onEvent(event: ArchiveEvent): void {
+  if (event.type === "session-ended") hear({ kind: "session-ended" });
   else void poll().then(askView);
 }
 
@@ -75,7 +84,7 @@ const label = element("strong", "rc-label");
 const note = element("span", "rc-note");
 const reader = element("span", "rc-reader");
 const full = element("button", "rc-full", t("showFull"));
-const list = element("a", "rc-list", t("toList"));
+const list = link("/app/", "toList");
 const marks = element("div", "rc-marks");
 const cover = element("div", "rc-cover");
 
@@ -128,6 +137,12 @@ function readsFilms(): boolean {
 function link(address: string, word: Word): HTMLAnchorElement {
   const made = element("a", "rc-list", t(word));
   made.href = address;
+  made.target = "_top";
+  if (word === "toList") made.onclick = (event) => {
+    if (!framed || parent.ribcageList === undefined || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    parent.ribcageList();
+  };
   return made;
 }
 
@@ -180,6 +195,42 @@ function makeDialog(): void {
   ask.append(form);
 }
 
+// --- one study after another (rule 5) ----------------------------------------------------------------------------
+
+function open(next: string): void {
+  turnTo(next);
+  void firstPicture(next, t("preview"), closed.signal);
+  void poll();
+}
+
+function close(): boolean {
+  const whole = state.cover === null && turn < MOST_TURNS;
+  turnTo("");
+  const mine = turn;
+  setTimeout(() => turn === mine && dispatchEvent(new Event("ribcage:forget")), AFTERWARDS_MILLISECONDS);
+  return whole;
+}
+
+function turnTo(next: string): void {
+  turn += 1;
+  closed.abort();
+  closed = new AbortController();
+  ask.close();
+  state = { ...START, session: state.session };
+  study = next;
+  dispatchEvent(new Event("ribcage:forget")); // OHIF's stores listen (console/build/ohif.mjs)
+  history.replaceState(null, "", addressOf(next));
+  dispatchEvent(new PopStateEvent("popstate")); // OHIF's router follows
+  draw();
+}
+
+/** Escape leads to the way back, and from there to the list: one key alone ends no measurement that is half drawn. */
+function onEscape(event: KeyboardEvent): void {
+  if (event.key !== "Escape" || document.querySelector("dialog[open], [role=dialog], [role=menu]")) return;
+  if (document.activeElement === list) list.click();
+  else list.focus();
+}
+
 // --- start ------------------------------------------------------------------------------------------------------
 
 function keepTitle(): void {
@@ -191,13 +242,15 @@ function start(): void {
   keepTitle();
   makeDialog();
   full.onclick = () => ask.showModal();
-  list.href = "/app/";
   marks.setAttribute("aria-hidden", "true");
+  bar.tabIndex = -1;
+  bar.setAttribute("role", "region");
+  bar.setAttribute("aria-label", t("viewer"));
   bar.append(list, label, full, note, reader);
   document.body.append(bar, marks, cover, ask);
   draw();
   void poll();
-  hearEvents("/api/events", (event) => onEvent(event.type), () => void poll());
+  if (!framed) hearEvents("/api/events", onEvent, () => void poll());
   setInterval(() => void poll(), POLL_SECONDS * 1000);
   setInterval(() => {
     draw();
@@ -208,6 +261,8 @@ function start(): void {
   });
 }
 
-listen((status, view, unchecked, stepUp) => hear({ kind: "image-answer", status, view, unchecked, stepUp }));
-if (study) void firstPicture(study, t("preview")); // before OHIF is read: the archive draws while the browser reads scripts
+listen(() => turn, (status, view, unchecked, stepUp) => hear({ kind: "image-answer", status, view, unchecked, stepUp }));
+if (study) void firstPicture(study, t("preview"), closed.signal); // before OHIF is read: the archive draws while the browser reads scripts
+if (framed) window.ribcageViewer = { open, close, hear: onEvent, focus: () => bar.focus() };
+window.addEventListener("keydown", onEscape, { capture: true }); // OHIF keeps keys to itself, and gets this one too
 document.addEventListener("DOMContentLoaded", start);

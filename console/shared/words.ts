@@ -29,7 +29,8 @@ export const WORDS = {
   lapsed: ["Your second factor has run out; the masked view follows.", "二次认证已过期，正在切换为脱敏视图。"],
   unreachable: ["The archive does not answer; the picture is covered until it does.", "无法连接影像系统；恢复前画面已遮盖。"],
   reload: ["Reload", "重新载入"],
-  toList: ["To the list", "返回列表"],
+  toList: ["Back to the list", "返回列表"],
+  viewer: ["Viewer", "阅片器"],
   emergency: ["Emergency access", "紧急调阅"],
 } as const satisfies Record<string, readonly [string, string]>;
 

@@ -5,18 +5,20 @@
  * Rules, in order:
  * 1. Without a session nothing but the log-in is shown; what a page held is dropped with it, in every tab.
  * 2. While the archive cannot be heard, it is asked: a session that ended ends here too.
+ * 3. While the viewer stands over the page (`viewer.tsx`), nothing below takes a key or a word.
  */
 
 import { useCallback, useEffect, useRef, useState } from "react";
 import { Button } from "react-aria-components";
 import { logOut, Refused, session as askSession, statusOf, type Session } from "../shared/api";
-import { hearEvents } from "../shared/events";
+import { hearEvents, type ArchiveEvent } from "../shared/events";
 import { keepLanguage, language as keptLanguage, pick, type Language } from "../shared/language";
 import { left } from "../overlay/state";
 import { ConsoleContext, type Say } from "./context";
 import { PAGES, type PageEntry } from "./pages";
 import { useRoute } from "./router";
 import { StepUpBox } from "./step_up";
+import { useViewer } from "./viewer";
 import { ALL, type Word } from "./words";
 
 const ASK_SECONDS = 300;
@@ -68,6 +70,10 @@ export function App() {
     }
   }, []);
 
+  const viewer = useViewer(known, (session?.assurance ?? 0) >= 2, () => void refresh());
+  const hear = useRef(viewer.hear);
+  hear.current = viewer.hear;
+
   useEffect(() => void refresh(), [refresh]);
   useEffect(() => {
     document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
@@ -80,7 +86,12 @@ export function App() {
       proving.current?.(false);
       return;
     }
-    const silence = hearEvents("/api/events", (event) => (event.type === "session-ended" ? end() : void refresh()), () => void refresh());
+    const onEvent = (event: ArchiveEvent): void => {
+      hear.current(event);
+      if (event.type === "session-ended") end();
+      else void refresh();
+    };
+    const silence = hearEvents("/api/events", onEvent, () => void refresh());
     const timer = setInterval(() => void refresh(), ASK_SECONDS * 1000);
     const seen = (): void => void (document.hidden || refresh());
     document.addEventListener("visibilitychange", seen);
@@ -106,13 +117,14 @@ export function App() {
     setSession(null);
   }
 
+  const viewing = viewer.study !== "";
   const shown = page && (page.open || known) ? <page.Page /> : null;
   return (
-    <ConsoleContext value={{ language, session, go, refresh, guarded }}>
-      <a className="skip" href="#page" onClick={(event) => (event.preventDefault(), document.getElementById("page")?.focus())}>
+    <ConsoleContext value={{ language, session, go, refresh, guarded, viewer }}>
+      <a className="skip" inert={viewing} href="#page" onClick={(event) => (event.preventDefault(), document.getElementById("page")?.focus())}>
         {t("skip")}
       </a>
-      <header className="top">
+      <header className="top" inert={viewing}>
         <strong className="brand">Ribcage</strong>
         {session && <Pages path={path} session={session} go={go} t={t} />}
         <span className="who">
@@ -122,7 +134,7 @@ export function App() {
           {session && <Button onPress={() => void leave()}>{t("signOut")}</Button>}
         </span>
       </header>
-      <main id="page" tabIndex={-1}>
+      <main id="page" tabIndex={-1} inert={viewing}>
         {path === "login" && ended && (
           <p className="notice narrow" role="status">
             {t("ended")}
@@ -131,6 +143,7 @@ export function App() {
         {page === undefined ? <p>{t("notFound")}</p> : shown}
         {!asked && !shown && <p role="status">{t("loading")}</p>}
       </main>
+      {viewer.frame(t("viewer"))}
       {asksFactor && <StepUpBox onEnd={(proved) => proving.current?.(proved)} />}
     </ConsoleContext>
   );

@@ -3,6 +3,7 @@
 import { createContext, useContext } from "react";
 import { Refused, type Session } from "../shared/api";
 import { pick, type Language } from "../shared/language";
+import type { WarmViewer } from "./viewer";
 import { ALL, type Word } from "./words";
 
 export interface Console {
@@ -11,6 +12,7 @@ export interface Console {
   go: (path: string) => void;
   refresh: () => Promise<void>; // ask again who is logged in
   guarded: <T>(work: () => Promise<T>) => Promise<T>; // asks the second factor where the archive wants it, then tries again
+  viewer: Pick<WarmViewer, "warm" | "open">;
 }
 
 export type Say = (word: Word, value?: string | number) => string;

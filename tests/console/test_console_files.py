@@ -160,18 +160,21 @@ def test_staff_and_patients_have_pages_of_their_own(serve: Serve, tmp_path: Path
         assert get(server, path).status == 404
 
 
-def test_no_page_runs_inline_script_or_text_or_is_framed(serve: Serve, tmp_path: Path) -> None:
+def test_no_page_runs_inline_script_or_text_or_is_framed_by_strangers(serve: Serve, tmp_path: Path) -> None:
     server = serve(build(tmp_path / "static"))
     cookie = session_cookie(server.guard.new_session(), 100).partition(";")[0]
     viewer = get(server, "/viewer/viewer", Cookie=cookie)
-    for answer, scripts, styles in (
-        (viewer, {"'self'", "'wasm-unsafe-eval'"}, {"'self'", "'unsafe-inline'"}),
-        (get(server, "/app/"), {"'self'"}, {"'self'"}),
-        (get(server, "/app/admin/persons"), {"'self'"}, {"'self'"}),
-        (get(server, "/patient"), {"'self'"}, {"'self'"}),
+    none, own = {"'none'"}, {"'self'"}
+    for answer, scripts, styles, framed_by, frames in (
+        (viewer, {"'self'", "'wasm-unsafe-eval'"}, {"'self'", "'unsafe-inline'"}, own, none),
+        (get(server, "/app/"), own, own, none, own),
+        (get(server, "/app/admin/persons"), own, own, none, own),
+        (get(server, "/patient"), own, own, none, none),
     ):
         policy = directives(answer)
-        assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == {"'none'"}
+        assert policy["default-src"] == policy["base-uri"] == none
+        assert policy["frame-ancestors"] == framed_by  # the viewer alone, by the console alone
+        assert policy.get("frame-src", policy["default-src"]) == frames
         assert policy["script-src"] == scripts
         assert policy["style-src"] == styles
         assert answer.headers["referrer-policy"] == "no-referrer"

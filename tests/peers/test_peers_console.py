@@ -94,6 +94,18 @@ def test_log_out_in_one_tab_empties_all_and_a_stolen_cookie_opens_nothing(
     assert other.get_by_role("link", name="Open").count() == 0
 
 
+def test_a_click_for_another_tab_opens_the_viewer_there(ward: Archive, visit: Visitor) -> None:
+    visited = visit()
+    log_in(visited, hire(ward, "radiologist", granted=True))
+    page = visited.page
+    page.locator("iframe.viewer").wait_for(state="attached")
+    with visited.context.expect_page() as opening:
+        page.get_by_role("link", name="Open").click(modifiers=["ControlOrMeta"])
+    opening.value.wait_for_url(f"{visited.base}/viewer/viewer?StudyInstanceUIDs={FILM.study_uid}")
+    opening.value.get_by_text("Masked", exact=True).wait_for()
+    assert page.url == f"{visited.base}/app/"
+
+
 def test_a_passkey_is_added_and_logs_in_and_codes_are_shown_once(ward: Archive, visit: Visitor) -> None:
     staff = hire(ward, "clinician", granted=True)
     visited = visit()

@@ -4,6 +4,7 @@ import { useEffect, useRef, useState, type FormEvent } from "react";
 import { Button, Form } from "react-aria-components";
 import { statusOf } from "../../shared/api";
 import { asFilters, PAGE, search, type Found, type Study } from "../../shared/studies";
+import { addressOf } from "../../shared/warm";
 import { useConsole, whyNot } from "../context";
 import { Choice, Field, Table, Title, Warning } from "../parts";
 import { StepUp } from "../step_up";
@@ -108,8 +109,9 @@ function Nothing({ masked, filtered, t }: { masked: boolean; filtered: boolean; 
 
 /** Rows of studies; in the full record each can list the patient's other studies. */
 export function Results({ studies, masked }: { studies: Study[]; masked: boolean }) {
-  const { t } = useConsole();
+  const { t, viewer } = useConsole();
   const [opened, setOpened] = useState("");
+  useEffect(viewer.warm, []);
   const rows = studies.map((study) => ({
     key: study.uid,
     cells: [
@@ -133,9 +135,16 @@ function cells(study: Study): (string | number)[] {
 }
 
 function Open({ study }: { study: Study }) {
-  const { t } = useConsole();
+  const { t, viewer } = useConsole();
   return (
-    <a className="button" href={`/viewer/viewer?StudyInstanceUIDs=${encodeURIComponent(study.uid)}`}>
+    <a
+      className="button"
+      href={addressOf(study.uid)}
+      onClick={(event) => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return; // another tab or window
+        if (viewer.open(study.uid)) event.preventDefault();
+      }}
+    >
       {t("open")}
     </a>
   );

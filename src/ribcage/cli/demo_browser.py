@@ -27,7 +27,7 @@ from ribcage.crypto import authority
 from ribcage.oversight.story_screens import Screens, Seen, Told
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Locator
+    from playwright.sync_api import BrowserContext, Frame, Locator
 
 _PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ARGUMENTS: Final = (
@@ -37,6 +37,7 @@ _ARGUMENTS: Final = (
 _MOST_MILLISECONDS: Final = 60_000  # for one thing to be on the screen
 _PHONE: Final = (390, 844)
 _DESK: Final = (1440, 900)
+_STARTED: Final = "() => frames[0]?.ribcageViewer !== undefined && frames[0].services !== undefined"
 _PICTURE: Final = """() => [...document.querySelectorAll('#root canvas')].some((canvas) => {
     if (canvas.width < 200 || canvas.height < 200) return false;
     const copy = document.createElement('canvas');
@@ -122,15 +123,17 @@ class BrowserScreens:
         page.get_by_role("button", name="Log in", exact=True).click()
         link = page.get_by_role("link", name="Open")
         link.wait_for()
+        with contextlib.suppress(_timeout()):
+            page.wait_for_function(_STARTED)  # a person reads the list first
         started = time.perf_counter()
         link.click()
         self._wait_for_picture()
-        _there(page.get_by_text("Masked", exact=True))
+        _there(self._viewer.get_by_text("Masked", exact=True))
         return self._seen(started)
 
     def prove(self) -> Seen:
         """Through the bar over the film."""
-        page = self.desk
+        page = self._viewer
         page.get_by_role("button", name="Show full record").click()
         page.locator(".rc-code").fill(self._cast.code())
         started = time.perf_counter()
@@ -177,26 +180,31 @@ class BrowserScreens:
         self.phone.get_by_role("button", name="Allow again").first.click()
         self.phone.get_by_text("Who may look now").wait_for()
 
+    @property
+    def _viewer(self) -> Frame:
+        """The frame over the list, or the page itself where the viewer has it alone."""
+        return self.desk.frames[-1]
+
     def _name(self) -> str:
         """As OHIF writes it."""
         family, given = self._cast.film.identity.latin_name.split("^")
         return f"{family}, {given}"
 
     def _covered(self, started: float) -> Seen:
-        _there(self.desk.locator(".rc-cover").filter(visible=True))
+        _there(self._viewer.locator(".rc-cover").filter(visible=True))
         return self._seen(started)
 
     def _seen(self, started: float) -> Seen:
         seconds = time.perf_counter() - started
-        picture = self.desk.locator("#root canvas").first.is_visible() and self.desk.evaluate(_PICTURE)
-        text = self.desk.locator("body").inner_text()
+        picture = self._viewer.locator("#root canvas").first.is_visible() and self._viewer.evaluate(_PICTURE)
+        text = self._viewer.locator("body").inner_text()
         identity = self._cast.film.identity
         named = any(each in text for each in (*identity.needles(), self._name()))
         return Seen(bool(picture), named, seconds)
 
     def _wait_for_picture(self) -> None:
         with contextlib.suppress(_timeout()):
-            self.desk.wait_for_function(_PICTURE, polling=100)
+            self._viewer.wait_for_function(_PICTURE, polling=100)
 
 
 def _timeout() -> type[Exception]:

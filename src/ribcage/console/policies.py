@@ -1,7 +1,8 @@
 """Content-Security-Policy and the other header fields of the console's files.
 
 Rules, in order:
-1. Everything is refused unless named, nothing from another origin is named, nobody may frame a page.
+1. Everything is refused unless named, nothing from another origin is named, nobody may frame a page; but the console's
+   pages frame the viewer's, which they keep warm, and no other origin does.
 2. Pages run scripts of files alone: no inline script, no text made into code. WebAssembly may be compiled.
 3. One worker decodes pictures with codecs (Emscripten's embind) that make functions from text. Its script's own
    policy allows that inside that worker, which has no page; no page's policy does.
@@ -16,14 +17,15 @@ from typing import Final
 
 from ribcage.console.library import File
 
-_CLOSED: Final = "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+_CLOSED: Final = "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors "
 VIEWER_POLICY: Final = (
-    f"{_CLOSED}; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
+    f"{_CLOSED}'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self'; media-src 'self' blob:; connect-src 'self' blob: data:"
 )
-APP_POLICY: Final = (
-    f"{_CLOSED}; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'"
+PATIENT_POLICY: Final = (
+    f"{_CLOSED}'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'"
 )
+APP_POLICY: Final = f"{PATIENT_POLICY}; frame-src 'self'"
 _WORKER: Final = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{more}; worker-src 'self' blob:; connect-src 'self'"
 _FILE: Final = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox"
 

@@ -20,7 +20,14 @@ from starlette.responses import Response
 
 from ribcage.console.errors import NotBuilt
 from ribcage.console.library import File, Library
-from ribcage.console.policies import APP_POLICY, PAGE_HEADERS, VIEWER_POLICY, file_policy, media_type
+from ribcage.console.policies import (
+    APP_POLICY,
+    PAGE_HEADERS,
+    PATIENT_POLICY,
+    VIEWER_POLICY,
+    file_policy,
+    media_type,
+)
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.protocol import Person, WhoAmI
 from ribcage.transfer.dicomweb.context import WebContext
@@ -78,7 +85,7 @@ class ConsoleFiles:
 
     async def patient(self, request: Request) -> Response:
         """GET /patient: the patient's page; it takes its invitation out of the fragment, which no server sees."""
-        return self._give(request, "app/patient.html", APP_POLICY)
+        return self._give(request, "app/patient.html", PATIENT_POLICY)
 
     async def app_file(self, request: Request) -> Response:
         """GET /app/assets/{name}: one of the console's files."""
