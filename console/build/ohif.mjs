@@ -27,9 +27,11 @@ const PUBLIC_PATH = '__webpack_require__.p = "/"';
 const KEPT = /^(?:[\w.-]+\.bundle\.[0-9a-f]{16}\.js|[0-9a-f]{16}\.(?:wasm|woff2)|(?:\d+|app\.bundle)\.css|ohif-logo(?:-light)?\.svg)$/;
 const EVALUATES = "libjpegturbowasm_decode";
 // A film whose Pixel Spacing is 0\\0 ("unknown" of old digitisers) was drawn with no size: a black picture. As if absent.
+// A study of which no object names its modality was called absent.
 const AMENDED = [
   ["if (PixelSpacing) {\n      [rowPixelSpacing", "if (PixelSpacing && PixelSpacing.every(each => Number(each) > 0)) {\n      [rowPixelSpacing"],
   ['"default"] */.A)(PixelSpacing || 1)', '"default"] */.A)(PixelSpacing?.every(each => Number(each) > 0) ? PixelSpacing : 1)'],
+  ["i < ModalitiesInStudy.Value.length", "i < (ModalitiesInStudy.Value?.length ?? 0)"],
 ];
 const LEFT_OUT_FILES = ["/silent-refresh.html", "/dicom-microscopy-viewer/"]; // named by code that is never reached
 

@@ -15,6 +15,7 @@ import { hearEvents } from "../shared/events";
 import { language } from "../shared/language";
 import { passkeysHere, provePasskey } from "../shared/passkeys";
 import { say, whyNotProved, type Word } from "../shared/words";
+import { Failed } from "./failed";
 import { firstPicture } from "./first";
 import { listen } from "./listen";
 import { asksAgain, left, START, step, type Heard, type State } from "./state";
@@ -78,6 +79,7 @@ const full = element("button", "rc-full", t("showFull"));
 const list = element("a", "rc-list", t("toList"));
 const marks = element("div", "rc-marks");
 const cover = element("div", "rc-cover");
+const failed = new Failed({ t, prove: () => ask.showModal() });
 
 function draw(): void {
   const until = state.session ? left(state.session.second_factor_until, now()) : "";
@@ -194,13 +196,14 @@ function start(): void {
   list.href = "/app/";
   marks.setAttribute("aria-hidden", "true");
   bar.append(list, label, full, note, reader);
-  document.body.append(bar, marks, cover, ask);
+  document.body.append(bar, failed.box, marks, cover, ask);
   draw();
   void poll();
   hearEvents("/api/events", (event) => onEvent(event.type), () => void poll());
   setInterval(() => void poll(), POLL_SECONDS * 1000);
   setInterval(() => {
     draw();
+    failed.look();
     if (asksAgain(state, now())) void askView();
   }, 1000);
   document.addEventListener("visibilitychange", () => {
@@ -208,6 +211,9 @@ function start(): void {
   });
 }
 
-listen((status, view, unchecked, stepUp) => hear({ kind: "image-answer", status, view, unchecked, stepUp }));
+listen((status, view, unchecked, stepUp, about) => {
+  hear({ kind: "image-answer", status, view, unchecked, stepUp });
+  failed.hear({ kind: "answer", status, about, stepUp });
+});
 if (study) void firstPicture(study, t("preview")); // before OHIF is read: the archive draws while the browser reads scripts
 document.addEventListener("DOMContentLoaded", start);
