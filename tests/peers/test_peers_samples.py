@@ -88,9 +88,9 @@ def store(archive: Archive, samples: list[Sample]) -> tuple[list[Sample], dict[s
 
 def outcome(page: Page, *, said: bool) -> str:
     """`shown`, or `said: …` where that is what is waited for; else what stands there when time is over."""
-    wanted = f"(said => said !== null && said.startsWith('{'said' if said else 'shown'}'))(({OUTCOME})())"
+    wanted = f"wanted => (({OUTCOME})() ?? '').startsWith(wanted)"  # a function: the page evaluates no text
     with contextlib.suppress(Error):
-        page.wait_for_function(wanted, timeout=MOST_MS)
+        page.wait_for_function(wanted, arg="said" if said else "shown", timeout=MOST_MS)
     found = page.evaluate(OUTCOME)
     return str(found or f"silent: {page.locator('#root').inner_text()[-200:]!r}")
 
