@@ -27,6 +27,7 @@ const PUBLIC_PATH = '__webpack_require__.p = "/"';
 const KEPT = /^(?:[\w.-]+\.bundle\.[0-9a-f]{16}\.js|[0-9a-f]{16}\.(?:wasm|woff2)|(?:\d+|app\.bundle)\.css|ohif-logo(?:-light)?\.svg)$/;
 const EVALUATES = "libjpegturbowasm_decode";
 // [file, from, to]. A film whose Pixel Spacing is 0\\0 ("unknown" of old digitisers) was drawn with no size: a black picture. As if absent.
+// A study of which no object names its modality was called absent.
 // Between two studies OHIF keeps what it was told of the first: its stores forget it when the overlay says so, and the next
 // opening asks the archive again. Contexts of WebGL were left to the garbage collector, and the browser took away those in use
 // at the third study: they end with their engine, and three are enough for one screen.
@@ -39,6 +40,7 @@ const AMENDED = [
   ["89", "const StudyMetaDataPromises = new Map();", `const StudyMetaDataPromises = new Map();\n${forget("StudyMetaDataPromises.clear()")}`],
   ["app", "if (model.context) deleteGLContext();", 'if (model.context) { deleteGLContext(); model.context.getExtension("WEBGL_lose_context")?.loseContext(); }'],
   ["app", "webGlContextCount: 7,", "webGlContextCount: 3,"],
+  ["app", "i < ModalitiesInStudy.Value.length", "i < (ModalitiesInStudy.Value?.length ?? 0)"],
 ];
 const LEFT_OUT_FILES = ["/silent-refresh.html", "/dicom-microscopy-viewer/"]; // named by code that is never reached
 

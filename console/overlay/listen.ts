@@ -1,10 +1,17 @@
 /** Hears what the archive answers to OHIF: status and view of each answer about images, nothing of its content. */
 
 import { asView, type View } from "../shared/api";
+import type { About } from "./shown";
 
-export type OnAnswer = (status: number, view: View | null, unchecked: boolean, stepUp: boolean) => void;
+export type OnAnswer = (status: number, view: View | null, unchecked: boolean, stepUp: boolean, about: About) => void;
 
 const IMAGES = /^\/dicom-web\/studies\/[0-9.]+/;
+const PIXELS = /\/(frames|rendered)(?:\/[0-9,]+)?$/;
+
+function aboutOf(path: string): About {
+  const [, found] = PIXELS.exec(path) ?? [];
+  return found === "frames" || found === "rendered" ? found : "others";
+}
 
 /**
  * Watch XMLHttpRequest and fetch, both of which OHIF uses. Call before OHIF's own scripts run. An answer to what was
@@ -15,7 +22,7 @@ export function listen(turn: () => number, onAnswer: OnAnswer): void {
     const url = new URL(address, location.href);
     if (asked !== turn() || url.origin !== location.origin || !IMAGES.test(url.pathname)) return;
     const view = field("X-Ribcage-View");
-    onAnswer(status, view === null ? null : asView(view), field("X-Ribcage-Pixels") === "unchecked", field("X-Ribcage-Step-Up") !== null);
+    onAnswer(status, view === null ? null : asView(view), field("X-Ribcage-Pixels") === "unchecked", field("X-Ribcage-Step-Up") !== null, aboutOf(url.pathname));
   };
   const open = XMLHttpRequest.prototype.open;
   XMLHttpRequest.prototype.open = function (this: XMLHttpRequest, ...given: unknown[]): void {

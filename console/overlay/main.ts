@@ -18,6 +18,7 @@ import { language } from "../shared/language";
 import { passkeysHere, provePasskey } from "../shared/passkeys";
 import { addressOf, studyOf } from "../shared/warm";
 import { say, whyNotProved, type Word } from "../shared/words";
+import { Failed } from "./failed";
 import { firstPicture } from "./first";
 import { listen } from "./listen";
 import { asksAgain, left, START, step, type Heard, type State } from "./state";
@@ -87,6 +88,7 @@ const full = element("button", "rc-full", t("showFull"));
 const list = link("/app/", "toList");
 const marks = element("div", "rc-marks");
 const cover = element("div", "rc-cover");
+const failed = new Failed({ t, prove: () => ask.showModal() });
 
 function draw(): void {
   const until = state.session ? left(state.session.second_factor_until, now()) : "";
@@ -218,6 +220,7 @@ function turnTo(next: string): void {
   ask.close();
   state = { ...START, session: state.session };
   study = next;
+  failed.forget();
   dispatchEvent(new Event("ribcage:forget")); // OHIF's stores listen (console/build/ohif.mjs)
   history.replaceState(null, "", addressOf(next));
   dispatchEvent(new PopStateEvent("popstate")); // OHIF's router follows
@@ -247,13 +250,14 @@ function start(): void {
   bar.setAttribute("role", "region");
   bar.setAttribute("aria-label", t("viewer"));
   bar.append(list, label, full, note, reader);
-  document.body.append(bar, marks, cover, ask);
+  document.body.append(bar, failed.box, marks, cover, ask);
   draw();
   void poll();
   if (!framed) hearEvents("/api/events", onEvent, () => void poll());
   setInterval(() => void poll(), POLL_SECONDS * 1000);
   setInterval(() => {
     draw();
+    failed.look();
     if (asksAgain(state, now())) void askView();
   }, 1000);
   document.addEventListener("visibilitychange", () => {
@@ -261,7 +265,10 @@ function start(): void {
   });
 }
 
-listen(() => turn, (status, view, unchecked, stepUp) => hear({ kind: "image-answer", status, view, unchecked, stepUp }));
+listen(() => turn, (status, view, unchecked, stepUp, about) => {
+  hear({ kind: "image-answer", status, view, unchecked, stepUp });
+  failed.hear({ kind: "answer", status, about, stepUp });
+});
 if (study) void firstPicture(study, t("preview"), closed.signal); // before OHIF is read: the archive draws while the browser reads scripts
 if (framed) window.ribcageViewer = { open, close, hear: onEvent, focus: () => bar.focus() };
 window.addEventListener("keydown", onEscape, { capture: true }); // OHIF keeps keys to itself, and gets this one too

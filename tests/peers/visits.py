@@ -83,14 +83,18 @@ class Visit:
         """What no page may cause: script errors, and anything a policy refused. A refused question is no fault."""
         return [each for each in self.said if each.startswith("error: ") and "Failed to load" not in each]
 
+    def forgive(self) -> None:
+        """OHIF writes what is refused or cannot be decoded to the console; what a policy refused stays a fault."""
+        self.said = [each for each in self.said if "Content Security Policy" in each]
+
 
 Visitor = Callable[..., Visit]
 
 
 @contextmanager
-def archive_with_film(folder: Path) -> Iterator[Archive]:
-    """A running archive that holds the film."""
-    with new_archive(folder) as running:
+def archive_with_film(folder: Path, **more: object) -> Iterator[Archive]:
+    """A running archive that holds the film; `more` are settings."""
+    with new_archive(folder, **more) as running:
         station = running.device("cr1", "CR1", "store")
         assert send(running, station, instance_of(FILM.file)) == SUCCESS
         yield running
