@@ -150,6 +150,7 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.VerifyRequest,
     p.ShowConflict,  # names a patient, to an officer or administrator, with an entry
     p.DiscardConflict,
+    p.FileConflict,  # answers UIDs
     p.AskIdentityChange,
     p.ApproveIdentityChange,
     p.CancelIdentityChange,

@@ -252,7 +252,7 @@ parked = sa.Table(
     sa.Column("pk", sa.Integer, primary_key=True),
     sa.Column(
         "reason", sa.Text, nullable=False
-    ),  # closed list: patient_mismatch, hash_mismatch, series_mismatch, study_closed, study_destroyed
+    ),  # closed list: patient_mismatch, hash_mismatch, series_mismatch, study_closed, study_destroyed, filed
     sa.Column("sealed", sa.LargeBinary, nullable=False),  # all attributes, under the parked key
     sa.Column("key_context", sa.LargeBinary, nullable=False),
     *_object_columns(),
@@ -438,6 +438,17 @@ study_identity = sa.Table(
     sa.Column("patient_id", sa.LargeBinary(16), nullable=False),
     sa.Column("changes", sa.Text, nullable=False),  # their numbers, oldest first, space separated
     sa.Column("sealed", sa.LargeBinary, nullable=False),  # layers, under the study's key
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+)
+
+filed = sa.Table(
+    "filed",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),  # object id of an instance that was a conflict
+    sa.Column("study_key_id", sa.LargeBinary(16), nullable=False, index=True),
+    sa.Column("data_set_sha256", sa.LargeBinary(32), nullable=False, index=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),  # what it says of itself, under the study's key
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("mac", sa.LargeBinary(32), nullable=False),
 )

@@ -10,7 +10,7 @@ from ribcage.evidence._image_events import ALERT, STUDY_ROLE
 from ribcage.evidence.entry import Json, Stamp, count, detail, identity, token
 
 IdentityChange = Literal["asked", "cancelled", "done", "undone"]
-ConflictChange = Literal["shown", "discarded"]
+ConflictChange = Literal["shown", "discarded", "accepted", "attached"]
 _ATTRIBUTES = ("110135", "Object Security Attributes Changed")
 
 
@@ -52,7 +52,10 @@ class IdentityChanged:
 
 @dataclass(frozen=True)
 class ConflictResolved:
-    """A person looked at a parked instance, or decided what becomes of it. `parked_entry`: of its parking."""
+    """A person looked at a parked instance, or decided what becomes of it. `parked_entry`: of its parking.
+
+    `filed`: the id of the object that it became, sealed under the key of `study`.
+    """
 
     actor: Actor
     object_id: bytes
@@ -60,6 +63,7 @@ class ConflictResolved:
     parked_entry: int
     study: bytes | None = None
     patient: bytes | None = None
+    filed: bytes | None = None
 
     def to_entry(self, stamp: Stamp) -> Json:
         """PS3.15 A.5.3.11, Object Security Attributes Changed."""
@@ -67,6 +71,7 @@ class ConflictResolved:
             detail("change", token(self.change)),
             detail("parked-entry", count(self.parked_entry)),
             *([detail("study", identity(self.study))] if self.study is not None else []),
+            *([detail("filed", identity(self.filed))] if self.filed is not None else []),
         ]
         held = entity("object", identity(self.object_id), role=STUDY_ROLE, details=details)
         return audit_event(

@@ -21,7 +21,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
 from ribcage.crypto.derive import object_key
@@ -41,7 +40,6 @@ from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.protocol import (
     CheckDisclosure,
-    CorrectedPatient,
     Disclose,
     Disclosed,
     DisclosureChecked,
@@ -53,6 +51,7 @@ from ribcage.guard.protocol import (
     Revoked,
     Told,
 )
+from ribcage.guard.shapes import Shape, shapes
 from ribcage.guard.shown import ShownStudies
 
 _ID_BYTES = 16
@@ -274,13 +273,12 @@ class Disclosures:
         if not live.objects.issuperset(request.object_ids):
             raise GuardRefused("not_permitted")
         with self._core.engine.connect() as connection:
-            query = sa.select(instance).where(instance.c.object_id.in_(request.object_ids))
-            rows = {bytes(row["object_id"]): row for row in connection.execute(query).mappings()}
+            rows = _stored(connection, request.object_ids)
+            shaped = shapes(self._core, connection, live.study, live.decision.view, rows)
         if len(rows) != len(set(request.object_ids)):
             raise GuardRefused("unavailable")
-        return Opened(
-            objects=[_opened(self._core, live, rows[identifier]) for identifier in request.object_ids]
-        )
+        wanted = ((rows[each], shaped[each]) for each in request.object_ids)
+        return Opened(objects=[_opened(self._core, live, row, shape) for row, shape in wanted])
 
     def check(self, actor: Actor, request: CheckDisclosure) -> DisclosureChecked:
         """Whether a request may join a live disclosure, and whether a new one would equal it. Raises GuardRefused."""
@@ -385,6 +383,14 @@ class Disclosures:
         self._by_receipt = {r: i for r, i in self._by_receipt.items() if i in self._live}
 
 
+def _stored(connection: sa.Connection, object_ids: Collection[bytes]) -> dict[bytes, sa.RowMapping]:
+    """Rows of instances with their series, by object id."""
+    wanted = sa.select(instance, series.c.uid.label("series_uid"))
+    query = wanted.join(series, series.c.pk == instance.c.series_pk)
+    query = query.where(instance.c.object_id.in_(object_ids))
+    return {bytes(row["object_id"]): row for row in connection.execute(query).mappings()}
+
+
 def _held(core: Core, uids: Collection[str]) -> dict[str, HeldStudy]:
     """Those of these studies that can be opened."""
     held = dict[str, HeldStudy]()
@@ -430,7 +436,7 @@ def _closing(core: Core, live: _Live, event: DisclosureClosed) -> ClosingRecord:
     )
 
 
-def _opened(core: Core, live: _Live, row: sa.RowMapping) -> OpenedObject:
+def _opened(core: Core, live: _Live, row: sa.RowMapping, shape: Shape) -> OpenedObject:
     identifier = bytes(row["object_id"])
     header, bulk = (
         object_key(
@@ -460,16 +466,9 @@ def _opened(core: Core, live: _Live, row: sa.RowMapping) -> OpenedObject:
         sop_class_uid=str(row["sop_class_uid"]),
         sop_instance_uid=str(row["uid"]),
         transfer_syntax_uid=str(row["transfer_syntax_uid"]),
-        named=_named(live),
+        named=shape.named,
+        addressed=shape.addressed,
     )
-
-
-def _named(live: _Live) -> CorrectedPatient | None:
-    """The corrected patient, for the full view (docs/adr/0013)."""
-    named = live.study.named
-    if named is None or live.decision.view != "full":
-        return None
-    return CorrectedPatient(**msgspec.structs.asdict(named), changed_at=live.study.layers[-1].at)
 
 
 def _reference(row: sa.RowMapping) -> InstanceRef:

@@ -365,6 +365,7 @@ def _identity(rooms: Rooms) -> Table:
     return {
         p.ShowConflict: by_operator(rooms, rooms.conflicts.show),
         p.DiscardConflict: by_operator(rooms, rooms.conflicts.discard),
+        p.FileConflict: by_operator(rooms, rooms.conflicts.file),
         p.AskIdentityChange: by_operator(rooms, changes.ask),
         p.ApproveIdentityChange: by_operator(rooms, changes.approve),
         p.CancelIdentityChange: by_operator(rooms, changes.cancel),

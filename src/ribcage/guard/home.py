@@ -43,6 +43,7 @@ from ribcage.guard.durable import make_folder, write_file
 from ribcage.guard.emergency import EmergencyJournal
 from ribcage.guard.emergency_records import read_mark
 from ribcage.guard.errors import GuardError
+from ribcage.guard.filing import finish_all
 from ribcage.guard.identities import Identities
 from ribcage.guard.identity_changes import settle_all
 from ribcage.guard.keyring import Keyring
@@ -191,6 +192,8 @@ def open_core(
         migrate(engine)
         core = _core(home, facts, keyring, second, engine, limits, (clock, boot), lock, restoring)
         settle_all(core)
+        if not restoring:
+            finish_all(core)
         core.findings.extend(_changed_recovery(provider))
         undo.pop_all()
     return core, provider

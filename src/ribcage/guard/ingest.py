@@ -291,7 +291,7 @@ class Ingest:
         if admission.parked:
             ingest_rows.park(tx, admission, row)
         else:
-            ingest_rows.index(tx, admission, held, row)
+            ingest_rows.index(tx, asked.attributes, admission.study, held, row)
             self._routing.arrived(tx, admission.actor, asked.attributes)
         return Committed(log_index=index, parked=bool(admission.parked))
 

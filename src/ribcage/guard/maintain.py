@@ -24,6 +24,7 @@ from ribcage.database.schema import (
     device,
     emergency_mark,
     factor,
+    filed,
     identity_change,
     instance,
     invitation,
@@ -61,9 +62,9 @@ TILE = "tile"
 _SUSPENSIONS = tuple(canonical(detail("change", word)) for word in ("suspended", "restored"))
 _MAC_TABLES = (
     person, factor, session, device, patient, study, destruction, break_glass, emergency_mark,
-    invitation, patient_session, patient_passkey, identity_change, study_identity, patient_link,
+    invitation, patient_session, patient_passkey, identity_change, study_identity, patient_link, filed,
 )  # fmt: skip
-_DISCARDED = canonical(detail("change", "discarded"))
+_RESOLVED = tuple(canonical(detail("change", word)) for word in ("discarded", "accepted", "attached"))
 _STUDY = re.compile(rb'"study":"([0-9a-f]{32})"')
 _DESTROYED = re.compile(rb'"system":"urn:ribcage:study","value":"([0-9a-f]{32})"')
 _PARKED_ENTRY = re.compile(rb'"type":"parked-entry","valueString":"([0-9]+)"')
@@ -83,7 +84,7 @@ class _Promises:
             self.instances[number] = study[1].decode() if study else ""
         elif kind == "study-destroyed":
             self._destroyed(body)
-        elif kind == "conflict-resolved" and _DISCARDED in body:
+        elif kind == "conflict-resolved" and any(change in body for change in _RESOLVED):
             for number in _PARKED_ENTRY.findall(body):
                 self.instances.pop(int(number), None)
         elif kind in ("grant-changed", "objection-changed"):

@@ -350,6 +350,15 @@ class CorrectedPatient(_Body, frozen=True):
     changed_at: float
 
 
+class Addressed(_Body, frozen=True):
+    """The UIDs under which the archive filed an instance that says otherwise. `changed_at` in Unix seconds."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    changed_at: float
+
+
 class OpenedObject(_Body, frozen=True):
     """Where one object lies and the keys that open exactly this object."""
 
@@ -371,6 +380,7 @@ class OpenedObject(_Body, frozen=True):
     sop_instance_uid: str
     transfer_syntax_uid: str
     named: CorrectedPatient | None = None  # in the full view, where the study's identity was changed
+    addressed: Addressed | None = None  # but in the original view, where the instance was filed
 
 
 class Opened(_Body, frozen=True):
@@ -1706,6 +1716,30 @@ class DiscardConflict(_Body, frozen=True):
     second: Approver
 
 
+FilingSort = Literal["accepted", "attached"]
+
+
+class FileConflict(_Body, frozen=True):
+    """Two persons make a parked instance part of a study: the one that it names, or another.
+
+    `study`: Study Instance UID of another one. `new_study`: one of the patient that the instance names, made for it.
+    """
+
+    ordinal: int
+    by: Approver
+    second: Approver
+    study: str = ""
+    new_study: bool = False
+
+
+class ConflictFiled(_Body, frozen=True):
+    """Under which UIDs it is found now."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+
+
 IdentityKind = Literal["merge", "move", "split", "correct", "undo"]
 
 
@@ -2180,6 +2214,7 @@ AdminRequest = (
     | ListThrottled
     | ShowConflict
     | DiscardConflict
+    | FileConflict
     | AskIdentityChange
     | ApproveIdentityChange
     | CancelIdentityChange
@@ -2275,6 +2310,7 @@ Response = (
     | VerifyAnswer
     | ParkedItems
     | ConflictShown
+    | ConflictFiled
     | IdentityChangeItem
     | IdentityChangeItems
     | DestructionItem
