@@ -41,6 +41,12 @@ EVENTS = {
         "110113",
         "0",
     ),
+    "rejection-changed": (
+        ae.RejectionChanged(PERSON, 3, "undone", "113001", STUDY, PATIENT, 2),
+        "110113",
+        "0",
+    ),
+    "rejection-refused": (ae.RejectionRefused(DEVICE, "113037", "dimse", "not_permitted"), "110113", "8"),
     "identity-changed": (ae.IdentityChanged(PERSON, 3, "merge", "done", PATIENT, (STUDY,)), "110113", "0"),
     "consent-changed": (ae.ConsentChanged(ROOT, PATIENT, "HRESCH", True, HASH), "110113", "0"),
     "migration-reported": (

@@ -151,6 +151,8 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.ShowConflict,  # names a patient, to an officer or administrator, with an entry
     p.DiscardConflict,
     p.FileConflict,  # answers UIDs
+    p.RejectionPage,  # numbers, codes and states
+    p.UndoRejection,
     p.AskIdentityChange,
     p.ApproveIdentityChange,
     p.CancelIdentityChange,

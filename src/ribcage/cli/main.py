@@ -28,6 +28,7 @@ from ribcage.cli import (
     patient,
     queue,
     recovery,
+    rejection,
     restore,
     routes,
     serving,
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     routes.add_verbs(_verb, _with_guard, verbs)
     destroy.add_verbs(_verb, _with_guard, verbs)
     conflict.add_verbs(_verb, _with_guard, verbs)
+    rejection.add_verbs(_verb, _with_guard, verbs)
     patient.add_verbs(_verb, _with_guard, verbs)
     invite.add_verbs(_verb, _with_guard, verbs)
     clock.add_verbs(_verb, _with_guard, verbs)

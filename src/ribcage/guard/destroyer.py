@@ -29,6 +29,8 @@ from ribcage.database.schema import (
     patient,
     patient_passkey,
     patient_session,
+    rejected,
+    rejection,
     series,
     study,
     study_identity,
@@ -217,7 +219,8 @@ class Destroyer:
     def _remove_rows(self, connection: sa.Connection, row: Row, patient_too: bool) -> None:
         key_id, uid = row["study_key_id"], str(row["study_uid"])
         connection.execute(sa.delete(parked).where(parked.c.key_id == key_id))
-        connection.execute(sa.delete(filed).where(filed.c.study_key_id == key_id))
+        for table in (filed, rejected, rejection):
+            connection.execute(sa.delete(table).where(table.c.study_key_id == key_id))
         _jobs.forget_study(connection, uid)
         pk = connection.execute(sa.select(study.c.pk).where(study.c.key_id == key_id)).scalar()
         if pk is not None:

@@ -51,6 +51,7 @@ from ribcage.guard.protocol import (
     Revoked,
     Told,
 )
+from ribcage.guard.rejections import shown
 from ribcage.guard.shapes import Shape, shapes
 from ribcage.guard.shown import ShownStudies
 
@@ -108,7 +109,7 @@ class Disclosures:
             raise GuardRefused("throttled")
         with core.engine.connect() as connection:
             study = catalogue.hold(core, connection, request.study_instance_uid)
-            rows = [] if study is None else self._rows(connection, study, request)
+            rows = [] if study is None else _rows(core, connection, actor, study, request)
         try:
             if study is None:
                 raise Denied("not_found", "unknown-study", ask_about_nothing(core, actor, request.purpose))
@@ -248,21 +249,6 @@ class Disclosures:
         granted_until = self._core.ledger.grant(decision.grant_id).valid_until
         return min(now + self._core.limits.disclosure_seconds, float(granted_until))
 
-    def _rows(self, connection: sa.Connection, study: HeldStudy, request: Disclose) -> list[sa.RowMapping]:
-        wanted = sa.select(instance, series.c.uid.label("series_uid"))
-        query = self._asked(wanted, study, request).order_by(instance.c.pk)
-        return list(connection.execute(query).mappings())
-
-    def _asked(self, wanted: sa.Select[Any], study: HeldStudy, request: Disclose) -> sa.Select[Any]:
-        query = wanted.join(series, series.c.pk == instance.c.series_pk).where(
-            instance.c.study_pk == study.pk
-        )
-        if request.series_instance_uid:
-            query = query.where(series.c.uid == request.series_instance_uid)
-        if request.sop_instance_uid:
-            query = query.where(instance.c.uid == request.sop_instance_uid)
-        return query.limit(self._core.limits.disclosure_instances)
-
     # --- keys under a receipt ---------------------------------------------------------------------------
 
     def open(self, actor: Actor, request: Open) -> Opened:
@@ -288,7 +274,7 @@ class Disclosures:
         except Denied as denied:
             raise GuardRefused(denied.reason) from denied
         with core.engine.connect() as connection:
-            rows = self._asked(sa.select(instance.c.pk), live.study, live.request).subquery()
+            rows = _asked(core, sa.select(instance.c.pk), actor, live.study, live.request).subquery()
             count = connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
         same = view == live.decision.view and count == len(live.objects)
         return DisclosureChecked(current=same and not live.renamed)
@@ -381,6 +367,28 @@ class Disclosures:
             del self._live[identifier]
             self._in_a_fault.over(identifier)
         self._by_receipt = {r: i for r, i in self._by_receipt.items() if i in self._live}
+
+
+def _rows(
+    core: Core, connection: sa.Connection, actor: Actor, held: HeldStudy, request: Disclose
+) -> list[sa.RowMapping]:
+    """What a disclosure would cover."""
+    wanted = sa.select(instance, series.c.uid.label("series_uid"))
+    query = _asked(core, wanted, actor, held, request).order_by(instance.c.pk)
+    return list(connection.execute(query).mappings())
+
+
+def _asked(
+    core: Core, wanted: sa.Select[Any], actor: Actor, held: HeldStudy, request: Disclose
+) -> sa.Select[Any]:
+    """Its query: of what was rejected, nothing."""
+    query = wanted.join(series, series.c.pk == instance.c.series_pk)
+    query = query.where(instance.c.study_pk == held.pk, *shown(core, actor))
+    if request.series_instance_uid:
+        query = query.where(series.c.uid == request.series_instance_uid)
+    if request.sop_instance_uid:
+        query = query.where(instance.c.uid == request.sop_instance_uid)
+    return query.limit(core.limits.disclosure_instances)
 
 
 def _stored(connection: sa.Connection, object_ids: Collection[bytes]) -> dict[bytes, sa.RowMapping]:

@@ -366,6 +366,8 @@ def _identity(rooms: Rooms) -> Table:
         p.ShowConflict: by_operator(rooms, rooms.conflicts.show),
         p.DiscardConflict: by_operator(rooms, rooms.conflicts.discard),
         p.FileConflict: by_operator(rooms, rooms.conflicts.file),
+        p.RejectionPage: on_thread(rooms.rejections.page),
+        p.UndoRejection: by_operator(rooms, rooms.rejections.undo),
         p.AskIdentityChange: by_operator(rooms, changes.ask),
         p.ApproveIdentityChange: by_operator(rooms, changes.approve),
         p.CancelIdentityChange: by_operator(rooms, changes.cancel),

@@ -38,6 +38,8 @@ from ribcage.database.schema import (
     patient_passkey,
     patient_session,
     person,
+    rejected,
+    rejection,
     session,
     study,
     study_identity,
@@ -63,6 +65,7 @@ _SUSPENSIONS = tuple(canonical(detail("change", word)) for word in ("suspended",
 _MAC_TABLES = (
     person, factor, session, device, patient, study, destruction, break_glass, emergency_mark,
     invitation, patient_session, patient_passkey, identity_change, study_identity, patient_link, filed,
+    rejection, rejected,
 )  # fmt: skip
 _RESOLVED = tuple(canonical(detail("change", word)) for word in ("discarded", "accepted", "attached"))
 _STUDY = re.compile(rb'"study":"([0-9a-f]{32})"')

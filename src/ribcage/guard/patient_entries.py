@@ -28,6 +28,7 @@ from ribcage.evidence.audit_event import (
     IdentityChanged,
     ObjectionChanged,
     PatientAccessChanged,
+    RejectionChanged,
     StudyDestroyed,
 )
 from ribcage.evidence.entry import Json, parse
@@ -49,6 +50,7 @@ KIND_OF: Final = MappingProxyType[str, Kind](
         "patient-access": "access",
         "identity-changed": "identity",
         "conflict-resolved": "identity",
+        "rejection-changed": "identity",
     }
 )
 _NAMES_A_PATIENT: Final = b'"urn:ribcage:patient"'
@@ -81,6 +83,8 @@ def concern_of(event: Event) -> Concern | None:
         case DestructionChanged(patient=patient) | StudyDestroyed(patient=bytes(patient)):
             return Concern(patient, "destruction", None)
         case IdentityChanged(patient=bytes(patient)) | ConflictResolved(patient=bytes(patient)):
+            return Concern(patient, "identity", None)
+        case RejectionChanged(patient=patient):
             return Concern(patient, "identity", None)
         case PatientAccessChanged(patient=patient):
             return Concern(patient, "access", None)

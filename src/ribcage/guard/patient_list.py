@@ -297,6 +297,8 @@ def _kind_and_reason(entry: Json) -> tuple[str, str]:
         return "identity", details.get("sort", "")
     if code == "conflict-resolved":
         return "identity", "filed"
+    if code == "rejection-changed":
+        return "identity", "hidden" if details.get("change") == "rejected" else "shown-again"
     if code == "patient-access":
         return "access", details.get("change", "")
     if code == "break-glass":

@@ -43,7 +43,7 @@ RefusalReason = Literal[
     "not_permitted",  # authenticated, but neither grant nor role allows it
     "second_factor_needed",  # a grant would allow it after a step-up
     "not_found",  # also said when existence must not be revealed
-    "conflict",  # administrative commands only
+    "conflict",  # administrative commands, and a rejection note that names what it may not
     "invalid",  # the request itself is malformed or out of limits
     "unavailable",  # database, ledger, clock or audit cannot answer: closed by default
     "throttled",
@@ -163,11 +163,31 @@ class Derived(_Body, frozen=True):
     patient: PatientModule | None = None
 
 
+RejectionCode = Literal["113001", "113037", "113038", "113039"]  # PS3.16 CID 7011, of DCM
+MAX_REJECTED = 5000  # by one note
+
+
+class RejectedInstance(_Body, frozen=True):
+    """One instance that a note refers to."""
+
+    study: str
+    sop_class: str
+    instance: str
+
+
+class RejectionNote(_Body, frozen=True):
+    """A Key Object Selection Document with one of four titles (IHE RAD TF-2 4.66)."""
+
+    code: RejectionCode
+    instances: list[RejectedInstance]
+
+
 class Admit(_Body, frozen=True):
     """Ask for a sealing key for one instance whose bytes were received and scanned.
 
     `data_set_sha256` empty: its header alone was; `Commit.admit` says what it is when all of it has come.
-    `derivation`: the receipt of `Derived`, where a person saves an object of `SAVED_CLASSES`.
+    `derivation`: the receipt of `Derived`, where a person saves an object of `SAVED_CLASSES`. `rejection`: what a
+    rejection note rejects.
     """
 
     principal: Principal
@@ -178,6 +198,7 @@ class Admit(_Body, frozen=True):
     data_set_sha256: bytes
     data_set_bytes: int
     derivation: bytes = b""
+    rejection: RejectionNote | None = None
 
 
 class Admitted(_Body, frozen=True):
@@ -500,6 +521,8 @@ class Alarm(_Body, frozen=True):
         "break-glass-refused",
         "break-glass-too-many",
         "emergency-journal-broken",
+        "rejection",  # a note hides instances
+        "rejection-refused",
     ]
     at: float
     number: int = -1
@@ -1005,7 +1028,7 @@ class QueueMove(_Body, frozen=True):
     sop_instance_uids: list[str]
 
 
-DeviceRight = Literal["store", "query", "retrieve", "observe"]
+DeviceRight = Literal["store", "query", "retrieve", "observe", "reject"]
 
 
 class DeviceKnown(_Body, frozen=True):
@@ -1740,6 +1763,37 @@ class ConflictFiled(_Body, frozen=True):
     sop_instance_uid: str
 
 
+class RejectionPage(_Body, frozen=True):
+    """List rejection notes."""
+
+    start: int = 0
+    count: int = 1000
+
+
+class RejectionItem(_Body, frozen=True):
+    """One note, without names and UIDs. `at` in Unix seconds."""
+
+    number: int
+    code: RejectionCode
+    state: Literal["standing", "undone"]
+    instances: int
+    source: str
+    at: float
+
+
+class RejectionItems(_Body, frozen=True):
+    """Notes in order of their numbers."""
+
+    items: list[RejectionItem]
+
+
+class UndoRejection(_Body, frozen=True):
+    """An officer or administrator shows again what a note hides."""
+
+    number: int
+    by: Approver
+
+
 IdentityKind = Literal["merge", "move", "split", "correct", "undo"]
 
 
@@ -2215,6 +2269,8 @@ AdminRequest = (
     | ShowConflict
     | DiscardConflict
     | FileConflict
+    | RejectionPage
+    | UndoRejection
     | AskIdentityChange
     | ApproveIdentityChange
     | CancelIdentityChange
@@ -2311,6 +2367,8 @@ Response = (
     | ParkedItems
     | ConflictShown
     | ConflictFiled
+    | RejectionItem
+    | RejectionItems
     | IdentityChangeItem
     | IdentityChangeItems
     | DestructionItem

@@ -8,7 +8,8 @@ Rules, in order:
 4. In a fault only studies of the actor's broken glass are listed, and never an empty list.
 5. One entry names the studies answered (receipt kind `query`); it holds no query value. A patient of more studies
    than one entry holds has several.
-6. A page begins behind the position of the last record of the page before, and decides anew.
+6. What was rejected is not there (`guard.rejections`).
+7. A page begins behind the position of the last record of the page before, and decides anew.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.positions import Position
 from ribcage.guard.protocol import Query, QueryAnswer, Record, View
+from ribcage.guard.rejections import shown
 
 _SLICE_ROWS = 200
 _STUDIES_IN_ONE_ENTRY = 400
@@ -94,7 +96,7 @@ class Queries:
         for match in matches if request.level != "patient" else ():
             rows: Iterable[tuple[Values, Position]] = [(match.values, match.position)]
             if request.level != "study":
-                rows = await self._below(match, request, page.skip + wanted + 1)
+                rows = await self._below(actor, match, request, page.skip + wanted + 1)
             if not all(page.take([match], values, str(position)) for values, position in rows):
                 break
         if not page.records and (undecided or fault(self._core)):
@@ -168,7 +170,7 @@ class Queries:
         found, undecided, number = list[_Match](), False, 0
         place = positions.read(request.after) if request.level != "patient" else None
         begin = place.studies(request.level) if place is not None else None
-        async for rows in self._candidates.slices(request.filters, begin, enough):
+        async for rows in self._candidates.slices(request.filters, begin, enough, shown(self._core, actor)):
             for row in rows:
                 number += 1
                 if number % _SLICE_ROWS == 0:
@@ -227,12 +229,14 @@ class Queries:
 
     # --- series and instances ---------------------------------------------------------------------------
 
-    async def _below(self, match: _Match, request: Query, at_most: int) -> Iterator[tuple[Values, Position]]:
+    async def _below(
+        self, actor: Actor, match: _Match, request: Query, at_most: int
+    ) -> Iterator[tuple[Values, Position]]:
         below = {k: v for k, v in request.filters.items() if k not in matching.STUDY_KEYWORDS}
         place = positions.read(request.after)
         after = place if place is not None and place.study == match.held.pk else None
         limit = None if below else at_most
-        rows = await asyncio.to_thread(self._rows_below, match.held, request.level, after, limit)
+        rows = await asyncio.to_thread(self._rows_below, actor, match.held, request.level, after, limit)
         return self._matching_below(match, request.level, below, rows)
 
     def _matching_below(
@@ -251,7 +255,7 @@ class Queries:
                 yield values, position
 
     def _rows_below(
-        self, held: HeldStudy, level: str, after: Position | None, limit: int | None
+        self, actor: Actor, held: HeldStudy, level: str, after: Position | None, limit: int | None
     ) -> list[sa.RowMapping]:
         chosen = (
             series.c.pk.label("in_series"), series.c.uid.label("series_uid"), series.c.modality, series.c.sealed,
@@ -261,7 +265,7 @@ class Queries:
         else:
             query = sa.select(*chosen, instance)
         query = query.join_from(series, instance, instance.c.series_pk == series.c.pk)
-        query = query.where(series.c.study_pk == held.pk)
+        query = query.where(series.c.study_pk == held.pk, *shown(self._core, actor))
         if after is not None:
             query = query.where(after.below(level))
         query = query.order_by(*((series.c.pk,) if level == "series" else (series.c.pk, instance.c.pk)))
