@@ -125,14 +125,9 @@ def build_rooms(
     rights = Rights(core, disclosures.rights_changed)
     derivations, approvals, accounts = Derivations(core), Approvals(core), Accounts(core, push)
     rejections = Rejections(core, approvals, disclosures.identity_changed)
-    ingest = Ingest(
-        core, derivations, routing := Routing(core, destinations := Destinations(core)), rejections
-    )
-
-    def closed(key_id: bytes) -> None:
-        ingest.forget_study(key_id)
-        disclosures.rights_changed()
-
+    routing = Routing(core, destinations := Destinations(core))
+    ingest = Ingest(core, derivations, routing, rejections)
+    closed = _closing(ingest, disclosures)
     destructions = Destructions(core, approvals, closed)
     passkeys, patients = Passkeys(core, accounts), PatientAccess(core, push)
     return Rooms(
@@ -179,6 +174,16 @@ def build_rooms(
         rejections=rejections,
         identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, disclosures)),
     )
+
+
+def _closing(ingest: Ingest, disclosures: Disclosures) -> Callable[[bytes], None]:
+    """What is called when a study (key id) was closed for destruction."""
+
+    def closed(key_id: bytes) -> None:
+        ingest.forget_study(key_id)
+        disclosures.rights_changed()
+
+    return closed
 
 
 def _forgetting(ingest: Ingest, disclosures: Disclosures) -> Callable[[Collection[HeldStudy]], None]:
