@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,7 @@ import pytest
 from helpers.guard_house import Clock, attributes, edit, new_house, running
 from helpers.refusals import reason
 from helpers.ward import FIRST, Ward, fingerprint, in_ward
-from ribcage.crypto.sealing import Envelope, Stream, seal
 from ribcage.guard import protocol as p
-from ribcage.storage.objects import ObjectStore
 
 KOS = "1.2.840.10008.5.1.4.1.1.88.59"
 CR = "1.2.840.10008.5.1.4.1.1.1"
@@ -46,23 +43,13 @@ async def note(
         patient_id=FIRST,
         patient_name="Muster^Erika",
     )
-    data = b"note %d" % number
     rejected = [p.RejectedInstance(study, sop_class, uid) for uid in uids]
-    digest = hashlib.sha256(data).digest()
-    admitted = await ward.house.front.ask(
-        p.Admit(
-            device, "dimse", "RIBCAGE", said, "1.2.840.10008.1.2.1", digest, len(data),
-            rejection=p.RejectionNote(code, rejected),  # type: ignore[arg-type]
-        )
-    )  # fmt: skip
-    if isinstance(admitted, p.AlreadyHeld):
-        return admitted
-    assert isinstance(admitted, p.Admitted)
-    ids = admitted.epoch, admitted.hospital, admitted.key_id, admitted.object_id
-    sealed = seal(admitted.header_key, Envelope(Stream.HEADER, *ids), data)
-    location = ObjectStore(ward.house.home / "objects").write(admitted.object_id, [sealed])
-    commit = p.Commit(admitted.admission, location, len(sealed), len(data), 0, 0, len(sealed), 0, digest)
-    return await ward.house.front.call(commit, p.Committed)
+    return await ward.house.store(
+        device,
+        said,
+        b"note %d" % number,
+        rejection=p.RejectionNote(code, rejected),  # type: ignore[arg-type]
+    )
 
 
 async def found(ward: Ward, device: p.Device) -> list[str]:
