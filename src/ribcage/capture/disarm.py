@@ -36,11 +36,13 @@ _PREAMBLE_BYTES = 128
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What command or URL said of the instance; '' where it said nothing."""
+    """What command, URL or the device's registration said of the instance; '' where they said nothing."""
 
     sop_class_uid: str = ""
     sop_instance_uid: str = ""
     study_instance_uid: str = ""
+    charset: str = ""  # a value of (0008,0005) for what declares none
+    charset_overrides: bool = False  # and for what declares another
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ def inspect(arrival: Arrival, limits: ScanLimits = DEFAULT_LIMITS) -> Inspected:
 
 def identify(found: Scan, expected: Expected) -> Attributes:
     """Rule 3. Raises DicomError, IdentityMismatch."""
-    attributes = Attributes(**extract(found))  # type: ignore[arg-type]  # the same names; msgspec checks on the wire
+    said = extract(found, expected.charset, overrides=expected.charset_overrides)
+    attributes = Attributes(**said)  # type: ignore[arg-type]  # the same names; msgspec checks on the wire
     _compare(attributes, expected)
     return attributes
 

@@ -476,6 +476,8 @@ def _opened(core: Core, live: _Live, row: sa.RowMapping, shape: Shape) -> Opened
         transfer_syntax_uid=str(row["transfer_syntax_uid"]),
         named=shape.named,
         addressed=shape.addressed,
+        charset=shape.charset,
+        charset_overrides=shape.charset_overrides,
     )
 
 

@@ -22,6 +22,7 @@ from ribcage.database.schema import (
     checkpoint,
     destruction,
     device,
+    device_charset,
     emergency_mark,
     factor,
     filed,
@@ -65,7 +66,7 @@ _SUSPENSIONS = tuple(canonical(detail("change", word)) for word in ("suspended",
 _MAC_TABLES = (
     person, factor, session, device, patient, study, destruction, break_glass, emergency_mark,
     invitation, patient_session, patient_passkey, identity_change, study_identity, patient_link, filed,
-    rejection, rejected,
+    rejection, rejected, device_charset,
 )  # fmt: skip
 _RESOLVED = tuple(canonical(detail("change", word)) for word in ("discarded", "accepted", "attached"))
 _STUDY = re.compile(rb'"study":"([0-9a-f]{32})"')

@@ -402,6 +402,8 @@ class OpenedObject(_Body, frozen=True):
     transfer_syntax_uid: str
     named: CorrectedPatient | None = None  # in the full view, where the study's identity was changed
     addressed: Addressed | None = None  # but in the original view, where the instance was filed
+    charset: str = ""  # with either of them: in which its text really is, by its device's registration
+    charset_overrides: bool = False
 
 
 class Opened(_Body, frozen=True):
@@ -1036,6 +1038,8 @@ class DeviceKnown(_Body, frozen=True):
 
     name: str
     may: list[DeviceRight]
+    charset: str = ""  # a value of (0008,0005) for what it sends without one
+    charset_overrides: bool = False  # and instead of what it declares
 
 
 RefusalKind = Literal[
@@ -1280,6 +1284,14 @@ class DeviceAdded(_Body, frozen=True):
     certificate_pem: bytes
     private_key_pem: bytes
     authority_pem: bytes
+
+
+class SetDeviceCharset(_Body, frozen=True):
+    """The character set of what a device sends without declaring one, or declares wrongly. '' takes it back."""
+
+    name: str
+    charset: str
+    overrides: bool = False
 
 
 class SuspendDevice(_Body, frozen=True):
@@ -2237,6 +2249,7 @@ AdminRequest = (
     | ListPersons
     | AddDevice
     | SuspendDevice
+    | SetDeviceCharset
     | ListDevices
     | AddGrant
     | RevokeGrant

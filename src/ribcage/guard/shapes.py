@@ -5,12 +5,13 @@ Rules, in order (docs/adr/0013, 0014):
 2. A study whose identity was changed names its patient as corrected, in the full view.
 3. A filed instance carries the UIDs under which it was filed, and in the full view the study's patient where it names
    another. A row of `filed` that does not hold opens nothing.
+4. Where anything is written into an instance, its text is read in the character set of its device's registration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import sqlalchemy as sa
@@ -32,6 +33,8 @@ class Shape:
 
     named: CorrectedPatient | None = None
     addressed: Addressed | None = None
+    charset: str = ""
+    charset_overrides: bool = False
 
 
 def shapes(
@@ -53,7 +56,16 @@ def shapes(
             found[object_id] = Shape(whose, now)
     except CryptoError as failure:
         raise GuardRefused("unavailable") from failure
-    return found
+    return {each: _in_charset(core, shape, str(rows[each]["source"])) for each, shape in found.items()}
+
+
+def _in_charset(core: Core, shape: Shape, source: str) -> Shape:
+    """What is written into is read as the registration of its device says (rule 4)."""
+    kind, _, identifier = source.partition(":")
+    if kind != "device" or (shape.named is None and shape.addressed is None):
+        return shape
+    charset, overrides = core.devices.charset_of(bytes.fromhex(identifier))
+    return replace(shape, charset=charset, charset_overrides=overrides)
 
 
 def _of_study(connection: sa.Connection, held: HeldStudy, what: Filed) -> CorrectedPatient | None:

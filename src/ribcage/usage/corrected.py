@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ribcage.dicom.coerce import NewText, Why, coerce
-from ribcage.dicom.scan import scan
+from ribcage.dicom.rewrite import TOP, NewElement, rewrite
+from ribcage.dicom.scan import Scan, scan
+from ribcage.dicom.transcode import charset_in
 from ribcage.guard.protocol import Addressed, CorrectedPatient
 
 # What was said of the other patient under other numbers, and group length: they would contradict.
+_CHARSET: Final = 0x00080005
 _OTHER_IDS: Final = frozenset({0x00100022, 0x00100024, 0x00101000, 0x00101001, 0x00101002})
 
 
@@ -18,11 +21,16 @@ def corrected_header(
     transfer_syntax_uid: str,
     named: CorrectedPatient | None,
     addressed: Addressed | None = None,
+    charset: str = "",
+    *,
+    overrides: bool = False,
 ) -> bytes:
     """The data set's part of a header stream with the corrected patient module, and the UIDs of a filed instance.
 
-    At least one of the two is given. Raises DicomError.
+    At least one of the two is given. `charset`: in which its text really is where it declares none, with `overrides`
+    also where it declares another; the result says so. Raises DicomError.
     """
+    scanned = _declared(scan(header, transfer_syntax_uid), charset, overrides)
     new: dict[int, NewText] = {}
     if addressed is not None:
         new = {
@@ -41,4 +49,16 @@ def corrected_header(
     changed_at = max(each.changed_at for each in (named, addressed) if each is not None)
     on = datetime.fromtimestamp(changed_at, UTC).strftime("%Y%m%d%H%M%S+0000")
     gone = _OTHER_IDS if named is not None else frozenset[int]()
-    return coerce(scan(header, transfer_syntax_uid), new, gone, Why(on, "Stored instance", "CORRECT"))
+    return coerce(scanned, new, gone, Why(on, "Stored instance", "CORRECT"))
+
+
+def _declared(scanned: Scan, charset: str, overrides: bool) -> Scan:
+    """The data set, declaring the character set that its device's registration names."""
+    if not charset or (charset_in(scanned).declared and not overrides):
+        return scanned
+    value, held = charset.encode("ascii", "replace"), scanned.find(_CHARSET)
+    if held is None:
+        parts = rewrite(scanned, {}, {TOP: (NewElement(_CHARSET, "CS", value),)})
+    else:
+        parts = rewrite(scanned, {held.start: value}, {})
+    return scan(b"".join(bytes(part) for part in parts), scanned.transfer_syntax_uid)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -343,10 +344,16 @@ class Disclosure:
 
 async def _corrected(data_set: bytes, opened: OpenedObject) -> bytes:
     """The data set's part of the header stream as the archive knows better (rule 6)."""
-    given = data_set, opened.transfer_syntax_uid, opened.named, opened.addressed
-    if len(data_set) <= _INLINE_BYTES:
-        return corrected_header(*given)
-    return await asyncio.to_thread(corrected_header, *given)
+    correct = functools.partial(
+        corrected_header,
+        data_set,
+        opened.transfer_syntax_uid,
+        opened.named,
+        opened.addressed,
+        opened.charset,
+        overrides=opened.charset_overrides,
+    )
+    return correct() if len(data_set) <= _INLINE_BYTES else await asyncio.to_thread(correct)
 
 
 def damaged() -> ObjectDamaged:
