@@ -133,13 +133,20 @@ def object_row(received_at: float, admission: Admission, request: Commit, index:
 
 
 def log_index(tx: Transaction, asked: Admit, *, apart: bool = False) -> int:
-    """The entry of an instance that is held, or held `apart`."""
-    query = sa.select(instance.c.log_index).where(instance.c.uid == asked.attributes.sop_instance_uid)
-    if apart:
-        query = (
-            sa.select(parked.c.log_index).where(parked.c.data_set_sha256 == asked.data_set_sha256).limit(1)
+    """The entry of an instance that is held, or held `apart`, or was and is filed."""
+    query = sa.select(instance.c.log_index)
+    if not apart:
+        return int(
+            tx.connection.execute(
+                query.where(instance.c.uid == asked.attributes.sop_instance_uid)
+            ).scalar_one()
         )
-    return int(tx.connection.execute(query).scalar_one())
+    same = asked.data_set_sha256
+    waiting = sa.select(parked.c.log_index).where(parked.c.data_set_sha256 == same)
+    beside = query.where(
+        instance.c.object_id.in_(sa.select(filed.c.id).where(filed.c.data_set_sha256 == same))
+    )
+    return int(tx.connection.execute(waiting.union_all(beside).limit(1)).scalar_one())
 
 
 def park(tx: Transaction, admission: Admission, row: dict[str, object]) -> None:

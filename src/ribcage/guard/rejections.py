@@ -1,4 +1,4 @@
-"""Rejection notes: what is not to be used is not shown, and nothing is lost (docs/adr/0016).
+"""Rejection notes: what is not to be used is not shown, and nothing is lost (docs/adr/0014).
 
 Rules, in order (IHE RAD TF-2 4.66):
 1. Only a device with the right `reject`, or an operator's import, rejects; so many notes an hour, each with an entry
