@@ -29,7 +29,7 @@ async def parked(ward: Ward) -> list[str]:
 
 
 async def file(ward: Ward, ordinal: int, **more: object) -> p.ConflictFiled:
-    ward.clock.ahead += 60
+    ward.later()
     request = p.FileConflict(ordinal, ward.first.approves(), ward.second.approves(), **more)  # type: ignore[arg-type]
     return await ward.house.admin.call(request, p.ConflictFiled)
 
@@ -125,7 +125,7 @@ def test_films_of_one_patient_in_anothers_study_come_together_in_a_new_one(tmp_p
 def test_one_person_alone_files_nothing(tmp_path: Path) -> None:
     async def work(ward: Ward) -> None:
         number = await conflict(ward)
-        ward.clock.ahead += 60
+        ward.later()
         alone = p.FileConflict(number, ward.first.approves(), ward.first.approves())
         assert await reason(ward.house.admin.call(alone, p.ConflictFiled)) == "not_permitted"
         assert await parked(ward) == ["hash_mismatch"]
@@ -136,7 +136,7 @@ def test_one_person_alone_files_nothing(tmp_path: Path) -> None:
 def test_nothing_is_filed_into_or_out_of_a_study_that_is_to_be_destroyed(tmp_path: Path) -> None:
     async def work(ward: Ward) -> None:
         house, number = ward.house, await conflict(ward)
-        ward.clock.ahead += 60
+        ward.later()
         ask = p.AskDestruction("1.2.3.1", "contract-end", ward.first.approves())
         item = await house.admin.call(ask, p.DestructionItem)
         await house.admin.call(p.ApproveDestruction(item.number, ward.second.approves()), p.DestructionItem)

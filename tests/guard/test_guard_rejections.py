@@ -162,9 +162,10 @@ def test_a_rejection_is_undone_and_stays_so_after_a_restart(tmp_path: Path) -> N
                 (1, 1, "standing"),
                 (2, 1, "standing"),
             ]
+            ward.later()
             undo = p.UndoRejection(1, ward.first.approves())
             assert (await house.admin.call(undo, p.RejectionItem)).state == "undone"
-            ward.clock.ahead += 60
+            ward.later()
             again = p.UndoRejection(1, ward.first.approves())
             assert await reason(house.admin.call(again, p.RejectionItem)) == "conflict"
             assert await retrieved(ward, ward.ws["first"]) == [BAD]
