@@ -181,6 +181,24 @@ def test_a_changed_row_of_a_filed_instance_opens_nothing(tmp_path: Path) -> None
     asyncio.run(again())
 
 
+def test_a_removed_row_of_a_filed_instance_is_named(tmp_path: Path) -> None:
+    clock = Clock()
+
+    async def first() -> None:
+        async with new_house(tmp_path, clock=clock) as house:
+            ward = Ward(house, clock)
+            await ward.fill()
+            await file(ward, await conflict(ward))
+
+    async def again() -> None:
+        async with running(tmp_path / "home", clock=clock) as house:
+            assert [each.expected for each in await house.verify()] == ["the row of a filed instance"]
+
+    asyncio.run(first())
+    assert edit(tmp_path / "home", "DELETE FROM filed") == 1
+    asyncio.run(again())
+
+
 class Killed(Exception):
     """The process ends here."""
 

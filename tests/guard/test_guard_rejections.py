@@ -204,7 +204,16 @@ def test_a_viewing_that_is_open_does_not_go_on_with_what_was_rejected(tmp_path: 
     in_ward(tmp_path, work)
 
 
-def test_rows_of_a_rejection_changed_in_the_database_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("UPDATE rejected SET code = '113001'", "table rejected"),
+        ("DELETE FROM rejected WHERE id <> note_id", "rejection 1"),
+    ],
+)
+def test_rows_of_a_rejection_changed_in_the_database_are_named(
+    tmp_path: Path, statement: str, named: str
+) -> None:
     clock = Clock()
 
     async def first() -> None:
@@ -215,8 +224,8 @@ def test_rows_of_a_rejection_changed_in_the_database_are_named(tmp_path: Path) -
 
     async def after() -> None:
         async with running(tmp_path / "home", clock=clock) as house:
-            assert {each.where.split(",")[0] for each in await house.verify()} == {"table rejected"}
+            assert {each.where.split(",")[0] for each in await house.verify()} == {named}
 
     asyncio.run(first())
-    edit(tmp_path / "home", "UPDATE rejected SET code = '113001'")
+    assert edit(tmp_path / "home", statement)
     asyncio.run(after())

@@ -71,6 +71,8 @@ _MAC_TABLES = (
 _RESOLVED = tuple(canonical(detail("change", word)) for word in ("discarded", "accepted", "attached"))
 _STUDY = re.compile(rb'"study":"([0-9a-f]{32})"')
 _DESTROYED = re.compile(rb'"system":"urn:ribcage:study","value":"([0-9a-f]{32})"')
+_STUDY_DETAIL = re.compile(rb'"type":"study","valueString":"([0-9a-f]{32})"')
+_FILED = re.compile(rb'"type":"filed","valueString":"([0-9a-f]{32})"')
 _PARKED_ENTRY = re.compile(rb'"type":"parked-entry","valueString":"([0-9]+)"')
 
 
@@ -79,6 +81,7 @@ class _Promises:
     """What the log says that other tables must hold: a row for each instance, a transaction for each change."""
 
     instances: dict[int, str] = field(default_factory=dict)  # numbers of entries, and whose study it is
+    filed: dict[str, str] = field(default_factory=dict)  # ids of objects, and whose study it is
     changes: int = 1  # the ledger's genesis has no entry
 
     def add(self, number: int, kind: str, body: bytes) -> None:
@@ -91,6 +94,8 @@ class _Promises:
         elif kind == "conflict-resolved" and any(change in body for change in _RESOLVED):
             for number in _PARKED_ENTRY.findall(body):
                 self.instances.pop(int(number), None)
+            study = _STUDY_DETAIL.search(body)
+            self.filed |= {each.decode(): study[1].decode() if study else "" for each in _FILED.findall(body)}
         elif kind in ("grant-changed", "objection-changed"):
             self.changes += 1
         elif kind in ("person-changed", "device-changed"):
@@ -104,6 +109,7 @@ class _Promises:
         self.instances = {
             number: study for number, study in self.instances.items() if study != gone or not gone
         }
+        self.filed = {each: study for each, study in self.filed.items() if study != gone or not gone}
         for number in _PARKED_ENTRY.findall(body):
             self.instances.pop(int(number), None)
 
@@ -112,6 +118,10 @@ class _Promises:
         for table in (instance, parked):
             for (number,) in connection.execute(sa.select(table.c.log_index)):
                 self.instances.pop(int(number), None)
+        for (identifier,) in connection.execute(sa.select(filed.c.id)):
+            self.filed.pop(bytes(identifier).hex(), None)
+        for each in sorted(self.filed):
+            yield Difference("rows", f"object {each}", "the row of a filed instance", "nothing")
         for number in sorted(self.instances):
             yield Difference("rows", f"log entry {number}", "the row of a stored instance", "nothing")
         query = sa.select(sa.func.count()).select_from(ledger_transaction)
@@ -271,6 +281,7 @@ class Upkeep:
                 except CryptoError:
                     where = f"table {table.name}, row {number}"
                     differences.append(Difference("rows", where, "the guard's MAC", "another row"))
+        differences += _rejections(connection)
         return VerifyAnswer(cursor=-1, checked=checked, differences=differences, locations=[])
 
     # --- objects ----------------------------------------------------------------------------------------
@@ -361,6 +372,19 @@ class Upkeep:
         return Sealed(
             lambda offset, length: _pread(descriptor, length, start + offset), size, opened, envelope
         )
+
+
+def _rejections(connection: sa.Connection) -> Iterator[Difference]:
+    """What a note hides is hidden: none of its rows was taken away."""
+    query = (
+        sa.select(rejection.c.number, rejection.c.state, rejection.c.instances, sa.func.count(rejected.c.id))
+        .outerjoin(rejected, rejected.c.note_id == rejection.c.id)
+        .group_by(rejection.c.id)
+    )
+    for number, state, instances, held in connection.execute(query):
+        due = 1 + (int(instances) if state == "standing" else 0)
+        if held != due:
+            yield Difference("rows", f"rejection {number}", f"{due} rows of what it hides", f"{held}")
 
 
 def _kind(entry: Json) -> str:
