@@ -111,6 +111,11 @@ IDENTITY_ROWS = (
     _identity("merge_to_read_another", "merged_rights_for_all", "another patient's film without a grant"),
     _identity("merge_against_an_objection", "merges_forget_objections", "a film that its patient closed"),
     _identity("move_by_one", "no_other_reviewer", "a film that one person alone moved within reach"),
+    _identity("file_by_one", "no_other_reviewer", "a planted film in a patient's study"),
+    _identity("reject_without_the_right", "no_reject_right", "a film that nobody finds any more"),
+    _identity(
+        "reject_another_study", "rejects_anything", "a film of another study that nobody finds any more"
+    ),
 )
 
 

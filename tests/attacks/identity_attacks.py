@@ -8,6 +8,7 @@ from ribcage.guard import protocol as p
 
 FIRST, SECOND = "PID000001", "PID000002"
 _FAR = 1e6
+_KOS, _CR = "1.2.840.10008.5.1.4.1.1.88.59", "1.2.840.10008.5.1.4.1.1.1"
 
 
 async def _ward(house: House) -> tuple[p.Device, Officer, Officer]:
@@ -56,3 +57,37 @@ async def move_by_one(house: House) -> bool:
     approve = p.ApproveIdentityChange(item.number, first.approves())
     await answered(house.admin.call(approve, p.IdentityChangeItem), p.IdentityChangeItem)
     return await answered(house.front.call(p.Disclose(ws, "dimse", "1.2.3.1"), p.Disclosed), p.Disclosed)
+
+
+async def file_by_one(house: House) -> bool:
+    """One person alone files a planted film in a patient's study."""
+    ws, first, _ = await _ward(house)
+    cr = await house.device("cr-8", "CR8", ["store"])
+    planted = attributes(2, sop_instance_uid="1.2.3.2.9", patient_id="SOMEBODY")
+    await house.store(cr, planted, b"planted" * 9)
+    ask = p.FileConflict(1, first.approves(), first.approves())
+    await answered(house.admin.call(ask, p.ConflictFiled), p.ConflictFiled)
+    disclosed = await house.front.call(p.Disclose(ws, "dimse", "1.2.3.2"), p.Disclosed)
+    return len(disclosed.instances) > 1
+
+
+async def reject_without_the_right(house: House) -> bool:
+    """A stolen modality's certificate hides a film."""
+    return await _hidden(house, ["store"], "1.2.3.2", "1.2.3.2")
+
+
+async def reject_another_study(house: House) -> bool:
+    """A device that may reject names, in the note of one study, a film of another."""
+    return await _hidden(house, ["store", "reject"], "1.2.3.1", "1.2.3.2")
+
+
+async def _hidden(house: House, may: list[str], note_study: str, film_study: str) -> bool:
+    """Whether a note of one study hides the film of `film_study` from who may see it."""
+    ws, _, _ = await _ward(house)
+    thief = await house.device("cr-7", "CR7", may)
+    number = int(note_study.rpartition(".")[2])
+    said = attributes(number, sop_class_uid=_KOS, sop_instance_uid="1.2.3.9.9", series_instance_uid="1.2.3.9")
+    note = p.RejectionNote("113037", [p.RejectedInstance(film_study, _CR, f"{film_study}.1")])
+    await answered(house.store(thief, said, b"note", rejection=note), p.Committed)
+    query = p.Query(principal=ws, channel="dimse", level="study", filters={"StudyInstanceUID": film_study})
+    return not (await house.front.call(query, p.QueryAnswer)).records

@@ -36,7 +36,17 @@ EVENTS = {
     "clock-changed": (ae.ClockChanged(GUARD, "stepped-back", -7000), "110113", "8"),
     "configuration-changed": (ae.ConfigurationChanged(ROOT, "listen.dicom"), "110113", "0"),
     "recovery-changed": (ae.RecoveryChanged(ROOT, "made", 3, 5, HASH), "110113", "0"),
-    "conflict-resolved": (ae.ConflictResolved(PERSON, OBJECT, "shown", 4, STUDY, PATIENT), "110113", "0"),
+    "conflict-resolved": (
+        ae.ConflictResolved(PERSON, OBJECT, "accepted", 4, STUDY, PATIENT, OBJECT),
+        "110113",
+        "0",
+    ),
+    "rejection-changed": (
+        ae.RejectionChanged(PERSON, 3, "undone", "113001", STUDY, PATIENT, 2),
+        "110113",
+        "0",
+    ),
+    "rejection-refused": (ae.RejectionRefused(DEVICE, "113037", "dimse", "not_permitted"), "110113", "8"),
     "identity-changed": (ae.IdentityChanged(PERSON, 3, "merge", "done", PATIENT, (STUDY,)), "110113", "0"),
     "consent-changed": (ae.ConsentChanged(ROOT, PATIENT, "HRESCH", True, HASH), "110113", "0"),
     "migration-reported": (

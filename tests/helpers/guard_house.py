@@ -62,7 +62,12 @@ class House:
         return p.Session(proof=logged.proof, address="127.0.0.1")
 
     async def store(
-        self, device: p.Principal, attributes: p.Attributes, data: bytes, derivation: bytes = b""
+        self,
+        device: p.Principal,
+        attributes: p.Attributes,
+        data: bytes,
+        derivation: bytes = b"",
+        rejection: p.RejectionNote | None = None,
     ) -> p.Committed | p.AlreadyHeld:
         """What a front does with one instance: seal and write with the keys it is given."""
         digest = hashlib.sha256(data).digest()
@@ -76,6 +81,7 @@ class House:
                 data_set_sha256=digest,
                 data_set_bytes=len(data),
                 derivation=derivation,
+                rejection=rejection,
             )
         )
         if isinstance(admitted, p.AlreadyHeld):

@@ -148,8 +148,12 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.TrustWitness,  # the log's public key
     p.ForgetWitness,
     p.VerifyRequest,
+    p.SetDeviceCharset,
     p.ShowConflict,  # names a patient, to an officer or administrator, with an entry
     p.DiscardConflict,
+    p.FileConflict,  # answers UIDs
+    p.RejectionPage,  # numbers, codes and states
+    p.UndoRejection,
     p.AskIdentityChange,
     p.ApproveIdentityChange,
     p.CancelIdentityChange,

@@ -9,11 +9,14 @@ from typing import Any
 
 import msgspec
 
+from ribcage.crypto.blind import BlindIndex
 from ribcage.crypto.derive import derive
 from ribcage.crypto.provider import operator_key
 from ribcage.guard import protocol as p
 from ribcage.guard.factors import Passkey, code_hash
+from ribcage.guard.filing import Filed, fresh_uid
 from ribcage.guard.frames import encode
+from ribcage.guard.identities import Named
 from ribcage.guard.patient_access import birth_digest
 from ribcage.guard.patient_people import label_of
 from ribcage.guard.people import split_proof
@@ -28,6 +31,10 @@ NONCE = bytes(range(64, 96))
 KEY = bytes(range(96, 128))
 RECOVERY_CODE = "AAAQ-EAYE-AUDA-OCAJ"
 PASSKEY = Passkey(bytes(range(16)), bytes(range(77)), "office", 1_767_312_000.0, 0.0, user_verified=True)
+BLIND = BlindIndex(KEY)
+FILED = Filed(
+    "1.2.3", "1.2.3.4", "1.2.3.4.5", Named("P1", "", "Muster^Erika", "19700101", "F"), 1_767_312_000.0
+)
 FRAMES: dict[str, p.Call | p.Answer] = {
     "hello": p.Call(1, p.Hello(4711)),
     "disclose": p.Call(
@@ -89,6 +96,12 @@ def make() -> dict[str, Any]:
             "birth": birth_digest(KEY, bytes(range(16)), "19700101").hex(),
             "label": label_of(KEY, bytes(range(16))),
             "user_handle": derive(KEY, "patient/passkey-user", bytes(range(16))).hex(),
+        },
+        "10_filed": {
+            "study": fresh_uid(BLIND, "study", "1.2.3", bytes(32).hex()),
+            "series": fresh_uid(BLIND, "series", "1.2.3", "1.2.3.4"),
+            "instance": fresh_uid(BLIND, "instance", "1.2.3.4.5", bytes(16).hex()),
+            "what": msgspec.json.encode(FILED).decode(),
         },
         "6_3_frames": {name: encode(frame).hex() for name, frame in FRAMES.items()},
     }

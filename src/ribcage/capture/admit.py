@@ -123,6 +123,7 @@ async def _admit(
         ready.inspected.data_set_sha256,
         memoryview(arrival.data).nbytes - arrival.prefix_bytes,
         saved.receipt,
+        ready.inspected.rejection,
     )
     try:
         outcome = await _short_way(way, ready, request, arrival) or await _long_way(

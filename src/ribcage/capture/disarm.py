@@ -14,11 +14,12 @@ import hashlib
 from dataclasses import dataclass, field
 
 from ribcage.capture.errors import IdentityMismatch, NotUnderstood, admission_error
+from ribcage.capture.rejection import read_note
 from ribcage.dicom import part10
 from ribcage.dicom.attributes import extract
 from ribcage.dicom.errors import DicomError
 from ribcage.dicom.scan import DEFAULT_LIMITS, Scan, ScanLimits, scan
-from ribcage.guard.protocol import Attributes
+from ribcage.guard.protocol import Attributes, RejectionNote
 from ribcage.storage.ports import Octets
 
 _PROGRAMS = (
@@ -35,11 +36,13 @@ _PREAMBLE_BYTES = 128
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What command or URL said of the instance; '' where it said nothing."""
+    """What command, URL or the device's registration said of the instance; '' where they said nothing."""
 
     sop_class_uid: str = ""
     sop_instance_uid: str = ""
     study_instance_uid: str = ""
+    charset: str = ""  # a value of (0008,0005) for what declares none
+    charset_overrides: bool = False  # and for what declares another
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Inspected:
     header_end: int
     data_set_sha256: bytes
     file_sha256: bytes
+    rejection: RejectionNote | None = None
 
 
 def arrival_of_file(data: Octets, expected: Expected) -> Arrival:
@@ -80,16 +84,18 @@ def inspect(arrival: Arrival, limits: ScanLimits = DEFAULT_LIMITS) -> Inspected:
     try:
         found = scan(view, arrival.transfer_syntax_uid, limits, arrival.prefix_bytes)
         attributes = identify(found, expected)
+        note = read_note(found, attributes.sop_class_uid)
     except DicomError as failure:
         raise admission_error(failure, expected.sop_class_uid, expected.sop_instance_uid) from None
     data_set_sha256 = hashlib.sha256(view[arrival.prefix_bytes :]).digest()
     file_sha256 = hashlib.sha256(view).digest() if arrival.prefix_bytes else data_set_sha256
-    return Inspected(attributes, found.header_end, data_set_sha256, file_sha256)
+    return Inspected(attributes, found.header_end, data_set_sha256, file_sha256, note)
 
 
 def identify(found: Scan, expected: Expected) -> Attributes:
     """Rule 3. Raises DicomError, IdentityMismatch."""
-    attributes = Attributes(**extract(found))  # type: ignore[arg-type]  # the same names; msgspec checks on the wire
+    said = extract(found, expected.charset, overrides=expected.charset_overrides)
+    attributes = Attributes(**said)  # type: ignore[arg-type]  # the same names; msgspec checks on the wire
     _compare(attributes, expected)
     return attributes
 

@@ -4,7 +4,7 @@ AdmissionError
 ├── NotAuthenticated     no valid session, unregistered or suspended certificate: 0124, 401
 ├── NotAuthorized        known, but may not store: 0124, 403
 │   └── StepUpNeeded     a second factor would allow it: 0124, 403 with the offer
-├── IdentityMismatch     the data set is not what the command or the URL named: A900, 409
+├── IdentityMismatch     the data set is not what the command, the URL or a rejection note named: A900, 409
 ├── NotUnderstood        malformed data set or file: C000, 400
 ├── Unsupported          a transfer syntax or SOP class we do not take: C000 or 0122, 415
 ├── TooLarge             over a limit of the configuration: A700, 413
@@ -112,6 +112,7 @@ _BY_REASON: dict[str, type[AdmissionError]] = {
     "second_factor_needed": StepUpNeeded,
     "not_found": NotAuthorized,
     "invalid": NotUnderstood,
+    "conflict": IdentityMismatch,
     "throttled": Throttled,
     "no_space": OutOfResources,
 }

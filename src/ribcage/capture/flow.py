@@ -1,7 +1,8 @@
 """A data set that is admitted while it arrives: hashed, sealed and written piece by piece, in bounded memory.
 
 Rules, in order:
-1. Up to `_LOOK_BYTES` it is kept whole and goes through `admit_instance`; so does what `dicom.arriving` cannot begin.
+1. Up to `_LOOK_BYTES` it is kept whole and goes through `admit_instance`; so does what `dicom.arriving` cannot begin,
+   and what may be a rejection note.
 2. The header is scanned as soon as it is there; the guard gives keys for its study (`Admit` without a hash, or keys
    given ahead). The rest is scanned as it passes by, and hashed and sealed in a thread, one segment after the other.
 3. Nothing is indexed before all of it was inspected. What is refused, or does not come to its end, leaves no file.
@@ -22,6 +23,7 @@ from ribcage.capture import admit
 from ribcage.capture.admit import Admission, Ahead, WayIn
 from ribcage.capture.disarm import Expected, Inspected, identify
 from ribcage.capture.errors import AdmissionError, NotStored, admission_error
+from ribcage.capture.rejection import KEY_OBJECT_SELECTION
 from ribcage.crypto.sealing import SEGMENT_BYTES, segment_room
 from ribcage.dicom import arriving
 from ribcage.dicom.errors import DicomError
@@ -153,7 +155,7 @@ class Flow:
         except AdmissionError as failure:
             self._refuse(failure)
             return
-        if found is None or attributes is None:
+        if found is None or attributes is None or attributes.sop_class_uid == KEY_OBJECT_SELECTION:
             return
         found.forget_rest()
         head, self._head = self._head, bytearray()

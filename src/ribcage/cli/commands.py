@@ -28,6 +28,7 @@ from ribcage.guard.protocol import (
     ParkedPage,
     PersonAdded,
     RevokeGrant,
+    SetDeviceCharset,
     Status,
     SuspendDevice,
     SuspendPerson,
@@ -118,6 +119,17 @@ async def device_suspend(client: GuardClient, options: argparse.Namespace) -> No
     suspended = options.action == "suspend"
     await client.call(SuspendDevice(name=options.name, suspended=suspended), Noted)
     print(f"device {options.name}: {'suspended, at once' if suspended else 'restored'}")
+
+
+async def device_charset(client: GuardClient, options: argparse.Namespace) -> None:
+    """`ribcage device charset NAME CHARSET [--overrides]`."""
+    charset = "" if options.charset == "none" else options.charset
+    await client.call(SetDeviceCharset(options.name, charset, options.overrides), Noted)
+    where = "whatever it declares" if options.overrides and charset else "where it declares none"
+    print(
+        f"device {options.name}: text is read as {charset or 'DICOM says'}, {where}; from its next association on"
+    )
+    print("what is stored stays as it is; what was indexed before is corrected by `ribcage patient correct`")
 
 
 async def grant(client: GuardClient, options: argparse.Namespace) -> None:

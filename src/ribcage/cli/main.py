@@ -28,6 +28,7 @@ from ribcage.cli import (
     patient,
     queue,
     recovery,
+    rejection,
     restore,
     routes,
     serving,
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     routes.add_verbs(_verb, _with_guard, verbs)
     destroy.add_verbs(_verb, _with_guard, verbs)
     conflict.add_verbs(_verb, _with_guard, verbs)
+    rejection.add_verbs(_verb, _with_guard, verbs)
     patient.add_verbs(_verb, _with_guard, verbs)
     invite.add_verbs(_verb, _with_guard, verbs)
     clock.add_verbs(_verb, _with_guard, verbs)
@@ -171,6 +173,10 @@ def _people_verbs(verbs: Any) -> None:
     add.add_argument("--certificate", default="", help="the device's own certificate (PEM)")
     add.add_argument("--csr", default="", help="a request to be signed (PEM)")
     add.add_argument("--out", default="", help="folder for certificate, key and authority")
+    charset = _verb(device, "charset", "how its text is read", _with_guard(commands.device_charset))
+    charset.add_argument("name")
+    charset.add_argument("charset", help="as in (0008,0005): GB18030, 'ISO 2022 IR 6\\ISO 2022 IR 58'; none")
+    charset.add_argument("--overrides", action="store_true", help="also where it declares another")
     for action in ("suspend", "restore"):
         one = _verb(device, action, f"{action} a device, at once", _with_guard(commands.device_suspend))
         one.add_argument("name")

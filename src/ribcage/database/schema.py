@@ -15,6 +15,15 @@ FORMAT_VERSION = 1
 
 metadata = sa.MetaData()
 
+
+def _row_mac() -> list[sa.Column[object]]:
+    """Of a row that decides access."""
+    return [
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    ]
+
+
 meta = sa.Table(
     "meta",
     metadata,
@@ -32,8 +41,7 @@ person = sa.Table(
     sa.Column("department", sa.Text, nullable=False),
     sa.Column("password_hash", sa.Text, nullable=False),  # Argon2id, PHC string
     sa.Column("suspended", sa.Integer, nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 factor = sa.Table(
@@ -46,8 +54,7 @@ factor = sa.Table(
     sa.Column(
         "last_counter", sa.Integer, nullable=False
     ),  # RFC 6238 step, sign count, bits of used codes, or wrong tries
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 session = sa.Table(
@@ -67,8 +74,7 @@ session = sa.Table(
     sa.Column("second_factor_at", sa.Float, nullable=False),  # 0: never
     sa.Column("second_factor", sa.Text, nullable=False),  # totp, passkey, recovery; empty: none
     sa.Column("ended", sa.Integer, nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 device = sa.Table(
@@ -84,8 +90,7 @@ device = sa.Table(
     sa.Column("may", sa.Text, nullable=False),  # space separated, sorted
     sa.Column("department", sa.Text, nullable=False),
     sa.Column("suspended", sa.Integer, nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 destination = sa.Table(
@@ -97,8 +102,7 @@ destination = sa.Table(
     sa.Column("address", sa.Text, nullable=False),
     sa.Column("port", sa.Integer, nullable=False),
     sa.Column("removed", sa.Integer, nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 send_job = sa.Table(
@@ -144,8 +148,7 @@ route_rule = sa.Table(
     sa.Column("destination", sa.Text, nullable=False),  # AE title
     sa.Column("conditions", sa.Text, nullable=False),  # JSON of `guard.protocol.RouteConditions`
     sa.Column("removed", sa.Integer, nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 destination_retry = sa.Table(
@@ -153,8 +156,7 @@ destination_retry = sa.Table(
     metadata,
     sa.Column("id", sa.LargeBinary(16), primary_key=True),  # of the destination
     sa.Column("moves", sa.Integer, nullable=False),  # 1: what a C-MOVE failed to send is queued
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 patient = sa.Table(
@@ -163,8 +165,7 @@ patient = sa.Table(
     sa.Column("id", sa.LargeBinary(16), primary_key=True),
     sa.Column("key_id", sa.LargeBinary(16), nullable=False, unique=True),
     sa.Column("id_token", sa.LargeBinary(32), unique=True),  # NULL: placeholder, one identity per study
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 study = sa.Table(
@@ -181,8 +182,7 @@ study = sa.Table(
     sa.Column("patient_id_token", sa.LargeBinary(32), index=True),
     sa.Column("sealed", sa.LargeBinary, nullable=False),  # identifying attributes, JSON
     sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 name_token = sa.Table(
@@ -252,7 +252,7 @@ parked = sa.Table(
     sa.Column("pk", sa.Integer, primary_key=True),
     sa.Column(
         "reason", sa.Text, nullable=False
-    ),  # closed list: patient_mismatch, hash_mismatch, series_mismatch, study_closed, study_destroyed
+    ),  # closed list: patient_mismatch, hash_mismatch, series_mismatch, study_closed, study_destroyed, filed
     sa.Column("sealed", sa.LargeBinary, nullable=False),  # all attributes, under the parked key
     sa.Column("key_context", sa.LargeBinary, nullable=False),
     *_object_columns(),
@@ -320,8 +320,7 @@ destruction = sa.Table(
     sa.Column("ended_at", sa.Float, nullable=False),  # cancelled or done; 0: neither
     sa.Column("certificate", sa.LargeBinary),  # signed note, once it is done
     sa.Column("log_index", sa.Integer, nullable=False),  # of its StudyDestroyed entry; -1 before
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 break_glass = sa.Table(
@@ -342,8 +341,7 @@ break_glass = sa.Table(
     sa.Column("verdict", sa.Text, nullable=False),  # "", justified, unjustified
     sa.Column("reviewed_by", sa.LargeBinary(16)),
     sa.Column("reviewed_at", sa.Float, nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 glass_comment = sa.Table(
@@ -358,8 +356,7 @@ emergency_mark = sa.Table(
     metadata,
     sa.Column("id", sa.LargeBinary(16), primary_key=True),
     sa.Column("submitted", sa.Integer, nullable=False),  # records of the emergency journal that the log has
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 patient_entry = sa.Table(
@@ -383,8 +380,7 @@ invitation = sa.Table(
     sa.Column("expires_at", sa.Float, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),  # wrong birth dates
     sa.Column("state", sa.Text, nullable=False),  # open, used, dead
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 patient_session = sa.Table(
@@ -397,8 +393,7 @@ patient_session = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("expires_at", sa.Float, nullable=False, index=True),
     sa.Column("ended", sa.Integer, nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 patient_passkey = sa.Table(
@@ -409,8 +404,7 @@ patient_passkey = sa.Table(
     sa.Column("credential_token", sa.LargeBinary(32), nullable=False, index=True),
     sa.Column("secret", sa.LargeBinary, nullable=False),  # sealed column; empty: removed
     sa.Column("last_counter", sa.Integer, nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 identity_change = sa.Table(
@@ -427,8 +421,7 @@ identity_change = sa.Table(
     sa.Column("asked_at", sa.Float, nullable=False),
     sa.Column("approved_by", sa.LargeBinary(16)),
     sa.Column("ended_at", sa.Float, nullable=False),  # 0: not yet
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )
 
 study_identity = sa.Table(
@@ -438,8 +431,51 @@ study_identity = sa.Table(
     sa.Column("patient_id", sa.LargeBinary(16), nullable=False),
     sa.Column("changes", sa.Text, nullable=False),  # their numbers, oldest first, space separated
     sa.Column("sealed", sa.LargeBinary, nullable=False),  # layers, under the study's key
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
+)
+
+filed = sa.Table(
+    "filed",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),  # object id of an instance that was a conflict
+    sa.Column("study_key_id", sa.LargeBinary(16), nullable=False, index=True),
+    sa.Column("data_set_sha256", sa.LargeBinary(32), nullable=False, index=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),  # what it says of itself, under the study's key
+    *_row_mac(),
+)
+
+rejection = sa.Table(
+    "rejection",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),  # object id of the note
+    sa.Column("number", sa.Integer, nullable=False, unique=True),
+    sa.Column("study_key_id", sa.LargeBinary(16), nullable=False, index=True),
+    sa.Column("code", sa.Text, nullable=False),  # of DCM: 113001, 113037, 113038, 113039
+    sa.Column("state", sa.Text, nullable=False),  # standing, undone
+    sa.Column("instances", sa.Integer, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("undone_by", sa.LargeBinary(16)),
+    *_row_mac(),
+)
+
+rejected = sa.Table(
+    "rejected",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),  # object id of what is hidden
+    sa.Column("note_id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("study_key_id", sa.LargeBinary(16), nullable=False, index=True),
+    *_row_mac(),
+)
+
+device_charset = sa.Table(
+    "device_charset",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),  # of the device
+    sa.Column("charset", sa.Text, nullable=False),  # a value of (0008,0005); empty: none
+    sa.Column("overrides", sa.Integer, nullable=False),
+    *_row_mac(),
 )
 
 patient_link = sa.Table(
@@ -450,6 +486,5 @@ patient_link = sa.Table(
     sa.Column("into_id", sa.LargeBinary(16), nullable=False),
     sa.Column("change", sa.Integer, nullable=False),
     sa.Column("standing", sa.Integer, nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("mac", sa.LargeBinary(32), nullable=False),
+    *_row_mac(),
 )

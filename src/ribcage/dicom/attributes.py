@@ -4,7 +4,9 @@ Rules, in order:
 1. SOP Class, SOP Instance, Study and Series Instance UID must be there, once, and be UIDs (PS3.5 9.1): an instance
    without them, or with two answers, cannot be addressed and is refused.
 2. A patient-identifying attribute that stands twice is refused: two readers would see two patients.
-3. Everything else is read leniently: text that is too long is cut, a number that is none is 0, a date or time
+3. Where the data set declares no character set, it is read in the one that its device's registration names; where the
+   registration says so, also instead of a declared one.
+4. Everything else is read leniently: text that is too long is cut, a number that is none is 0, a date or time
    that is none is "".
 """
 
@@ -68,10 +70,10 @@ _DATE: Final = re.compile(r"[0-9]{8}")
 _TIME: Final = re.compile(r"[0-9]{2}([0-9]{2}([0-9]{2}(\.[0-9]{1,6})?)?)?")
 
 
-def extract(scan: Scan) -> dict[str, str | int]:
+def extract(scan: Scan, assumed: str = "", *, overrides: bool = False) -> dict[str, str | int]:
     """The fields of the guard's `Attributes` message, by name; text is decoded, '' and 0 where absent.
 
-    Raises DataSetMalformed by rules 1 and 2.
+    `assumed`: a value of (0008,0005), by rule 3. Raises DataSetMalformed by rules 1 and 2.
     """
     found: dict[int, Element] = {}
     for element in scan.elements:
@@ -79,7 +81,7 @@ def extract(scan: Scan) -> dict[str, str | int]:
             if element.tag in found and element.tag in _ONCE:
                 raise DataSetMalformed(f"expected {_name(element.tag)} once, got it twice", element.start)
             found[element.tag] = element
-    charset, declared = _charset(scan, found)
+    charset, declared = _charset(scan, found, assumed, overrides)
     fields: dict[str, str | int] = {"specific_character_set": declared}
     for tag, name in _UIDS.items():
         fields[name] = _uid(scan, found.get(tag), name)
@@ -94,12 +96,13 @@ def _name(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def _charset(scan: Scan, found: dict[int, Element]) -> tuple[Charset, str]:
+def _charset(scan: Scan, found: dict[int, Element], assumed: str, overrides: bool) -> tuple[Charset, str]:
     element = found.get(_CHARSET_TAG)
-    if element is None:
-        return DEFAULT_CHARSET, ""
-    raw = scan.value(element)[:MAX_TEXT_BYTES]
-    return charset_of(raw), raw.rstrip(b"\0 ").decode("ascii", "replace")
+    raw = b"" if element is None else scan.value(element)[:MAX_TEXT_BYTES]
+    charset = charset_of(raw) if raw else DEFAULT_CHARSET
+    if assumed and (overrides or not charset.declared):
+        charset = charset_of(assumed.encode("ascii", "replace"))
+    return charset, raw.rstrip(b"\0 ").decode("ascii", "replace")
 
 
 def _uid(scan: Scan, element: Element | None, name: str) -> str:

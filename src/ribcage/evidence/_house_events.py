@@ -242,15 +242,24 @@ class DeviceChanged:
     actor: Actor
     fingerprint: bytes
     change: Literal[
-        "added", "suspended", "restored", "rights", "certificate", "destination-added", "destination-removed"
+        "added",
+        "suspended",
+        "restored",
+        "rights",
+        "certificate",
+        "destination-added",
+        "destination-removed",
+        "charset",
     ]
     may: tuple[str, ...] = ()
     transaction: bytes | None = None
+    charset: tuple[str, bool] = ("", False)
 
     def to_entry(self, stamp: Stamp) -> Json:
         """PS3.15 A.5.3.11, Security Configuration."""
         details = [
             detail("change", token(self.change)),
+            *_charset(self.change, *self.charset),
             *(detail("may", token(each)) for each in self.may),
             *_transaction(self.transaction),
         ]
@@ -471,3 +480,11 @@ def _rights(stamp: Stamp, kind: str, actor: Actor, patient: bytes, details: list
         subtypes=[_OBJECT_ATTRIBUTES],
         entities=[whose],
     )
+
+
+def _charset(change: str, charset: str, overrides: bool) -> list[Json]:
+    """Terms of (0008,0005) as tokens, joined by '+'."""
+    if change != "charset":
+        return []
+    terms = "+".join(term.replace(" ", "-") for term in charset.split("\\")) or "none"
+    return [detail("charset", token(terms)), detail("overrides", token("yes" if overrides else "no"))]

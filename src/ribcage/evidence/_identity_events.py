@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ribcage.evidence._agents import Actor, audit_event, entity, patient_entity
+from ribcage.evidence._agents import SERIOUS, Actor, audit_event, entity, patient_entity
 from ribcage.evidence._image_events import ALERT, STUDY_ROLE
 from ribcage.evidence.entry import Json, Stamp, count, detail, identity, token
 
 IdentityChange = Literal["asked", "cancelled", "done", "undone"]
-ConflictChange = Literal["shown", "discarded"]
+ConflictChange = Literal["shown", "discarded", "accepted", "attached"]
 _ATTRIBUTES = ("110135", "Object Security Attributes Changed")
 
 
@@ -52,7 +52,10 @@ class IdentityChanged:
 
 @dataclass(frozen=True)
 class ConflictResolved:
-    """A person looked at a parked instance, or decided what becomes of it. `parked_entry`: of its parking."""
+    """A person looked at a parked instance, or decided what becomes of it. `parked_entry`: of its parking.
+
+    `filed`: the id of the object that it became, sealed under the key of `study`.
+    """
 
     actor: Actor
     object_id: bytes
@@ -60,6 +63,7 @@ class ConflictResolved:
     parked_entry: int
     study: bytes | None = None
     patient: bytes | None = None
+    filed: bytes | None = None
 
     def to_entry(self, stamp: Stamp) -> Json:
         """PS3.15 A.5.3.11, Object Security Attributes Changed."""
@@ -67,6 +71,7 @@ class ConflictResolved:
             detail("change", token(self.change)),
             detail("parked-entry", count(self.parked_entry)),
             *([detail("study", identity(self.study))] if self.study is not None else []),
+            *([detail("filed", identity(self.filed))] if self.filed is not None else []),
         ]
         held = entity("object", identity(self.object_id), role=STUDY_ROLE, details=details)
         return audit_event(
@@ -77,4 +82,61 @@ class ConflictResolved:
             actor=self.actor,
             subtypes=[_ATTRIBUTES],
             entities=[held, *patient_entity(self.patient)],
+        )
+
+
+@dataclass(frozen=True)
+class RejectionChanged:
+    """A note hides instances of a study, or does so no more. `code` of DCM; the note itself is an instance."""
+
+    actor: Actor
+    number: int
+    change: Literal["rejected", "undone"]
+    code: str
+    study: bytes
+    patient: bytes
+    instances: int
+
+    def to_entry(self, stamp: Stamp) -> Json:
+        """PS3.15 A.5.3.11, Object Security Attributes Changed."""
+        details = [
+            detail("change", token(self.change)),
+            detail("number", count(self.number)),
+            detail("code", token(self.code)),
+            detail("instances", count(self.instances)),
+        ]
+        held = entity("study", identity(self.study), role=STUDY_ROLE, details=details)
+        return audit_event(
+            stamp,
+            kind="rejection-changed",
+            event=ALERT,
+            action="E",
+            actor=self.actor,
+            subtypes=[_ATTRIBUTES],
+            entities=[held, *patient_entity(self.patient)],
+        )
+
+
+@dataclass(frozen=True)
+class RejectionRefused:
+    """Somebody sent a note who may not, or one that names what it may not."""
+
+    actor: Actor
+    code: str
+    channel: str
+    reason: str
+
+    def to_entry(self, stamp: Stamp) -> Json:
+        """PS3.15 A.5.3.11, Object Security Attributes Changed, serious failure."""
+        details = [detail("channel", token(self.channel))]
+        return audit_event(
+            stamp,
+            kind="rejection-refused",
+            event=ALERT,
+            action="E",
+            actor=self.actor,
+            outcome=SERIOUS,
+            reason=token(self.reason),
+            subtypes=[_ATTRIBUTES],
+            entities=[entity("rejection", token(self.code), role=STUDY_ROLE, details=details)],
         )

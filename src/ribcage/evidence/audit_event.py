@@ -45,7 +45,13 @@ from ribcage.evidence._house_events import (
     RecoveryChanged,
     SessionAlarm,
 )
-from ribcage.evidence._identity_events import ConflictChange, ConflictResolved, IdentityChanged
+from ribcage.evidence._identity_events import (
+    ConflictChange,
+    ConflictResolved,
+    IdentityChanged,
+    RejectionChanged,
+    RejectionRefused,
+)
 from ribcage.evidence._image_events import (
     DerivationAllowed,
     DerivationRefused,
@@ -113,6 +119,8 @@ __all__ = [
     "QueryAnswered",
     "QueryRefused",
     "RecoveryChanged",
+    "RejectionChanged",
+    "RejectionRefused",
     "RoutingChange",
     "RoutingChanged",
     "SealingLeased",
@@ -151,6 +159,8 @@ Event = (
     | GrantChanged
     | HomeRestored
     | IdentityChanged
+    | RejectionChanged
+    | RejectionRefused
     | InstanceParked
     | InstanceStored
     | InstancesTransferred
@@ -194,6 +204,8 @@ KINDS = MappingProxyType(
         "grant-changed": "grant changed",
         "home-restored": "archive RESTORED from a backup",
         "identity-changed": "identity of studies changed",
+        "rejection-changed": "instances hidden by a rejection note, or shown again",
+        "rejection-refused": "rejection note REFUSED",
         "instance-parked": "instance parked as a conflict",
         "instance-stored": "instance stored",
         "instances-received": "instances received",

@@ -32,6 +32,7 @@ from ribcage.guard.protocol import (
     ParkedPage,
     PersonAdded,
     ProveEntry,
+    SetDeviceCharset,
     Status,
     SuspendDevice,
     SuspendPerson,
@@ -134,6 +135,26 @@ class Administration:
             return leaf, chain, b""
         issued = authority.issue_client(issuer, request.name, now=now)
         return issued.certificate_pem, chain, issued.private_key_pem
+
+    async def set_device_charset(self, actor: Actor, request: SetDeviceCharset) -> Noted:
+        """How a device's text is read from its next association on. Raises GuardRefused('invalid' | 'not_found')."""
+        core = self._core
+
+        def write(tx: Transaction) -> bytes:
+            row = core.devices.set_charset(tx, request.name, request.charset, request.overrides)
+            event = DeviceChanged(
+                actor.evidence,
+                bytes(row["fingerprint"]),
+                "charset",
+                charset=(request.charset, request.overrides),
+            )
+            tx.append(core.entry(event))
+            return bytes(row["id"])
+
+        device_id = await core.committer.run(write)
+        with core.engine.connect() as connection:
+            core.devices.refresh(connection, device_id)
+        return Noted()
 
     async def suspend_device(self, actor: Actor, request: SuspendDevice) -> Noted:
         """Suspend or restore a device."""

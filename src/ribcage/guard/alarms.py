@@ -28,7 +28,7 @@ class Alarms:
     def sound(self, alarm: Alarm) -> None:
         """Keep an alarm, say so in the guard's own log and tell who listens."""
         _log.critical("ALARM: %s, number %d", alarm.kind, alarm.number)
-        (self._refusals if alarm.kind == "break-glass-refused" else self._standing).append(alarm)
+        (self._refusals if alarm.kind.endswith("-refused") else self._standing).append(alarm)
         for listener in self._listeners:
             listener(alarm)
 

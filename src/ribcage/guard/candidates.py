@@ -11,7 +11,7 @@ Rules, in order:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -41,15 +41,22 @@ class Candidates:
         self._core = core
 
     async def slices(
-        self, filters: Mapping[str, str], place: sa.ColumnElement[bool] | None, wanted: int
+        self,
+        filters: Mapping[str, str],
+        place: sa.ColumnElement[bool] | None,
+        wanted: int,
+        seen: Sequence[sa.ColumnElement[bool]] = (),
     ) -> AsyncIterator[list[sa.RowMapping]]:
-        """Rows of study, patient and counts; `place`: where the page begins, `wanted`: studies the answer needs."""
+        """Rows of study, patient and counts; `place`: where the page begins, `wanted`: studies the answer needs.
+
+        `seen`: conditions on the instances that count at all (`guard.rejections`).
+        """
         left = self._core.limits.query_candidates
         size = min(wanted, left, _SLICE_ROWS)
         conditions = await asyncio.to_thread(self._conditions, filters)
         where = [*conditions, *([] if place is None else [place])]
         while left > 0:
-            rows = await asyncio.to_thread(self._rows, where, size)
+            rows = await asyncio.to_thread(self._rows, where, size, seen)
             yield rows
             if len(rows) < size:
                 return
@@ -58,14 +65,18 @@ class Candidates:
             last = Position(str(rows[-1]["study_date"]), int(rows[-1]["pk"]))
             where = [*conditions, last.studies("study")]
 
-    def _rows(self, where: list[sa.ColumnElement[bool]], size: int) -> list[sa.RowMapping]:
+    def _rows(
+        self, where: list[sa.ColumnElement[bool]], size: int, seen: Sequence[sa.ColumnElement[bool]]
+    ) -> list[sa.RowMapping]:
+        held = [instance.c.study_pk == study.c.pk, *seen]
+        in_series = [sa.exists().where(instance.c.series_pk == series.c.pk, *seen)] if seen else []
         instances, all_series = (
-            sa.select(counted).where(instance.c.study_pk == study.c.pk).scalar_subquery()
+            sa.select(counted).where(*held).scalar_subquery()
             for counted in (sa.func.count(), sa.func.count(sa.distinct(instance.c.series_pk)))
         )
         modalities = (
             sa.select(sa.func.group_concat(sa.distinct(series.c.modality)))
-            .where(series.c.study_pk == study.c.pk)
+            .where(series.c.study_pk == study.c.pk, *in_series)
             .scalar_subquery()
         )
         query = (
@@ -78,7 +89,7 @@ class Candidates:
                 modalities.label("modalities"),
             )
             .join(patient, patient.c.id == study.c.patient_id)
-            .where(sa.exists().where(instance.c.study_pk == study.c.pk))
+            .where(sa.exists().where(*held))
             .where(*where)
             .order_by(study.c.study_date.desc(), study.c.pk.desc())
             .limit(size)

@@ -1,39 +1,37 @@
-"""Parked instances: a person looks at one, or two persons destroy it (docs/adr/0002).
+"""Parked instances: a person looks at one, two persons destroy or file it (docs/adr/0002, 0014).
 
 Rules, in order:
 1. Who looks proves themselves, and the entry is durable before the answer. The peer that sent it learns nothing.
 2. Discarding is destruction: two persons, the key destroyed with its epoch and asked for afterwards, then the file,
    then row and entry in one commit. A crash in between is finished by asking again: the row is still there.
-3. What was sealed under its study's own key (it came late) is destroyed with that study, and not before.
+3. Filing needs two persons too (`guard.filing`).
+4. What was sealed under its study's own key (it came late) is destroyed with that study, and not before.
 """
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
-import msgspec
 import sqlalchemy as sa
 
-from ribcage.crypto.columns import column_context, open_column
 from ribcage.crypto.errors import CryptoError
 from ribcage.database.schema import parked
 from ribcage.evidence.audit_event import ConflictChange, ConflictResolved, PersonActor
-from ribcage.guard import catalogue, erasure
 from ribcage.guard import protocol as p
 from ribcage.guard.approvals import Approvals
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
-from ribcage.guard.keyring import KeyKind
+from ribcage.guard.filing import Filing, destroy, forget, owner_of, said_by
 
 
 class Conflicts:
-    """Shows and discards."""
+    """Shows, discards and files."""
 
     def __init__(self, core: Core, approvals: Approvals) -> None:
         self._core = core
         self._approvals = approvals
+        self._filing = Filing(core)
         self._one_at_a_time = asyncio.Lock()
 
     async def show(self, _: Actor, request: p.ShowConflict) -> p.ConflictShown:
@@ -41,13 +39,18 @@ class Conflicts:
         core, by = self._core, await self._approvals.verify(request.by)
         row = self._row(request.ordinal)
         try:
-            key = core.keyring.key(bytes(row["key_id"]), *self._owner(row))
-            context = column_context("parked", "sealed", bytes(row["object_id"]))
-            said = msgspec.json.decode(open_column(key, context, bytes(row["sealed"])), type=p.Attributes)
+            said = said_by(core, row)
         except CryptoError as failure:
             raise GuardRefused("unavailable") from failure
         await core.note(self._event(by, row, "shown"))
         return p.ConflictShown(request.ordinal, str(row["reason"]), float(row["received_at"]), said)
+
+    async def file(self, _: Actor, request: p.FileConflict) -> p.ConflictFiled:
+        """Rule 3. Raises GuardRefused."""
+        by = await self._approvals.verify(request.by)
+        second = await self._approvals.verify(request.second, not_also=by.person)
+        async with self._one_at_a_time:
+            return await self._filing.file(second, self._row(request.ordinal), request)
 
     async def discard(self, _: Actor, request: p.DiscardConflict) -> p.Noted:
         """Rule 2. Raises GuardRefused('not_found' | 'conflict' | 'unavailable')."""
@@ -55,27 +58,17 @@ class Conflicts:
         second = await self._approvals.verify(request.second, not_also=by.person)
         async with self._one_at_a_time:
             row = self._row(request.ordinal)
-            if self._owner(row)[0] != "parked":
+            if owner_of(core, row)[0] != "parked":
                 raise GuardRefused("conflict")
             core.clock_watch.check()
-            await asyncio.to_thread(self._destroy, bytes(row["key_id"]), str(row["location"]))
+            await asyncio.to_thread(destroy, core, row)
 
             def write(tx: Transaction) -> None:
-                tx.connection.execute(sa.delete(parked).where(parked.c.pk == row["pk"]))
+                forget(tx.connection, row)
                 core.append(tx, self._event(second, row, "discarded"))
 
             await core.committer.run(write)
         return p.Noted()
-
-    def _destroy(self, key_id: bytes, location: str) -> None:
-        """Blocking: the key, then the file. Raises GuardRefused."""
-        erasure.destroy_keys(self._core.keyring, [key_id])
-        erasure.unlink(Path(self._core.objects_root), [location])
-
-    def _owner(self, row: sa.RowMapping) -> tuple[KeyKind, bytes]:
-        context = bytes(row["key_context"])
-        own = context == catalogue.parked_context(self._core, bytes(row["object_id"]))
-        return ("parked" if own else "study"), context
 
     def _row(self, ordinal: int) -> sa.RowMapping:
         with self._core.engine.connect() as connection:

@@ -93,6 +93,7 @@ class Core:
     permits: Permits
     emergency: EmergencyJournal
     ledger_behind: bool = False  # log or key store know a change of rights that the database lacks
+    any_rejected: bool = False  # else nothing is looked up for what is shown (`guard.rejections`)
     findings: list[str] = field(default_factory=list)
     alarms: Alarms = field(default_factory=Alarms)
 

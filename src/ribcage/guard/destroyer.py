@@ -20,6 +20,7 @@ from ribcage.crypto.columns import column_context, open_column
 from ribcage.crypto.errors import CryptoError
 from ribcage.database.schema import (
     destruction,
+    filed,
     grant_note,
     instance,
     invitation,
@@ -28,6 +29,8 @@ from ribcage.database.schema import (
     patient,
     patient_passkey,
     patient_session,
+    rejected,
+    rejection,
     series,
     study,
     study_identity,
@@ -216,6 +219,8 @@ class Destroyer:
     def _remove_rows(self, connection: sa.Connection, row: Row, patient_too: bool) -> None:
         key_id, uid = row["study_key_id"], str(row["study_uid"])
         connection.execute(sa.delete(parked).where(parked.c.key_id == key_id))
+        for table in (filed, rejected, rejection):
+            connection.execute(sa.delete(table).where(table.c.study_key_id == key_id))
         _jobs.forget_study(connection, uid)
         pk = connection.execute(sa.select(study.c.pk).where(study.c.key_id == key_id)).scalar()
         if pk is not None:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import sqlalchemy as sa
 
 from ribcage.crypto.errors import RowTampered
-from ribcage.database.schema import device
+from ribcage.database.schema import device, device_charset
 from ribcage.guard.committer import Transaction
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.protocol import DeviceRight, Term
@@ -19,6 +19,12 @@ from ribcage.guard.rows import MacRows
 _ID_BYTES = 16
 _AE_BYTES = 16
 RIGHTS = get_args(DeviceRight)
+# Defined terms of Specific Character Set (PS3.3 C.12.1.1.2); the last two and UTF-8 stand alone.
+_PARTS = (6, 13, 58, 87, 100, 101, 109, 110, 126, 127, 138, 144, 148, 149, 159, 166, 203)
+_CHARSETS = frozenset(
+    {"ISO_IR 192", "GB18030", "GBK", *(f"{kind} {n}" for n in _PARTS for kind in ("ISO_IR", "ISO 2022 IR"))}
+)
+_MOST_TERMS = 8
 
 
 @dataclass(frozen=True)
@@ -54,12 +60,41 @@ class Devices:
         self._by_fingerprint: dict[bytes, dict[str, Any]] = {}
         self.findings: list[str] = []
         self.version = 1
+        self._charsets: dict[bytes, dict[str, Any]] = {}
         with engine.connect() as connection:
             for number, row in enumerate(rows.all(connection, device), 1):
                 try:
                     self._keep(rows.check(device, row))
                 except RowTampered:
                     self.findings.append(f"device row {number} does not carry the guard's MAC: ignored")
+            for row in rows.all(connection, device_charset):
+                self._keep_charset(row)
+
+    def _keep_charset(self, row: sa.RowMapping) -> None:
+        try:
+            self._charsets[bytes(row["id"])] = self._rows.check(device_charset, row)
+        except RowTampered:
+            self._charsets.pop(bytes(row["id"]), None)
+            self.findings.append("a device's character set does not carry the guard's MAC: ignored")
+
+    def charset_of(self, device_id: bytes) -> tuple[str, bool]:
+        """How a device's text is read: a value of (0008,0005), '' where nothing is set, and whether it overrides."""
+        row = self._charsets.get(device_id)
+        return ("", False) if row is None else (str(row["charset"]), bool(row["overrides"]))
+
+    def set_charset(self, tx: Transaction, name: str, charset: str, overrides: bool) -> dict[str, Any]:
+        """Write how a device's text is read; the device's row. Raises GuardRefused('invalid' | 'not_found')."""
+        terms, whose = charset.split("\\"), self.find(name)
+        if charset and (len(terms) > _MOST_TERMS or not set(terms) <= _CHARSETS):
+            raise GuardRefused("invalid")
+        values = {"id": whose["id"], "charset": charset, "overrides": int(overrides and bool(charset))}
+        held = self._charsets.get(bytes(whose["id"]))
+        if held is None:
+            tx.connection.execute(sa.delete(device_charset).where(device_charset.c.id == whose["id"]))
+            self._rows.insert(tx.connection, device_charset, values)
+        else:
+            self._rows.update(tx.connection, device_charset, dict(held, **values))
+        return whose
 
     def _keep(self, row: dict[str, Any]) -> None:
         self._by_fingerprint[bytes(row["fingerprint"])] = row
@@ -146,6 +181,10 @@ class Devices:
         except RowTampered:
             self._by_fingerprint = {f: r for f, r in self._by_fingerprint.items() if r["id"] != device_id}
             self.findings.append("a row of device was changed while the guard ran: ignored")
+        query = sa.select(device_charset).where(device_charset.c.id == device_id)
+        charset = connection.execute(query).mappings().one_or_none()
+        if charset is not None:
+            self._keep_charset(charset)
         self.version += 1
 
     def foreign_leaves_pem(self) -> bytes:

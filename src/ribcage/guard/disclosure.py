@@ -21,7 +21,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
 from ribcage.crypto.derive import object_key
@@ -41,7 +40,6 @@ from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.protocol import (
     CheckDisclosure,
-    CorrectedPatient,
     Disclose,
     Disclosed,
     DisclosureChecked,
@@ -53,6 +51,8 @@ from ribcage.guard.protocol import (
     Revoked,
     Told,
 )
+from ribcage.guard.rejections import shown
+from ribcage.guard.shapes import Shape, shapes
 from ribcage.guard.shown import ShownStudies
 
 _ID_BYTES = 16
@@ -109,7 +109,7 @@ class Disclosures:
             raise GuardRefused("throttled")
         with core.engine.connect() as connection:
             study = catalogue.hold(core, connection, request.study_instance_uid)
-            rows = [] if study is None else self._rows(connection, study, request)
+            rows = [] if study is None else _rows(core, connection, actor, study, request)
         try:
             if study is None:
                 raise Denied("not_found", "unknown-study", ask_about_nothing(core, actor, request.purpose))
@@ -249,21 +249,6 @@ class Disclosures:
         granted_until = self._core.ledger.grant(decision.grant_id).valid_until
         return min(now + self._core.limits.disclosure_seconds, float(granted_until))
 
-    def _rows(self, connection: sa.Connection, study: HeldStudy, request: Disclose) -> list[sa.RowMapping]:
-        wanted = sa.select(instance, series.c.uid.label("series_uid"))
-        query = self._asked(wanted, study, request).order_by(instance.c.pk)
-        return list(connection.execute(query).mappings())
-
-    def _asked(self, wanted: sa.Select[Any], study: HeldStudy, request: Disclose) -> sa.Select[Any]:
-        query = wanted.join(series, series.c.pk == instance.c.series_pk).where(
-            instance.c.study_pk == study.pk
-        )
-        if request.series_instance_uid:
-            query = query.where(series.c.uid == request.series_instance_uid)
-        if request.sop_instance_uid:
-            query = query.where(instance.c.uid == request.sop_instance_uid)
-        return query.limit(self._core.limits.disclosure_instances)
-
     # --- keys under a receipt ---------------------------------------------------------------------------
 
     def open(self, actor: Actor, request: Open) -> Opened:
@@ -274,13 +259,12 @@ class Disclosures:
         if not live.objects.issuperset(request.object_ids):
             raise GuardRefused("not_permitted")
         with self._core.engine.connect() as connection:
-            query = sa.select(instance).where(instance.c.object_id.in_(request.object_ids))
-            rows = {bytes(row["object_id"]): row for row in connection.execute(query).mappings()}
+            rows = _stored(connection, request.object_ids)
+            shaped = shapes(self._core, connection, live.study, live.decision.view, rows)
         if len(rows) != len(set(request.object_ids)):
             raise GuardRefused("unavailable")
-        return Opened(
-            objects=[_opened(self._core, live, rows[identifier]) for identifier in request.object_ids]
-        )
+        wanted = ((rows[each], shaped[each]) for each in request.object_ids)
+        return Opened(objects=[_opened(self._core, live, row, shape) for row, shape in wanted])
 
     def check(self, actor: Actor, request: CheckDisclosure) -> DisclosureChecked:
         """Whether a request may join a live disclosure, and whether a new one would equal it. Raises GuardRefused."""
@@ -290,7 +274,7 @@ class Disclosures:
         except Denied as denied:
             raise GuardRefused(denied.reason) from denied
         with core.engine.connect() as connection:
-            rows = self._asked(sa.select(instance.c.pk), live.study, live.request).subquery()
+            rows = _asked(core, sa.select(instance.c.pk), actor, live.study, live.request).subquery()
             count = connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
         same = view == live.decision.view and count == len(live.objects)
         return DisclosureChecked(current=same and not live.renamed)
@@ -385,6 +369,36 @@ class Disclosures:
         self._by_receipt = {r: i for r, i in self._by_receipt.items() if i in self._live}
 
 
+def _rows(
+    core: Core, connection: sa.Connection, actor: Actor, held: HeldStudy, request: Disclose
+) -> list[sa.RowMapping]:
+    """What a disclosure would cover."""
+    wanted = sa.select(instance, series.c.uid.label("series_uid"))
+    query = _asked(core, wanted, actor, held, request).order_by(instance.c.pk)
+    return list(connection.execute(query).mappings())
+
+
+def _asked(
+    core: Core, wanted: sa.Select[Any], actor: Actor, held: HeldStudy, request: Disclose
+) -> sa.Select[Any]:
+    """Its query: of what was rejected, nothing."""
+    query = wanted.join(series, series.c.pk == instance.c.series_pk)
+    query = query.where(instance.c.study_pk == held.pk, *shown(core, actor))
+    if request.series_instance_uid:
+        query = query.where(series.c.uid == request.series_instance_uid)
+    if request.sop_instance_uid:
+        query = query.where(instance.c.uid == request.sop_instance_uid)
+    return query.limit(core.limits.disclosure_instances)
+
+
+def _stored(connection: sa.Connection, object_ids: Collection[bytes]) -> dict[bytes, sa.RowMapping]:
+    """Rows of instances with their series, by object id."""
+    wanted = sa.select(instance, series.c.uid.label("series_uid"))
+    query = wanted.join(series, series.c.pk == instance.c.series_pk)
+    query = query.where(instance.c.object_id.in_(object_ids))
+    return {bytes(row["object_id"]): row for row in connection.execute(query).mappings()}
+
+
 def _held(core: Core, uids: Collection[str]) -> dict[str, HeldStudy]:
     """Those of these studies that can be opened."""
     held = dict[str, HeldStudy]()
@@ -430,7 +444,7 @@ def _closing(core: Core, live: _Live, event: DisclosureClosed) -> ClosingRecord:
     )
 
 
-def _opened(core: Core, live: _Live, row: sa.RowMapping) -> OpenedObject:
+def _opened(core: Core, live: _Live, row: sa.RowMapping, shape: Shape) -> OpenedObject:
     identifier = bytes(row["object_id"])
     header, bulk = (
         object_key(
@@ -460,16 +474,11 @@ def _opened(core: Core, live: _Live, row: sa.RowMapping) -> OpenedObject:
         sop_class_uid=str(row["sop_class_uid"]),
         sop_instance_uid=str(row["uid"]),
         transfer_syntax_uid=str(row["transfer_syntax_uid"]),
-        named=_named(live),
+        named=shape.named,
+        addressed=shape.addressed,
+        charset=shape.charset,
+        charset_overrides=shape.charset_overrides,
     )
-
-
-def _named(live: _Live) -> CorrectedPatient | None:
-    """The corrected patient, for the full view (docs/adr/0013)."""
-    named = live.study.named
-    if named is None or live.decision.view != "full":
-        return None
-    return CorrectedPatient(**msgspec.structs.asdict(named), changed_at=live.study.layers[-1].at)
 
 
 def _reference(row: sa.RowMapping) -> InstanceRef:

@@ -128,7 +128,8 @@ def _doors(rooms: Rooms) -> Table:
             index = await core.note(event)
             raise GuardRefused(refused.reason, index) from refused
         may = [right for right in RIGHTS if right in known.may]
-        return p.DeviceKnown(name=known.name, may=may)
+        charset, overrides = core.devices.charset_of(known.device_id)
+        return p.DeviceKnown(known.name, may, charset, overrides)
 
     async def refusal(request: p.Refusal) -> p.Response:
         reason = request.kind.replace("_", "-")
@@ -296,6 +297,7 @@ def _house(rooms: Rooms) -> Table:
         return p.Noted()
 
     return {
+        p.SetDeviceCharset: by_operator(rooms, rooms.administration.set_device_charset),
         **{kind: by_operator(rooms, act) for kind, act in _acts(rooms).items()},
         p.AddDestination: by_operator(rooms, rooms.destinations.add),
         p.RemoveDestination: by_operator(rooms, rooms.destinations.remove),
@@ -365,6 +367,9 @@ def _identity(rooms: Rooms) -> Table:
     return {
         p.ShowConflict: by_operator(rooms, rooms.conflicts.show),
         p.DiscardConflict: by_operator(rooms, rooms.conflicts.discard),
+        p.FileConflict: by_operator(rooms, rooms.conflicts.file),
+        p.RejectionPage: on_thread(rooms.rejections.page),
+        p.UndoRejection: by_operator(rooms, rooms.rejections.undo),
         p.AskIdentityChange: by_operator(rooms, changes.ask),
         p.ApproveIdentityChange: by_operator(rooms, changes.approve),
         p.CancelIdentityChange: by_operator(rooms, changes.cancel),

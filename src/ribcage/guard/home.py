@@ -43,6 +43,7 @@ from ribcage.guard.durable import make_folder, write_file
 from ribcage.guard.emergency import EmergencyJournal
 from ribcage.guard.emergency_records import read_mark
 from ribcage.guard.errors import GuardError
+from ribcage.guard.filing import finish_all
 from ribcage.guard.identities import Identities
 from ribcage.guard.identity_changes import settle_all
 from ribcage.guard.keyring import Keyring
@@ -52,6 +53,7 @@ from ribcage.guard.log_epochs import load_epochs
 from ribcage.guard.people import People
 from ribcage.guard.permits import Permits
 from ribcage.guard.protocol import TlsIdentity
+from ribcage.guard.rejections import any_rejected
 from ribcage.guard.rows import MacRows
 from ribcage.guard.second_journal import SecondJournal, older_than_key_store
 from ribcage.guard.witness_trust import load_trust, log_knows_a_witness
@@ -191,6 +193,10 @@ def open_core(
         migrate(engine)
         core = _core(home, facts, keyring, second, engine, limits, (clock, boot), lock, restoring)
         settle_all(core)
+        with engine.connect() as connection:
+            core.any_rejected = any_rejected(connection)
+        if not restoring:
+            finish_all(core)
         core.findings.extend(_changed_recovery(provider))
         undo.pop_all()
     return core, provider

@@ -7,7 +7,8 @@ Rules, in order:
 3. The same UID with another hash, a patient or a series that contradicts the study: parked under a key of its own.
    The peer is answered as if it were new; nothing tells what exists.
 4. What belongs to a study that was approved for destruction, or destroyed, is parked too: it adds nothing there.
-5. `Commit` is answered after row and leaf are durable, and with them what routing rules queue (`guard.routing`). To
+5. A rejection note hides what it names in the commit that keeps it (`guard.rejections`).
+6. `Commit` is answered after row and leaf are durable, and with them what routing rules queue (`guard.routing`). To
    an association it brings the keys for the study's next instance under the same lease: what is sealed with them is
    checked like any other when it is committed, and what contradicts what is held is refused there, and has to be
    admitted by itself. The same holds for keys given for an instance of which the header alone has come.
@@ -45,6 +46,7 @@ from ribcage.guard.protocol import (
     IngestClosed,
     IngestNoted,
 )
+from ribcage.guard.rejections import Rejections
 from ribcage.guard.routing import Routing
 
 _ID_BYTES = 16
@@ -55,9 +57,12 @@ _REMEMBERED = 65_536  # instances that were sent again
 class Ingest:
     """Pending admissions and leases."""
 
-    def __init__(self, core: Core, derivations: Derivations, routing: Routing) -> None:
+    def __init__(
+        self, core: Core, derivations: Derivations, routing: Routing, rejections: Rejections
+    ) -> None:
         self._core = core
         self._routing = routing
+        self._rejections = rejections
         self._derivations = derivations
         self._leases: dict[tuple[bytes, str], tuple[float, HeldStudy]] = {}
         self._admissions: dict[bytes, Admission] = {}
@@ -81,6 +86,7 @@ class Ingest:
         elif held.data_set_sha256 == request.data_set_sha256 or held.parked_twin:
             self._note_sent_again(actor, request.attributes.sop_instance_uid)
             return AlreadyHeld()
+        await self._rejections.check(actor, request)
         study = await self._lease(actor, request)
         reason = self._closed(study) or self._contradiction(study, request, held)
         return self._give(replace(self._open_admission(actor, request, study, reason), ahead=early))
@@ -238,15 +244,18 @@ class Ingest:
         committed = await self._core.committer.run(write)
         if admission.key_context and not committed.kept:
             self._core.keyring.discard([admission.key_id])  # the key of what is held apart already
+        if committed.kept and not committed.parked:
+            self._rejections.took(admission.request)
         if committed.parked or not committed.kept or admission.request.channel != "dimse":
             return committed
         return msgspec.structs.replace(committed, ahead=self._next(admission))
 
     def _admit_late(self, actor: Actor, request: Admit, given: Admission) -> Admission:
-        """What `admit` looks at, for an instance that is sealed already (rule 5). Raises GuardRefused."""
+        """What `admit` looks at, for an instance that is sealed already (rule 6). Raises GuardRefused."""
         self._check_open(actor, request)
         fits = (
             actor.digest == given.actor.digest
+            and request.rejection is None
             and request.attributes.study_instance_uid == given.study.uid
             and len(request.data_set_sha256) == _HASH_BYTES
         )
@@ -291,8 +300,9 @@ class Ingest:
         if admission.parked:
             ingest_rows.park(tx, admission, row)
         else:
-            ingest_rows.index(tx, admission, held, row)
+            ingest_rows.index(tx, asked.attributes, admission.study, held, row)
             self._routing.arrived(tx, admission.actor, asked.attributes)
+            self._rejections.write(tx, admission.actor, asked, admission.study, admission.object_id)
         return Committed(log_index=index, parked=bool(admission.parked))
 
     def _check_late(self, admission: Admission, held: Held) -> None:

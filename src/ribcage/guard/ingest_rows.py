@@ -13,18 +13,21 @@ import sqlalchemy as sa
 from ribcage.crypto.columns import column_context, seal_column
 from ribcage.crypto.sealing import Algorithm
 from ribcage.database.prepared import Prepared
-from ribcage.database.schema import instance, parked, series, study
+from ribcage.database.schema import filed, instance, parked, series, study
 from ribcage.evidence.audit_event import Event, InstanceParked, InstanceStored
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor
-from ribcage.guard.protocol import Admit, Commit
+from ribcage.guard.protocol import Admit, Attributes, Commit
 
 _OF_SERIES = series.c.uid == sa.bindparam("series")
 _LOOK = Prepared(
     sa.select(
         sa.select(instance.c.data_set_sha256).where(instance.c.uid == sa.bindparam("uid")).scalar_subquery(),
-        sa.exists().where(parked.c.data_set_sha256 == sa.bindparam("hash")),
+        sa.or_(
+            sa.exists().where(parked.c.data_set_sha256 == sa.bindparam("hash")),
+            sa.exists().where(filed.c.data_set_sha256 == sa.bindparam("hash")),
+        ),
         sa.select(series.c.pk).where(_OF_SERIES).scalar_subquery(),
         sa.select(series.c.study_pk).where(_OF_SERIES).scalar_subquery(),
         sa.select(study.c.patient_id).where(study.c.pk == sa.bindparam("study")).scalar_subquery(),
@@ -63,7 +66,7 @@ class Held:
     """
 
     data_set_sha256: bytes | None
-    parked_twin: bool  # who sends the same conflict again fills no disk: it is held apart already
+    parked_twin: bool  # who sends the same conflict again fills no disk: it is held apart, or was filed
     series_pk: int | None
     series_owner: int | None
     patient: bytes | None = None
@@ -130,13 +133,20 @@ def object_row(received_at: float, admission: Admission, request: Commit, index:
 
 
 def log_index(tx: Transaction, asked: Admit, *, apart: bool = False) -> int:
-    """The entry of an instance that is held, or held `apart`."""
-    query = sa.select(instance.c.log_index).where(instance.c.uid == asked.attributes.sop_instance_uid)
-    if apart:
-        query = (
-            sa.select(parked.c.log_index).where(parked.c.data_set_sha256 == asked.data_set_sha256).limit(1)
+    """The entry of an instance that is held, or held `apart`, or was and is filed."""
+    query = sa.select(instance.c.log_index)
+    if not apart:
+        return int(
+            tx.connection.execute(
+                query.where(instance.c.uid == asked.attributes.sop_instance_uid)
+            ).scalar_one()
         )
-    return int(tx.connection.execute(query).scalar_one())
+    same = asked.data_set_sha256
+    waiting = sa.select(parked.c.log_index).where(parked.c.data_set_sha256 == same)
+    beside = query.where(
+        instance.c.object_id.in_(sa.select(filed.c.id).where(filed.c.data_set_sha256 == same))
+    )
+    return int(tx.connection.execute(waiting.union_all(beside).limit(1)).scalar_one())
 
 
 def park(tx: Transaction, admission: Admission, row: dict[str, object]) -> None:
@@ -147,9 +157,8 @@ def park(tx: Transaction, admission: Admission, row: dict[str, object]) -> None:
     tx.connection.execute(sa.insert(parked), values)
 
 
-def index(tx: Transaction, admission: Admission, held: Held, row: dict[str, object]) -> None:
+def index(tx: Transaction, a: Attributes, study: HeldStudy, held: Held, row: dict[str, object]) -> None:
     """The row of an instance, and of its series where it is the first."""
-    a, study = admission.request.attributes, admission.study
     series_pk = held.series_pk
     if series_pk is None:
         facts = {

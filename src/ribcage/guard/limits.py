@@ -43,6 +43,7 @@ class GuardLimits:
     queue_lease_seconds: float = 60.0  # after a sender was last heard
     queue_page_jobs: int = 1000
     route_rules: int = 200
+    rejections_per_hour: int = 60  # notes of one device
     disclosure_seconds: int = 900
     admission_lease_seconds: int = 900
     pending_admissions: int = 4096

@@ -22,8 +22,10 @@ from ribcage.database.schema import (
     checkpoint,
     destruction,
     device,
+    device_charset,
     emergency_mark,
     factor,
+    filed,
     identity_change,
     instance,
     invitation,
@@ -37,6 +39,8 @@ from ribcage.database.schema import (
     patient_passkey,
     patient_session,
     person,
+    rejected,
+    rejection,
     session,
     study,
     study_identity,
@@ -61,11 +65,14 @@ TILE = "tile"
 _SUSPENSIONS = tuple(canonical(detail("change", word)) for word in ("suspended", "restored"))
 _MAC_TABLES = (
     person, factor, session, device, patient, study, destruction, break_glass, emergency_mark,
-    invitation, patient_session, patient_passkey, identity_change, study_identity, patient_link,
+    invitation, patient_session, patient_passkey, identity_change, study_identity, patient_link, filed,
+    rejection, rejected, device_charset,
 )  # fmt: skip
-_DISCARDED = canonical(detail("change", "discarded"))
+_RESOLVED = tuple(canonical(detail("change", word)) for word in ("discarded", "accepted", "attached"))
 _STUDY = re.compile(rb'"study":"([0-9a-f]{32})"')
 _DESTROYED = re.compile(rb'"system":"urn:ribcage:study","value":"([0-9a-f]{32})"')
+_STUDY_DETAIL = re.compile(rb'"type":"study","valueString":"([0-9a-f]{32})"')
+_FILED = re.compile(rb'"type":"filed","valueString":"([0-9a-f]{32})"')
 _PARKED_ENTRY = re.compile(rb'"type":"parked-entry","valueString":"([0-9]+)"')
 
 
@@ -74,6 +81,7 @@ class _Promises:
     """What the log says that other tables must hold: a row for each instance, a transaction for each change."""
 
     instances: dict[int, str] = field(default_factory=dict)  # numbers of entries, and whose study it is
+    filed: dict[str, str] = field(default_factory=dict)  # ids of objects, and whose study it is
     changes: int = 1  # the ledger's genesis has no entry
 
     def add(self, number: int, kind: str, body: bytes) -> None:
@@ -83,9 +91,11 @@ class _Promises:
             self.instances[number] = study[1].decode() if study else ""
         elif kind == "study-destroyed":
             self._destroyed(body)
-        elif kind == "conflict-resolved" and _DISCARDED in body:
+        elif kind == "conflict-resolved" and any(change in body for change in _RESOLVED):
             for number in _PARKED_ENTRY.findall(body):
                 self.instances.pop(int(number), None)
+            study = _STUDY_DETAIL.search(body)
+            self.filed |= {each.decode(): study[1].decode() if study else "" for each in _FILED.findall(body)}
         elif kind in ("grant-changed", "objection-changed"):
             self.changes += 1
         elif kind in ("person-changed", "device-changed"):
@@ -99,6 +109,7 @@ class _Promises:
         self.instances = {
             number: study for number, study in self.instances.items() if study != gone or not gone
         }
+        self.filed = {each: study for each, study in self.filed.items() if study != gone or not gone}
         for number in _PARKED_ENTRY.findall(body):
             self.instances.pop(int(number), None)
 
@@ -107,6 +118,10 @@ class _Promises:
         for table in (instance, parked):
             for (number,) in connection.execute(sa.select(table.c.log_index)):
                 self.instances.pop(int(number), None)
+        for (identifier,) in connection.execute(sa.select(filed.c.id)):
+            self.filed.pop(bytes(identifier).hex(), None)
+        for each in sorted(self.filed):
+            yield Difference("rows", f"object {each}", "the row of a filed instance", "nothing")
         for number in sorted(self.instances):
             yield Difference("rows", f"log entry {number}", "the row of a stored instance", "nothing")
         query = sa.select(sa.func.count()).select_from(ledger_transaction)
@@ -266,6 +281,7 @@ class Upkeep:
                 except CryptoError:
                     where = f"table {table.name}, row {number}"
                     differences.append(Difference("rows", where, "the guard's MAC", "another row"))
+        differences += _rejections(connection)
         return VerifyAnswer(cursor=-1, checked=checked, differences=differences, locations=[])
 
     # --- objects ----------------------------------------------------------------------------------------
@@ -356,6 +372,19 @@ class Upkeep:
         return Sealed(
             lambda offset, length: _pread(descriptor, length, start + offset), size, opened, envelope
         )
+
+
+def _rejections(connection: sa.Connection) -> Iterator[Difference]:
+    """What a note hides is hidden: none of its rows was taken away."""
+    query = (
+        sa.select(rejection.c.number, rejection.c.state, rejection.c.instances, sa.func.count(rejected.c.id))
+        .outerjoin(rejected, rejected.c.note_id == rejection.c.id)
+        .group_by(rejection.c.id)
+    )
+    for number, state, instances, held in connection.execute(query):
+        due = 1 + (int(instances) if state == "standing" else 0)
+        if held != due:
+            yield Difference("rows", f"rejection {number}", f"{due} rows of what it hides", f"{held}")
 
 
 def _kind(entry: Json) -> str:

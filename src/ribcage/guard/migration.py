@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
-from ribcage.database.schema import instance, parked
+from ribcage.database.schema import filed, instance, parked
 from ribcage.evidence.audit_event import MigrationReported
 from ribcage.evidence.errors import EvidenceError
 from ribcage.evidence.migration_report import (
@@ -132,11 +132,16 @@ class Migrations:
         rows = sa.select(instance.c.uid, instance.c.data_set_sha256).where(
             instance.c.uid.in_([item.instance for item in came])
         )
+        filed_by_hash = sa.select(filed.c.data_set_sha256).where(
+            filed.c.data_set_sha256.in_([item.sha256 for item in came])
+        )
         apart = sa.select(parked.c.data_set_sha256, parked.c.reason).where(
             parked.c.data_set_sha256.in_([item.sha256 for item in came])
         )
         with self._core.engine.connect() as connection:
             held = {str(row.uid): bytes(row.data_set_sha256) for row in connection.execute(rows)}
+            filed_too = {bytes(row.data_set_sha256) for row in connection.execute(filed_by_hash)}
+            held |= {item.instance: item.sha256 for item in came if item.sha256 in filed_too}
             conflicts = {bytes(row.data_set_sha256): str(row.reason) for row in connection.execute(apart)}
         return held, conflicts
 

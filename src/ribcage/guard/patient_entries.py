@@ -19,6 +19,7 @@ from ribcage.database.schema import meta, patient_entry
 from ribcage.evidence.audit_event import (
     BreakGlass,
     BreakGlassRefused,
+    ConflictResolved,
     DestructionChanged,
     DisclosureAllowed,
     DisclosureClosed,
@@ -27,6 +28,7 @@ from ribcage.evidence.audit_event import (
     IdentityChanged,
     ObjectionChanged,
     PatientAccessChanged,
+    RejectionChanged,
     StudyDestroyed,
 )
 from ribcage.evidence.entry import Json, parse
@@ -47,6 +49,8 @@ KIND_OF: Final = MappingProxyType[str, Kind](
         "study-destroyed": "destruction",
         "patient-access": "access",
         "identity-changed": "identity",
+        "conflict-resolved": "identity",
+        "rejection-changed": "identity",
     }
 )
 _NAMES_A_PATIENT: Final = b'"urn:ribcage:patient"'
@@ -78,7 +82,9 @@ def concern_of(event: Event) -> Concern | None:
             return Concern(patient, "objection", None)
         case DestructionChanged(patient=patient) | StudyDestroyed(patient=bytes(patient)):
             return Concern(patient, "destruction", None)
-        case IdentityChanged(patient=bytes(patient)):
+        case IdentityChanged(patient=bytes(patient)) | ConflictResolved(patient=bytes(patient)):
+            return Concern(patient, "identity", None)
+        case RejectionChanged(patient=patient):
             return Concern(patient, "identity", None)
         case PatientAccessChanged(patient=patient):
             return Concern(patient, "access", None)

@@ -295,6 +295,10 @@ def _kind_and_reason(entry: Json) -> tuple[str, str]:
         return "destruction", details.get("change", "")
     if code == "identity-changed":
         return "identity", details.get("sort", "")
+    if code == "conflict-resolved":
+        return "identity", "filed"
+    if code == "rejection-changed":
+        return "identity", "hidden" if details.get("change") == "rejected" else "shown-again"
     if code == "patient-access":
         return "access", details.get("change", "")
     if code == "break-glass":

@@ -43,7 +43,7 @@ RefusalReason = Literal[
     "not_permitted",  # authenticated, but neither grant nor role allows it
     "second_factor_needed",  # a grant would allow it after a step-up
     "not_found",  # also said when existence must not be revealed
-    "conflict",  # administrative commands only
+    "conflict",  # administrative commands, and a rejection note that names what it may not
     "invalid",  # the request itself is malformed or out of limits
     "unavailable",  # database, ledger, clock or audit cannot answer: closed by default
     "throttled",
@@ -163,11 +163,31 @@ class Derived(_Body, frozen=True):
     patient: PatientModule | None = None
 
 
+RejectionCode = Literal["113001", "113037", "113038", "113039"]  # PS3.16 CID 7011, of DCM
+MAX_REJECTED = 5000  # by one note
+
+
+class RejectedInstance(_Body, frozen=True):
+    """One instance that a note refers to."""
+
+    study: str
+    sop_class: str
+    instance: str
+
+
+class RejectionNote(_Body, frozen=True):
+    """A Key Object Selection Document with one of four titles (IHE RAD TF-2 4.66)."""
+
+    code: RejectionCode
+    instances: list[RejectedInstance]
+
+
 class Admit(_Body, frozen=True):
     """Ask for a sealing key for one instance whose bytes were received and scanned.
 
     `data_set_sha256` empty: its header alone was; `Commit.admit` says what it is when all of it has come.
-    `derivation`: the receipt of `Derived`, where a person saves an object of `SAVED_CLASSES`.
+    `derivation`: the receipt of `Derived`, where a person saves an object of `SAVED_CLASSES`. `rejection`: what a
+    rejection note rejects.
     """
 
     principal: Principal
@@ -178,6 +198,7 @@ class Admit(_Body, frozen=True):
     data_set_sha256: bytes
     data_set_bytes: int
     derivation: bytes = b""
+    rejection: RejectionNote | None = None
 
 
 class Admitted(_Body, frozen=True):
@@ -350,6 +371,15 @@ class CorrectedPatient(_Body, frozen=True):
     changed_at: float
 
 
+class Addressed(_Body, frozen=True):
+    """The UIDs under which the archive filed an instance that says otherwise. `changed_at` in Unix seconds."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    changed_at: float
+
+
 class OpenedObject(_Body, frozen=True):
     """Where one object lies and the keys that open exactly this object."""
 
@@ -371,6 +401,9 @@ class OpenedObject(_Body, frozen=True):
     sop_instance_uid: str
     transfer_syntax_uid: str
     named: CorrectedPatient | None = None  # in the full view, where the study's identity was changed
+    addressed: Addressed | None = None  # but in the original view, where the instance was filed
+    charset: str = ""  # with either of them: in which its text really is, by its device's registration
+    charset_overrides: bool = False
 
 
 class Opened(_Body, frozen=True):
@@ -490,6 +523,8 @@ class Alarm(_Body, frozen=True):
         "break-glass-refused",
         "break-glass-too-many",
         "emergency-journal-broken",
+        "rejection",  # a note hides instances
+        "rejection-refused",
     ]
     at: float
     number: int = -1
@@ -995,7 +1030,7 @@ class QueueMove(_Body, frozen=True):
     sop_instance_uids: list[str]
 
 
-DeviceRight = Literal["store", "query", "retrieve", "observe"]
+DeviceRight = Literal["store", "query", "retrieve", "observe", "reject"]
 
 
 class DeviceKnown(_Body, frozen=True):
@@ -1003,6 +1038,8 @@ class DeviceKnown(_Body, frozen=True):
 
     name: str
     may: list[DeviceRight]
+    charset: str = ""  # a value of (0008,0005) for what it sends without one
+    charset_overrides: bool = False  # and instead of what it declares
 
 
 RefusalKind = Literal[
@@ -1247,6 +1284,14 @@ class DeviceAdded(_Body, frozen=True):
     certificate_pem: bytes
     private_key_pem: bytes
     authority_pem: bytes
+
+
+class SetDeviceCharset(_Body, frozen=True):
+    """The character set of what a device sends without declaring one, or declares wrongly. '' takes it back."""
+
+    name: str
+    charset: str
+    overrides: bool = False
 
 
 class SuspendDevice(_Body, frozen=True):
@@ -1706,6 +1751,61 @@ class DiscardConflict(_Body, frozen=True):
     second: Approver
 
 
+FilingSort = Literal["accepted", "attached"]
+
+
+class FileConflict(_Body, frozen=True):
+    """Two persons make a parked instance part of a study: the one that it names, or another.
+
+    `study`: Study Instance UID of another one. `new_study`: one of the patient that the instance names, made for it.
+    """
+
+    ordinal: int
+    by: Approver
+    second: Approver
+    study: str = ""
+    new_study: bool = False
+
+
+class ConflictFiled(_Body, frozen=True):
+    """Under which UIDs it is found now."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+
+
+class RejectionPage(_Body, frozen=True):
+    """List rejection notes."""
+
+    start: int = 0
+    count: int = 1000
+
+
+class RejectionItem(_Body, frozen=True):
+    """One note, without names and UIDs. `at` in Unix seconds."""
+
+    number: int
+    code: RejectionCode
+    state: Literal["standing", "undone"]
+    instances: int
+    source: str
+    at: float
+
+
+class RejectionItems(_Body, frozen=True):
+    """Notes in order of their numbers."""
+
+    items: list[RejectionItem]
+
+
+class UndoRejection(_Body, frozen=True):
+    """An officer or administrator shows again what a note hides."""
+
+    number: int
+    by: Approver
+
+
 IdentityKind = Literal["merge", "move", "split", "correct", "undo"]
 
 
@@ -2149,6 +2249,7 @@ AdminRequest = (
     | ListPersons
     | AddDevice
     | SuspendDevice
+    | SetDeviceCharset
     | ListDevices
     | AddGrant
     | RevokeGrant
@@ -2180,6 +2281,9 @@ AdminRequest = (
     | ListThrottled
     | ShowConflict
     | DiscardConflict
+    | FileConflict
+    | RejectionPage
+    | UndoRejection
     | AskIdentityChange
     | ApproveIdentityChange
     | CancelIdentityChange
@@ -2275,6 +2379,9 @@ Response = (
     | VerifyAnswer
     | ParkedItems
     | ConflictShown
+    | ConflictFiled
+    | RejectionItem
+    | RejectionItems
     | IdentityChangeItem
     | IdentityChangeItems
     | DestructionItem

@@ -8,7 +8,8 @@ Rules, in order:
 4. In a fault only studies of the actor's broken glass are listed, and never an empty list.
 5. One entry names the studies answered (receipt kind `query`); it holds no query value. A patient of more studies
    than one entry holds has several.
-6. A page begins behind the position of the last record of the page before, and decides anew.
+6. What was rejected is not there (`guard.rejections`).
+7. A page begins behind the position of the last record of the page before, and decides anew.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.positions import Position
 from ribcage.guard.protocol import Query, QueryAnswer, Record, View
+from ribcage.guard.rejections import shown
 
 _SLICE_ROWS = 200
 _STUDIES_IN_ONE_ENTRY = 400
@@ -95,7 +97,7 @@ class Queries:
         for match in matches if request.level != "patient" else ():
             rows: Iterable[tuple[Values, Position]] = [(match.values, match.position)]
             if request.level != "study":
-                rows = await self._below(match, request, page.skip + wanted + 1)
+                rows = await self._below(actor, match, request, page.skip + wanted + 1)
             if not all(page.take([match], values, str(position)) for values, position in rows):
                 break
         if not page.records and (undecided or fault(self._core)):
@@ -169,7 +171,7 @@ class Queries:
         found, undecided, number = list[_Match](), False, 0
         place = positions.read(request.after) if request.level != "patient" else None
         begin = place.studies(request.level) if place is not None else None
-        async for rows in self._candidates.slices(request.filters, begin, enough):
+        async for rows in self._candidates.slices(request.filters, begin, enough, shown(self._core, actor)):
             for row in rows:
                 number += 1
                 if number % _SLICE_ROWS == 0:
@@ -228,7 +230,9 @@ class Queries:
 
     # --- series and instances ---------------------------------------------------------------------------
 
-    async def _below(self, match: _Match, request: Query, at_most: int) -> Iterator[tuple[Values, Position]]:
+    async def _below(
+        self, actor: Actor, match: _Match, request: Query, at_most: int
+    ) -> Iterator[tuple[Values, Position]]:
         below = {k: v for k, v in request.filters.items() if k not in matching.STUDY_KEYWORDS}
         place = positions.read(request.after)
         after = place if place is not None and place.study == match.held.pk else None
@@ -237,6 +241,7 @@ class Queries:
             for keyword, column in _UIDS_BELOW.items()
             if below.get(keyword)
         ]
+        chosen += shown(self._core, actor)
         if after is not None:
             chosen.append(after.below(request.level))
         limit = at_most if below.keys() <= _UIDS_BELOW.keys() else None  # else more rows are looked at

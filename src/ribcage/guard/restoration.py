@@ -17,6 +17,7 @@ from ribcage.database.schema import (
     break_glass,
     destruction,
     device,
+    filed,
     instance,
     invitation,
     meta,
@@ -25,6 +26,8 @@ from ribcage.database.schema import (
     patient,
     patient_session,
     person,
+    rejected,
+    rejection,
     series,
     session,
     study,
@@ -203,6 +206,8 @@ class Restoration:
         count = sa.select(sa.func.count()).where(instance.c.study_pk == row["pk"])
         held = int(connection.execute(count).scalar_one())
         connection.execute(sa.delete(parked).where(parked.c.key_id == key_id))
+        for table in (filed, rejected, rejection):
+            connection.execute(sa.delete(table).where(table.c.study_key_id == key_id))
         for table in (instance, series, name_token):
             connection.execute(sa.delete(table).where(table.c.study_pk == row["pk"]))
         connection.execute(sa.delete(study).where(study.c.pk == row["pk"]))

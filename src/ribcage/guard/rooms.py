@@ -44,6 +44,7 @@ from ribcage.guard.patient_rights import PatientOwnRights
 from ribcage.guard.people import SessionMisused
 from ribcage.guard.query import Queries
 from ribcage.guard.recovery import Recoveries
+from ribcage.guard.rejections import Rejections
 from ribcage.guard.rights import Rights
 from ribcage.guard.routing import Routing
 from ribcage.guard.sending import SendingQueue
@@ -97,6 +98,7 @@ class Rooms:
     resets: FactorResets
     identity_changes: IdentityChanges
     conflicts: Conflicts
+    rejections: Rejections
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -119,17 +121,13 @@ def build_rooms(
     core: Core, provider: FileKeyProvider, push: Callable[[p.Response], None], stop: Callable[[], None]
 ) -> Rooms:
     """All rooms of one home."""
-    in_a_fault = GlassInAFault(core)
-    disclosures = Disclosures(core, in_a_fault, push)
+    disclosures = Disclosures(core, in_a_fault := GlassInAFault(core), push)
     rights = Rights(core, disclosures.rights_changed)
     derivations, approvals, accounts = Derivations(core), Approvals(core), Accounts(core, push)
+    rejections = Rejections(core, approvals, disclosures.identity_changed)
     routing = Routing(core, destinations := Destinations(core))
-    ingest = Ingest(core, derivations, routing)
-
-    def closed(key_id: bytes) -> None:
-        ingest.forget_study(key_id)
-        disclosures.rights_changed()
-
+    ingest = Ingest(core, derivations, routing, rejections)
+    closed = _closing(ingest, disclosures)
     destructions = Destructions(core, approvals, closed)
     passkeys, patients = Passkeys(core, accounts), PatientAccess(core, push)
     return Rooms(
@@ -173,8 +171,19 @@ def build_rooms(
         resets=FactorResets(core, approvals, push, disclosures.rights_changed),
         waiting=Waiting(core, (accounts.throttle, passkeys.throttle)),
         conflicts=Conflicts(core, approvals),
+        rejections=rejections,
         identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, disclosures)),
     )
+
+
+def _closing(ingest: Ingest, disclosures: Disclosures) -> Callable[[bytes], None]:
+    """What is called when a study (key id) was closed for destruction."""
+
+    def closed(key_id: bytes) -> None:
+        ingest.forget_study(key_id)
+        disclosures.rights_changed()
+
+    return closed
 
 
 def _forgetting(ingest: Ingest, disclosures: Disclosures) -> Callable[[Collection[HeldStudy]], None]:

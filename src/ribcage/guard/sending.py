@@ -45,6 +45,7 @@ from ribcage.guard.protocol import (
     ShowJob,
     TakeJob,
 )
+from ribcage.guard.rejections import shown
 
 _LEASE_BYTES = 16
 _ROWS_AT_ONCE = 500
@@ -64,7 +65,7 @@ class SendingQueue:
         core = self._core
         fingerprint = self._destinations.known(request.ae_title).fingerprint
         with core.engine.connect() as connection:
-            uids = _instances(connection, request.study_instance_uid, request.series_instance_uid)
+            uids = _instances(self._core, connection, request.study_instance_uid, request.series_instance_uid)
         if not uids:
             raise GuardRefused("not_found")
 
@@ -92,7 +93,7 @@ class SendingQueue:
 
         def write(tx: Transaction) -> Queued:
             made, count = 0, 0
-            for study_uid, uids in _by_study(tx.connection, request.sop_instance_uids).items():
+            for study_uid, uids in _by_study(self._core, tx.connection, request.sop_instance_uids).items():
                 order = _jobs.Order(request.ae_title, study_uid, "move")
                 number = _jobs.put(tx.connection, core.limits, core.clock(), order, uids, asker)
                 if number:
@@ -266,24 +267,24 @@ def depth(core: Core) -> Depth:
     )
 
 
-def _instances(connection: sa.Connection, study_uid: str, series_uid: str) -> list[str]:
+def _instances(core: Core, connection: sa.Connection, study_uid: str, series_uid: str) -> list[str]:
     query = (
         sa.select(instance.c.uid)
         .join(study, study.c.pk == instance.c.study_pk)
         .join(series, series.c.pk == instance.c.series_pk)
-        .where(study.c.uid == study_uid)
+        .where(study.c.uid == study_uid, *shown(core, None))
     )
     if series_uid:
         query = query.where(series.c.uid == series_uid)
     return [str(uid) for uid in connection.execute(query.order_by(instance.c.pk)).scalars()]
 
 
-def _by_study(connection: sa.Connection, uids: list[str]) -> dict[str, list[str]]:
+def _by_study(core: Core, connection: sa.Connection, uids: list[str]) -> dict[str, list[str]]:
     """These instances by study; what is not held is left out."""
     found: dict[str, list[str]] = {}
     for first in range(0, len(uids), _ROWS_AT_ONCE):
         query = sa.select(study.c.uid, instance.c.uid).join(study, study.c.pk == instance.c.study_pk)
-        some = query.where(instance.c.uid.in_(uids[first : first + _ROWS_AT_ONCE]))
+        some = query.where(instance.c.uid.in_(uids[first : first + _ROWS_AT_ONCE]), *shown(core, None))
         for study_uid, uid in connection.execute(some):
             found.setdefault(str(study_uid), []).append(str(uid))
     return found

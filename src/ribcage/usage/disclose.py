@@ -9,8 +9,8 @@ Rules, in order (DESIGN rules 1, 5, 6, 7):
    ends with the pixel element. What has no rule is refused with the offer of a step-up.
 5. In the other views what came as a file goes out bit for bit; what came as a data set gets a file prefix made
    here, and its data set is bit for bit.
-6. Where the archive corrected whose study it is, the full view names the patient as corrected; pixels and all else
-   stay. The original view never changes (docs/adr/0013).
+6. Where the archive corrected whose study it is, the full view names the patient as corrected; an instance that was
+   filed carries its UIDs of here. Pixels and all else stay. The original view never changes (docs/adr/0013, 0014).
 7. One closing entry says what really left, however it ended. An instance counts from its first byte.
 """
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -29,7 +30,6 @@ from ribcage.dicom.part10 import file_prefix
 from ribcage.guard.errors import GuardError, GuardRefused
 from ribcage.guard.protocol import (
     Channel,
-    CorrectedPatient,
     Device,
     Disclose,
     Disclosed,
@@ -298,8 +298,9 @@ class Disclosure:
         bulk_bytes: int | None = opened.bulk_plain_bytes
         checked = True
         try:
-            if opened.named is not None and self.view == "full":
-                header = data_set = await self._corrected(data_set, ref, opened.named)
+            if self.view != "original" and (opened.named or opened.addressed):
+                header = data_set = await _corrected(data_set, opened)
+                prefix = b"" if opened.addressed else prefix  # file meta names the instance too
             if not self._unmasked:
                 masked = await masked_header(data_set, ref, self.view, self._study)
                 prefix, header, checked = b"", bytes(masked), masked.pixels_checked
@@ -309,12 +310,6 @@ class Disclosure:
         except DicomError as failure:
             raise damaged() from failure
         return InstanceStream(ref, self.view, prefix, header, bulk_bytes, checked, data_set, self, opened)
-
-    async def _corrected(self, data_set: bytes, ref: InstanceRef, named: CorrectedPatient) -> bytes:
-        """The data set's part of the header stream under the patient whose study it is (rule 6)."""
-        if len(data_set) <= _INLINE_BYTES:
-            return corrected_header(data_set, ref.transfer_syntax_uid, named)
-        return await asyncio.to_thread(corrected_header, data_set, ref.transfer_syntax_uid, named)
 
     async def _keys_of(self, ref: InstanceRef) -> OpenedObject:
         """The keys of one instance; fetches the batch that begins with it when it is not in hand (rule 2)."""
@@ -345,6 +340,20 @@ class Disclosure:
         if [one.object_id for one in answer.objects] != object_ids:
             raise ObjectDamaged("the guard opened other objects than were asked for")
         return {one.object_id: one for one in answer.objects}
+
+
+async def _corrected(data_set: bytes, opened: OpenedObject) -> bytes:
+    """The data set's part of the header stream as the archive knows better (rule 6)."""
+    correct = functools.partial(
+        corrected_header,
+        data_set,
+        opened.transfer_syntax_uid,
+        opened.named,
+        opened.addressed,
+        opened.charset,
+        overrides=opened.charset_overrides,
+    )
+    return correct() if len(data_set) <= _INLINE_BYTES else await asyncio.to_thread(correct)
 
 
 def damaged() -> ObjectDamaged:

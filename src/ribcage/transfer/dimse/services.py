@@ -176,9 +176,11 @@ class AssociationService:
         moved: Callable[[], None],
     ) -> Flow | None:
         """Where the data set of a C-STORE goes while it arrives; None where it will be refused."""
-        if self._refusal(command, context) is not None:
+        known = self._known
+        if known is None or self._refusal(command, context) is not None:
             return None
-        expected = Expected(command.sop_class, command.sop_instance)
+        names = command.sop_class, command.sop_instance
+        expected = Expected(*names, charset=known.charset, charset_overrides=known.charset_overrides)
         return Flow(
             Course(
                 self._site.way_in,
