@@ -1,0 +1,157 @@
+"""One text, or one run of bytes, searched for all identities at once.
+
+Rules, in order:
+1. Words are joined, up to eight of them, and looked up: the cost does not grow with the number of identities.
+2. Tokens that may stand inside a word are found by their first characters (an index, not a pattern for each).
+3. In bytes, other scripts are found by one pattern over all encodings; pixels need six bytes and more to match.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from ribcage.oversight.deid_check import spelling
+from ribcage.oversight.deid_check.identities import Identities
+
+_MOST_WORDS: Final = 8
+_LONGEST: Final = 64
+_UID: Final = re.compile(r"(?<![\d.])[0-2](?:\.(?:0|[1-9]\d*)){3,}(?![\d.])")
+_DECIMAL: Final = re.compile(r"(?<![\w.])[-+]?\d*\.\d+(?:e[-+]?\d+)?(?![\w.])", re.IGNORECASE)
+_ASCII_RUN: Final = re.compile(rb"[\x20-\x7e]{4,}")
+_ASCII_LINES: Final = re.compile(rb"[\x20-\x7e\t\r\n]{4,}")
+_WIDE_RUN: Final = re.compile(rb"(?:[\x20-\x7e]\x00){4,}|(?:\x00[\x20-\x7e]){4,}")
+_HIGH: Final = re.compile(rb"[\x80-\xff]")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What was found, masked, and where in the text or bytes."""
+
+    masked: str
+    offset: int
+
+
+class Searcher:
+    """The identities of one input set, ready to be looked for."""
+
+    def __init__(self, identities: Identities) -> None:
+        self._known = identities
+        self._all_dates = {
+            date: masked for each in identities.dates.values() for date, masked in each.items()
+        }
+        self._strong = _pattern(data for data in identities.encoded if len(data) >= 6)
+        self._weak = _pattern(identities.encoded)
+
+    def dates_of(self, patient: str | None) -> dict[str, str]:
+        """Dates of one patient; of everybody for a file that has no original."""
+        return self._all_dates if patient is None else self._known.dates.get(patient, {})
+
+    def text(self, text: str, *, patient: str | None, raw: bool = False, dates: bool = True) -> Iterator[Hit]:
+        """All identities in a text. `raw` text was cut from bytes: short tokens are not looked for in it."""
+        for match in _UID.finditer(text):
+            if match[0] in self._known.uids:
+                yield Hit(self._known.uids[match[0]], match.start())
+        if dates:
+            known = self.dates_of(patient)
+            if known:
+                yield from (Hit(known[date], -1) for date in spelling.dates(text) & known.keys())
+        for uid in _UID.findall(text):
+            yield from self._words(uid.split("."), raw=True, most=1)
+        plain = _UID.sub(" ; ", text)
+        if raw:
+            plain = _DECIMAL.sub(" ; ", plain)
+        yield from self._words(spelling.words(plain), raw=raw, most=_MOST_WORDS)
+        yield from self._inside(spelling.compact(plain))
+
+    def value(self, text: str) -> Iterator[Hit]:
+        """A value that is, as a whole, an identity too short to be looked for elsewhere."""
+        masked = self._known.whole.get(spelling.compact(text))
+        if masked:
+            yield Hit(masked, 0)
+
+    def uid(self, text: str) -> Iterator[Hit]:
+        """A UID of the originals."""
+        if text in self._known.uids:
+            yield Hit(self._known.uids[text], 0)
+
+    def _words(self, words: list[str], *, raw: bool, most: int) -> Iterator[Hit]:
+        joined = self._known.joined
+        for start in range(len(words)):
+            text = ""
+            for count in range(1, most + 1):
+                if start + count > len(words):
+                    break
+                text += words[start + count - 1]
+                if len(text) > _LONGEST:
+                    break
+                found = joined.get(text)
+                if found and count >= found[0] and not (raw and found[1]):
+                    yield Hit(found[2], -1)
+
+    def _inside(self, text: str) -> Iterator[Hit]:
+        index = self._known.inside
+        if not index:
+            return
+        for length in (8, 2) if not text.isascii() else (8,):
+            for start in range(len(text) - length + 1):
+                for token, masked in index.get(text[start : start + length], ()):
+                    if text.startswith(token, start) and _stands(text, start, token):
+                        yield Hit(masked, -1)
+
+    def data(
+        self, data: bytes, *, patient: str | None, opaque: bool = False, prose: bool = False
+    ) -> Iterator[Hit]:
+        """All identities in bytes. `opaque` bytes are pixels; `prose` bytes are known to be text of some kind."""
+        pattern = self._strong if opaque else self._weak
+        if pattern is not None:
+            for match in pattern.finditer(data):
+                yield Hit(self._known.encoded[match[0]], match.start())
+        runs = _ASCII_LINES if prose else _ASCII_RUN
+        for match in runs.finditer(data):
+            if not opaque or len(match[0]) >= 6:
+                for hit in self.text(match[0].decode("ascii"), patient=patient, raw=not prose):
+                    yield Hit(hit.masked, match.start())
+        for match in _WIDE_RUN.finditer(data):
+            for hit in self.text(
+                match[0].replace(b"\0", b"").decode("ascii"), patient=patient, raw=not prose
+            ):
+                yield Hit(hit.masked, match.start())
+        if not opaque and _HIGH.search(data):
+            for encoding in ("utf-8", "latin-1"):
+                for run in re.findall(rb"[\x20-\x7e\x80-\xff]{4,}", data):
+                    if _HIGH.search(run):
+                        yield from self.text(run.decode(encoding, "replace"), patient=patient, raw=not prose)
+
+
+def _stands(text: str, start: int, token: str) -> bool:
+    """Digits are not cut out of longer numbers."""
+    if not token.isdigit():
+        return True
+    end = start + len(token)
+    return not (text[start - 1 : start].isdigit() or text[end : end + 1].isdigit())
+
+
+def _pattern(tokens: Iterator[bytes] | dict[bytes, str]) -> re.Pattern[bytes] | None:
+    """One alternation, its common beginnings shared, so that a byte that begins nothing costs nothing."""
+    tree: dict[int, object] = {}
+    for token in tokens:
+        node = tree
+        for byte in token:
+            node = node.setdefault(byte, {})  # type: ignore[assignment]  # a tree of itself
+        node[-1] = {}
+    return re.compile(_branches(tree), re.DOTALL) if tree else None
+
+
+def _branches(tree: dict[int, object]) -> bytes:
+    ends = -1 in tree
+    options = []
+    for byte, below in tree.items():
+        if byte != -1:
+            options.append(re.escape(bytes([byte])) + _branches(below))  # type: ignore[arg-type]  # as above
+    if not options:
+        return b""
+    inner = options[0] if len(options) == 1 else b"(?:" + b"|".join(options) + b")"
+    return b"(?:" + inner + b")?" if ends else inner
