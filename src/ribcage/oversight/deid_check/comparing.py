@@ -301,8 +301,10 @@ def _placeholder(element: Element) -> bool:
     if isinstance(element.value, bytes):
         return len(element.value) < 4
     said = re.sub(r"[\W_]", "", "".join(element.texts)).lower()
-    if element.vr in ("CS", "US", "AS", "DS", "IS", "TM"):
-        return not said.strip("0") or len(said) < 2
+    if element.vr == "CS":
+        return said in ("", "o", "u", "none", "unknown")
+    if element.vr in ("US", "AS", "DS", "IS", "TM"):
+        return not said.strip("0y") or len(said) < 2
     return said in _PLACEHOLDERS or not said.strip("0")
 
 

@@ -2,7 +2,7 @@
 
 Rules, in order:
 1. Persons, numbers, addresses, institutions, telephones, UIDs and dates of each level; private text by its pattern.
-2. What an option keeps is no identity of this release: dates, device, institution, UIDs.
+2. What an option keeps is no identity of this release (dates, device, institution, UIDs), wherever else it stands.
 3. File names and file meta information belong to the original too.
 """
 
@@ -80,6 +80,7 @@ class Collected:
     raw_names: set[tuple[bytes, str]] = field(default_factory=set)
     uids: set[str] = field(default_factory=set)
     dates: set[str] = field(default_factory=set)
+    spared: set[str] = field(default_factory=set)
 
 
 def collect(film: Film, name: str, options: frozenset[str]) -> Collected:
@@ -121,7 +122,10 @@ def patient_key(film: Film) -> str:
 
 def _collect(found: Collected, element: Element, options: frozenset[str]) -> None:
     row, vr = row_of(element.tag), element.vr
-    if row is not None and "K" in row.action(options) and vr != "SQ":
+    if row is not None and row.action(options) == "K" and vr != "SQ":
+        found.spared |= (
+            {spelling.compact(text) for text in element.texts} if vr not in ("DA", "DT", "TM") else set()
+        )
         return
     texts = [text.strip() for text in element.texts if text.strip()]
     if vr in ("DA", "DT"):
@@ -205,15 +209,19 @@ def tokens(kind: str, value: str) -> Iterable[Token]:
 def merge(collected: Iterable[Collected], masker: Masker) -> Identities:
     """One search structure for the whole input set."""
     found = Identities()
+    collected = list(collected)
+    spared = {text for one in collected for text in one.spared}
     seen: set[tuple[str, str]] = set()
     for one in collected:
         for kind, value in one.values - seen:
-            found.add(masker, value, kind, tokens(kind, value))
+            if spelling.compact(value) not in spared:
+                found.add(masker, value, kind, tokens(kind, value))
         seen |= one.values
         for data, value in one.raw_names:
             found.encoded[data] = masker.mask("person", value)
         for uid in one.uids:
-            found.uids[uid] = masker.mask("uid", uid)
+            if spelling.compact(uid) not in spared:
+                found.uids[uid] = masker.mask("uid", uid)
         for date in one.dates:
             found.add_date(masker, one.patient, date)
     return found

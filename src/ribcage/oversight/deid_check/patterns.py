@@ -30,7 +30,7 @@ _POSITIONS: Final = (
     re.compile(r"\d{1,3}°\s?\d{1,2}['′]\s?\d{1,2}(?:\.\d+)?[\"″]?\s?[NSEW]"),
     re.compile(r"[NS北]纬?\s?\d{1,2}\.\d{3,}.{0,4}[EW东]经?\s?\d{1,3}\.\d{3,}"),
 )
-_UID: Final = re.compile(r"(?<![\d.])[0-2](?:\.(?:0|[1-9]\d*)){3,}(?![\d.])")
+_UID: Final = re.compile(r"(?<![\d.])[0-2](?:\.(?:0|[1-9]\d*)){3,}(?!\.?\d)")
 _WEIGHTS: Final = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _REGIONS: Final = frozenset(
     str(number)

@@ -37,10 +37,10 @@ class Scan:
     unchanged: Callable[[Element], bool]
 
     def film(self, film: Film) -> list[Finding]:
-        """All findings of one file, each place and identity once."""
+        """All findings of one file, each place and sort of identity once."""
         found: dict[tuple[str, str, str], Finding] = {}
         for finding in self._all(film):
-            found.setdefault((finding.kind, finding.place, finding.identity), finding)
+            found.setdefault((finding.kind, finding.place, finding.text), finding)
         seen = {each.identity for each in found.values() if each.place.startswith("(")}
         return [each for each in found.values() if not (each.place == "header" and each.identity in seen)]
 
@@ -52,7 +52,10 @@ class Scan:
                 yield from self._element(element)
         start, end = film.opaque
         yield from self._bytes(
-            "header", film.raw[:start] if end else film.raw, 0, known=film.dataset is not None
+            "header",
+            film.raw[:start] if end else film.raw,
+            0,
+            known=film.dataset is not None and not film.trouble,
         )
         if end:
             yield from self._bytes("pixels", film.raw[start:end], start, opaque=True)
@@ -127,7 +130,9 @@ class Scan:
         self, place: str, data: bytes, base: int, *, opaque: bool = False, known: bool = False
     ) -> Iterator[Finding]:
         prose = not opaque and not known
-        for hit in self.searcher.data(data, patient=self.patient, opaque=opaque, prose=prose):
+        for hit in self.searcher.data(
+            data, patient=self.patient, opaque=opaque, prose=prose, dates=not known
+        ):
             yield self._identity(place, Hit(hit.masked, base + max(hit.offset, 0)))
         for what, offset in patterns.exif(data):
             yield self._pattern(place, what, "", base + offset)

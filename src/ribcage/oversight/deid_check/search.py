@@ -18,11 +18,14 @@ from ribcage.oversight.deid_check.identities import Identities
 
 _MOST_WORDS: Final = 8
 _LONGEST: Final = 64
-_UID: Final = re.compile(r"(?<![\d.])[0-2](?:\.(?:0|[1-9]\d*)){3,}(?![\d.])")
+_UID: Final = re.compile(r"(?<![\d.])[0-2](?:\.(?:0|[1-9]\d*)){3,}(?!\.?\d)")
 _DECIMAL: Final = re.compile(r"(?<![\w.])[-+]?\d*\.\d+(?:e[-+]?\d+)?(?![\w.])", re.IGNORECASE)
 _ASCII_RUN: Final = re.compile(rb"[\x20-\x7e]{4,}")
 _ASCII_LINES: Final = re.compile(rb"[\x20-\x7e\t\r\n]{4,}")
 _WIDE_RUN: Final = re.compile(rb"(?:[\x20-\x7e]\x00){4,}|(?:\x00[\x20-\x7e]){4,}")
+_ESCAPE: Final = re.compile(rb"\x1b[$(][()]?[@-Z]")
+_HIGH_RUN: Final = re.compile(rb"[\x20-\x7e\x80-\xff]{4,}")
+_LEAST_IN_PIXELS: Final = 6
 _HIGH: Final = re.compile(rb"[\x80-\xff]")
 
 
@@ -60,6 +63,9 @@ class Searcher:
                 yield from (Hit(known[date], -1) for date in spelling.dates(text) & known.keys())
         for uid in _UID.findall(text):
             yield from self._words(uid.split("."), raw=True, most=1)
+            if dates:
+                known = self.dates_of(patient)
+                yield from (Hit(known[each[:8]], -1) for each in uid.split(".") if each[:8] in known)
         plain = _UID.sub(" ; ", text)
         if raw:
             plain = _DECIMAL.sub(" ; ", plain)
@@ -102,28 +108,38 @@ class Searcher:
                         yield Hit(masked, -1)
 
     def data(
-        self, data: bytes, *, patient: str | None, opaque: bool = False, prose: bool = False
+        self,
+        data: bytes,
+        *,
+        patient: str | None,
+        opaque: bool = False,
+        prose: bool = False,
+        dates: bool = True,
     ) -> Iterator[Hit]:
         """All identities in bytes. `opaque` bytes are pixels; `prose` bytes are known to be text of some kind."""
         pattern = self._strong if opaque else self._weak
         if pattern is not None:
             for match in pattern.finditer(data):
                 yield Hit(self._known.encoded[match[0]], match.start())
-        runs = _ASCII_LINES if prose else _ASCII_RUN
-        for match in runs.finditer(data):
-            if not opaque or len(match[0]) >= 6:
-                for hit in self.text(match[0].decode("ascii"), patient=patient, raw=not prose):
-                    yield Hit(hit.masked, match.start())
-        for match in _WIDE_RUN.finditer(data):
-            for hit in self.text(
-                match[0].replace(b"\0", b"").decode("ascii"), patient=patient, raw=not prose
-            ):
-                yield Hit(hit.masked, match.start())
-        if not opaque and _HIGH.search(data):
+            if b"\x1b" in data:
+                for match in pattern.finditer(_ESCAPE.sub(b"", data)):
+                    yield Hit(self._known.encoded[match[0]], -1)
+        for offset, text in _texts(data, opaque=opaque, prose=prose):
+            for hit in self.text(text, patient=patient, raw=not prose, dates=dates):
+                yield Hit(hit.masked, offset)
+
+
+def _texts(data: bytes, *, opaque: bool, prose: bool) -> Iterator[tuple[int, str]]:
+    """Runs of bytes that can be text: ASCII, UTF-16 of ASCII, and outside pixels UTF-8 and Latin-1."""
+    for match in (_ASCII_LINES if prose else _ASCII_RUN).finditer(data):
+        if not opaque or len(match[0]) >= _LEAST_IN_PIXELS:
+            yield match.start(), match[0].decode("ascii")
+    for match in _WIDE_RUN.finditer(data):
+        yield match.start(), match[0].replace(b"\0", b"").decode("ascii")
+    for match in _HIGH_RUN.finditer(data) if not opaque and _HIGH.search(data) else ():
+        if _HIGH.search(match[0]):
             for encoding in ("utf-8", "latin-1"):
-                for run in re.findall(rb"[\x20-\x7e\x80-\xff]{4,}", data):
-                    if _HIGH.search(run):
-                        yield from self.text(run.decode(encoding, "replace"), patient=patient, raw=not prose)
+                yield match.start(), match[0].decode(encoding, "replace")
 
 
 def _stands(text: str, start: int, token: str) -> bool:

@@ -157,6 +157,8 @@ def number(value: str) -> Iterator[Token]:
         yield Token(plain, "joined", prose=plain.isdigit() and len(plain) < 8)
         if len(plain) >= 10 or (len(plain) >= 8 and not plain.isdigit() and not plain.isalpha()):
             yield Token(plain, "inside")
+        for digits in re.findall(r"\d{8,}", plain) if not plain.isdigit() else ():
+            yield Token(digits, "joined")
         bare = plain.lstrip("0")
         if bare.isdigit() and len(bare) >= 7 and bare != plain:
             yield Token(bare, "joined", prose=len(bare) < 8)

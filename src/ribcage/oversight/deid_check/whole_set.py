@@ -96,11 +96,11 @@ def shifts(
     compared: Mapping[str, Compared], patients: Mapping[str, str], masker: Masker
 ) -> Iterator[Finding]:
     """Rule 3, for released files by name; `patients` tells whose originals they were."""
-    seen: dict[str, set[int]] = defaultdict(set)
-    days: dict[str, set[int]] = defaultdict(set)
+    seen: dict[str, Counter[int]] = defaultdict(Counter)
+    days: dict[str, Counter[int]] = defaultdict(Counter)
     for file, each in compared.items():
-        seen[patients[file]] |= {seconds for _, seconds in each.shifts}
-        days[patients[file]] |= {seconds for _, seconds in each.days}
+        seen[patients[file]].update(seconds for _, seconds in each.shifts)
+        days[patients[file]].update(seconds for _, seconds in each.days)
     for file, each in compared.items():
         patient = patients[file]
         usual = _usual(seen[patient] or days[patient])
@@ -118,5 +118,5 @@ def shifts(
                 yield Finding("dates", file, place, "not shifted as the patient's other dates", -1, masked)
 
 
-def _usual(seen: set[int]) -> int | None:
-    return min(seen, key=lambda each: (abs(each) < 1, each)) if seen else None
+def _usual(seen: Counter[int]) -> int | None:
+    return seen.most_common(1)[0][0] if seen else None
