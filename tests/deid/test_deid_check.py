@@ -90,6 +90,46 @@ def test_a_right_release_of_the_truth_set_is_clean(tmp_path: Path, profile: str)
     assert report.counts["pairs"] == 30
 
 
+COMMON = (
+    "CT CHEST F 2021 WO IV 1.25",
+    "M",
+    "F",
+    "Li",
+    "2021",
+    "LEFT",
+    "W X",
+    "512",
+    "AXIAL",
+    "57Y",
+    "B70f",
+    "wan",
+    "1",
+)
+
+
+@pytest.mark.parametrize("text", COMMON)
+def test_common_words_are_no_identity(tmp_path: Path, text: str) -> None:
+    dataset = truth.parse(leaks.original(0))
+    dataset.PatientName, dataset.StudyID, dataset.StationName = "Li^Wan", "1", "CT01"
+    dataset.InstitutionalDepartmentName, dataset.OperatorsName = "Radiology", "F^M"
+    before = leaks.written(dataset)
+    after = leaks._says(text)(Model(KEY).film(before))
+    assert (
+        check(laid(tmp_path / "out", {"a.dcm": after}), laid(tmp_path / "in", {"b.dcm": before})).findings
+        == []
+    )
+
+
+@pytest.mark.parametrize("syllables", ["Zeng Dan", "ceng dan", "SHAN", "LyuNyu", "lv nv"])
+def test_every_reading_of_a_name_is_looked_for(tmp_path: Path, syllables: str) -> None:
+    dataset = truth.parse(leaks.original(0))
+    dataset.PatientName = "=曾^单" if "an" in syllables.lower() else "=吕^女"
+    before = leaks.written(dataset)
+    after = leaks._says(f"for {syllables} today")(Model(KEY).film(before))
+    report = check(laid(tmp_path / "out", {"a.dcm": after}), laid(tmp_path / "in", {"b.dcm": before}))
+    assert by_file(report).get("a.dcm", set()) == {"identity"}
+
+
 # --- the table, references, markers ---------------------------------------------------------------------
 
 
@@ -171,6 +211,36 @@ def test_options_that_the_file_does_not_name_are_a_lie(tmp_path: Path) -> None:
     assert check(*places).findings == []
     report = check(*places, options=frozenset())
     assert {"marker", "identity", "not-removed"} <= by_file(report)["a.dcm"]
+
+
+def test_what_an_option_keeps_is_no_leak_elsewhere(tmp_path: Path) -> None:
+    options = frozenset({"retain_institution_identity", "retain_device_identity"})
+    film = leaks._says(leaks.IDENTITY["InstitutionName"])(leaks.original(0))
+    places = (
+        laid(tmp_path / "out", {"a.dcm": Model(KEY, options).film(film)}),
+        laid(tmp_path / "in", {"b.dcm": film}),
+    )
+    assert check(*places).findings == []
+
+
+def test_equal_films_of_two_patients_are_unsure_and_no_alarm(tmp_path: Path) -> None:
+    films = []
+    for name, number in (("Aaaaab^Bbbbbc", "XA1234567"), ("Cccccd^Dddddc", "XB7654321")):
+        dataset = truth.parse(leaks.original(0))
+        dataset.PatientName, dataset.PatientID, dataset.StudyInstanceUID = (
+            name,
+            number,
+            f"2.25.{int(number[2:])}",
+        )
+        films.append(leaks.written(dataset))
+    model = Model(KEY)
+    after = {f"{1 - at}.dcm": model.film(each) for at, each in enumerate(films)}
+    originals = laid(tmp_path / "in", {f"{at}.dcm": each for at, each in enumerate(films)})
+    report = check(laid(tmp_path / "out", after), originals)
+    assert report.findings == []
+    assert any("fit several originals" in each for each in report.notes)
+    after["0.dcm"] = leaks._says("born 1963-11-07, Aaaaab Bbbbbc")(after["0.dcm"])
+    assert by_file(check(laid(tmp_path / "out", after), originals)) == {"0.dcm": {"identity"}}
 
 
 # --- files of all kinds ---------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ Rules, in order:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -82,7 +82,7 @@ class Report:
 
 @dataclass(frozen=True)
 class _Job:
-    """One released file for a worker."""
+    """One released file for a worker; `patient` is None where it could be anybody's."""
 
     item: Item
     name: str
@@ -115,14 +115,17 @@ def check(
     signed = _each(_sign, afters, processes)
     chosen = options if options is not None else _said(signed)
     known = _each(_Remember(chosen), befores, processes)
-    found = pair([each.signature for each in known], [each for each, _ in signed])
+    pairs = pair([each.signature for each in known], [each for each, _ in signed])
+    found = pairs.found
     worker = _Worker(merge((each.collected for each in known), masker), masker, options)
     jobs = [
         _Job(
             item,
             _shown(item, worker),
             known[found[number]].item if number in found else None,
-            known[found[number]].collected.patient if number in found else None,
+            known[found[number]].collected.patient
+            if number in found and number not in pairs.unsure
+            else None,
         )
         for number, item in enumerate(afters)
     ]
@@ -130,6 +133,10 @@ def check(
     _collect_findings(report, jobs, judged, masker, known, signed, found)
     report.counts |= {"originals": len(befores), "released": len(afters), "pairs": len(found)}
     report.notes += [f"original {n + 1}: {each.trouble}" for n, each in enumerate(known) if each.trouble]
+    if pairs.unsure:
+        report.notes.append(
+            f"{len(pairs.unsure)} released files fit several originals: searched for everybody"
+        )
     unreleased = len(known) - len(set(found.values()))
     if unreleased:
         report.notes.append(f"{unreleased} originals have no released file")
@@ -246,6 +253,8 @@ def _judged(job: _Job, worker: _Worker) -> Judged:
         ]
     else:
         compared = comparing.compare(job.name, before, after, options)
+        if job.patient is None:
+            compared.uids, compared.shifts, compared.days = set(), set(), set()
         findings += compared.findings
     return Judged(findings, compared, whole_set.person(film), dicom=True)
 
@@ -257,7 +266,7 @@ def _collect_findings(
     masker: Masker,
     known: Sequence[Original],
     signed: Sequence[tuple[Signature | None, frozenset[str] | None]],
-    found: dict[int, int],
+    found: Mapping[int, int],
 ) -> None:
     compared = {
         job.name: each.compared for job, each in zip(jobs, judged, strict=True) if job.original is not None
@@ -283,7 +292,7 @@ def _instances(
     jobs: Sequence[_Job],
     known: Sequence[Original],
     signed: Sequence[tuple[Signature | None, frozenset[str] | None]],
-    found: dict[int, int],
+    found: Mapping[int, int],
 ) -> Iterator[tuple[str, tuple[str, str]]]:
     for number, original in found.items():
         before, after = known[original].signature, signed[number][0]

@@ -43,9 +43,11 @@ class Identities:
     encoded: dict[bytes, str] = field(default_factory=dict)
     uids: dict[str, str] = field(default_factory=dict)
     dates: dict[str, dict[str, str]] = field(default_factory=dict)
+    owned: dict[str, set[bytes]] = field(default_factory=dict)
 
-    def add(self, masker: Masker, value: str, kind: str, tokens: Iterable[Token]) -> None:
-        """Tokens of one value; the loosest demand on a token prevails."""
+    def add(self, masker: Masker, value: str, kind: str, tokens: Iterable[Token]) -> set[bytes]:
+        """Tokens of one value; the loosest demand on a token prevails. Returns the bytes that it may stand in."""
+        own: set[bytes] = set()
         masked = masker.mask(kind, value)
         for token in tokens:
             if token.stand == "joined":
@@ -60,6 +62,8 @@ class Identities:
             if token.stand != "whole" and not token.text.isascii() and not token.prose:
                 for data in spelling.encoded(token.text):
                     self.encoded[data] = masked
+                    own.add(data)
+        return own
 
     def add_date(self, masker: Masker, patient: str, date: str) -> None:
         """One date of one patient."""
@@ -211,14 +215,16 @@ def merge(collected: Iterable[Collected], masker: Masker) -> Identities:
     found = Identities()
     collected = list(collected)
     spared = {text for one in collected for text in one.spared}
-    seen: set[tuple[str, str]] = set()
+    seen: dict[tuple[str, str], set[bytes]] = {}
     for one in collected:
-        for kind, value in one.values - seen:
-            if spelling.compact(value) not in spared:
-                found.add(masker, value, kind, tokens(kind, value))
-        seen |= one.values
+        own = found.owned.setdefault(one.patient, set())
+        for kind, value in one.values:
+            if (kind, value) not in seen and spelling.compact(value) not in spared:
+                seen[kind, value] = found.add(masker, value, kind, tokens(kind, value))
+            own |= seen.get((kind, value), set())
         for data, value in one.raw_names:
             found.encoded[data] = masker.mask("person", value)
+            own.add(data)
         for uid in one.uids:
             if spelling.compact(uid) not in spared:
                 found.uids[uid] = masker.mask("uid", uid)

@@ -3,7 +3,8 @@
 Rules, in order:
 1. The same SOP Instance UID, where UIDs are kept.
 2. The same pixels, waveform or document, class and geometry, where only one original has them.
-3. Among equals: the one whose study, series and patient go where the sure pairs of the set went.
+3. Among equals: the one whose study, series and patient go where the sure pairs of the set went. Who fits no better
+   than another is paired, but unsure: nothing about the set is concluded from it.
 4. Else whoever shares most of what the table never touches, if no other shares as much.
 """
 
@@ -33,6 +34,7 @@ _HIGHER: Final = (
     "FrameOfReferenceUID",
     "SOPInstanceUID",
 )
+_MARKERS: Final = frozenset((0x00120062, 0x00280301, 0x00280302, 0x00280303))
 _LEAST_SHARED: Final = 0.6
 _UNTOUCHED_VRS: Final = frozenset(["CS", "DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "AT"])
 
@@ -75,7 +77,9 @@ def signature(film: Film) -> Signature | None:
 
 
 def _untouched(element: Element) -> bool:
-    return element.vr in _UNTOUCHED_VRS and row_of(element.tag) is None and not element.tag >> 16 & 1
+    if element.tag >> 16 & 1 or element.tag in _MARKERS or element.path.startswith("(0012,0064)"):
+        return False
+    return element.vr in _UNTOUCHED_VRS and row_of(element.tag) is None
 
 
 def _value(dataset: Dataset, name: str) -> object:
@@ -85,14 +89,22 @@ def _value(dataset: Dataset, name: str) -> object:
         return None
 
 
-def pair(originals: Sequence[Signature | None], released: Sequence[Signature | None]) -> dict[int, int]:
-    """`released index -> original index` for every released film that has one."""
+@dataclass(frozen=True)
+class Pairs:
+    """`found` is released index to original index; `unsure` are released ones that others fit as well."""
+
+    found: Mapping[int, int]
+    unsure: frozenset[int]
+
+
+def pair(originals: Sequence[Signature | None], released: Sequence[Signature | None]) -> Pairs:
+    """An original for every released film that has one."""
     matcher = _Matcher(originals, released)
     matcher.same_instances()
     for names in (("sop_class", "bulk", "geometry"), ("sop_class", "bulk"), ("sop_class", "geometry")):
         matcher.by_key(names)
     matcher.by_likeness()
-    return matcher.found
+    return Pairs(matcher.found, frozenset(matcher.unsure))
 
 
 class _Matcher:
@@ -100,6 +112,7 @@ class _Matcher:
         self._originals = {number: each for number, each in enumerate(originals) if each is not None}
         self._released = {number: each for number, each in enumerate(released) if each is not None}
         self.found: dict[int, int] = {}
+        self.unsure: set[int] = set()
         self._map: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
 
     def _take(self, released: int, original: int) -> None:
@@ -130,12 +143,16 @@ class _Matcher:
         return [(olds[key], news[key]) for key in sorted(olds.keys() & news.keys())]
 
     def _by_map(self, olds: list[int], news: list[int], *, bulk: bool) -> None:
+        doubtful = False
         for new in news:
             scored = sorted(((-self._agreement(new, old), rank, old) for rank, old in enumerate(olds)))
             if not scored:
                 return
             if not bulk and _likeness(self._released[new], self._originals[scored[0][2]]) < _LEAST_SHARED:
                 continue
+            doubtful = doubtful or (len(scored) > 1 and scored[0][0] == scored[1][0])
+            if doubtful:
+                self.unsure.add(new)
             self._take(new, scored[0][2])
             olds.remove(scored[0][2])
 
@@ -172,5 +189,5 @@ def _grouped(signatures: Mapping[int, Signature], names: tuple[str, ...]) -> dic
 
 
 def _likeness(one: Signature, other: Signature) -> float:
-    both = one.kept | other.kept
-    return len(one.kept & other.kept) / len(both) if both else 0.0
+    """The share of the released film's values that the original has too: what was removed does not count."""
+    return len(one.kept & other.kept) / len(one.kept) if one.kept else 0.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ribcage.oversight.deid_check import layers, patterns
@@ -22,6 +22,7 @@ from ribcage.oversight.deid_check.table import row_of
 _NUMBERS: Final = frozenset(re.findall("..", "DSISFLFDSLSSULUSSVUVATODOFOLOV"))
 _TEMPORAL: Final = frozenset(["DA", "DT", "TM"])
 _IMAGE_BYTES: Final = re.compile(rb"[^\x20-\x7e\r\n\t]")
+_MAKERS: Final = frozenset((0x00080070, 0x00081090, 0x00080116))  # a maker's name may be an institution's too
 DUMMY_DATES: Final = frozenset(("19000101", "19700101", "20000101", "00010101", "19010101", "18000101"))
 
 
@@ -35,13 +36,14 @@ class Scan:
     patient: str | None
     options: frozenset[str]
     unchanged: Callable[[Element], bool]
+    spared: set[str] = field(default_factory=set)
 
     def film(self, film: Film) -> list[Finding]:
         """All findings of one file, each place and sort of identity once."""
         found: dict[tuple[str, str, str], Finding] = {}
         for finding in self._all(film):
             found.setdefault((finding.kind, finding.place, finding.text), finding)
-        seen = {each.identity for each in found.values() if each.place.startswith("(")}
+        seen = {each.identity for each in found.values() if each.place.startswith("(")} | self.spared
         return [each for each in found.values() if not (each.place == "header" and each.identity in seen)]
 
     def _all(self, film: Film) -> Iterator[Finding]:
@@ -101,7 +103,12 @@ class Scan:
             if date in dates and date not in DUMMY_DATES and not shifted and not self._kept(element):
                 yield Hit(dates[date], 0)
             return
-        yield from self.searcher.text(text, patient=self.patient)
+        names_maker = element.tag in _MAKERS and self.unchanged(element)
+        for hit in self.searcher.text(text, patient=self.patient):
+            if names_maker and hit.masked.startswith("institution:"):
+                self.spared.add(hit.masked)
+            else:
+                yield hit
         if not self.unchanged(element) or row_of(element.tag) is not None:
             yield from self.searcher.value(text)
 

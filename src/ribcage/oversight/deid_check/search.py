@@ -3,7 +3,8 @@
 Rules, in order:
 1. Words are joined, up to eight of them, and looked up: the cost does not grow with the number of identities.
 2. Tokens that may stand inside a word are found by their first characters (an index, not a pattern for each).
-3. In bytes, other scripts are found by one pattern over all encodings; pixels need six bytes and more to match.
+3. In bytes, other scripts are found by one pattern over all encodings. Pixels need six bytes and more to match, and
+   are searched for the other scripts of their own patient only; without an original, for everybody's.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _ASCII_RUN: Final = re.compile(rb"[\x20-\x7e]{4,}")
 _ASCII_LINES: Final = re.compile(rb"[\x20-\x7e\t\r\n]{4,}")
 _WIDE_RUN: Final = re.compile(rb"(?:[\x20-\x7e]\x00){4,}|(?:\x00[\x20-\x7e]){4,}")
 _ESCAPE: Final = re.compile(rb"\x1b[$(][()]?[@-Z]")
+_PRINTABLE: Final = bytes(0x20 <= byte <= 0x7E for byte in range(256))
+_ZERO: Final = bytes(byte == 0 for byte in range(256))
 _HIGH_RUN: Final = re.compile(rb"[\x20-\x7e\x80-\xff]{4,}")
 _LEAST_IN_PIXELS: Final = 6
 _HIGH: Final = re.compile(rb"[\x80-\xff]")
@@ -45,7 +48,7 @@ class Searcher:
         self._all_dates = {
             date: masked for each in identities.dates.values() for date, masked in each.items()
         }
-        self._strong = _pattern(data for data in identities.encoded if len(data) >= 6)
+        self._strong = _pattern(data for data in identities.encoded if len(data) >= _LEAST_IN_PIXELS)
         self._weak = _pattern(identities.encoded)
 
     def dates_of(self, patient: str | None) -> dict[str, str]:
@@ -117,11 +120,16 @@ class Searcher:
         dates: bool = True,
     ) -> Iterator[Hit]:
         """All identities in bytes. `opaque` bytes are pixels; `prose` bytes are known to be text of some kind."""
+        own = self._known.owned.get(patient) if patient is not None and opaque else None
         pattern = self._strong if opaque else self._weak
-        if pattern is not None:
+        if own is not None:
+            for token in own:
+                if len(token) >= _LEAST_IN_PIXELS and token in data:
+                    yield Hit(self._known.encoded[token], data.find(token))
+        elif pattern is not None:
             for match in pattern.finditer(data):
                 yield Hit(self._known.encoded[match[0]], match.start())
-            if b"\x1b" in data:
+            if b"\x1b" in data and not opaque:
                 for match in pattern.finditer(_ESCAPE.sub(b"", data)):
                     yield Hit(self._known.encoded[match[0]], -1)
         for offset, text in _texts(data, opaque=opaque, prose=prose):
@@ -131,15 +139,46 @@ class Searcher:
 
 def _texts(data: bytes, *, opaque: bool, prose: bool) -> Iterator[tuple[int, str]]:
     """Runs of bytes that can be text: ASCII, UTF-16 of ASCII, and outside pixels UTF-8 and Latin-1."""
-    for match in (_ASCII_LINES if prose else _ASCII_RUN).finditer(data):
-        if not opaque or len(match[0]) >= _LEAST_IN_PIXELS:
-            yield match.start(), match[0].decode("ascii")
-    for match in _WIDE_RUN.finditer(data):
+    narrow, wide = (_narrow_runs(data), _wide_runs(data)) if opaque else (None, None)
+    for match in narrow if narrow is not None else (_ASCII_LINES if prose else _ASCII_RUN).finditer(data):
+        yield match.start(), match[0].decode("ascii")
+    for match in wide if wide is not None else _WIDE_RUN.finditer(data):
         yield match.start(), match[0].replace(b"\0", b"").decode("ascii")
     for match in _HIGH_RUN.finditer(data) if not opaque and _HIGH.search(data) else ():
         if _HIGH.search(match[0]):
             for encoding in ("utf-8", "latin-1"):
                 yield match.start(), match[0].decode(encoding, "replace")
+
+
+def _narrow_runs(data: bytes) -> Iterator[re.Match[bytes]]:
+    """Runs of at least six printable bytes. All bytes are looked at together, as bits of one number."""
+    printable = int.from_bytes(data.translate(_PRINTABLE), "little")
+    two = printable & printable >> 8
+    four = two & two >> 16
+    return _matches(_ASCII_RUN, data, four & two >> 32)
+
+
+def _wide_runs(data: bytes) -> Iterator[re.Match[bytes]]:
+    """Runs of at least four printable characters of two bytes, found in the same way."""
+    printable = int.from_bytes(data.translate(_PRINTABLE), "little")
+    zero = int.from_bytes(data.translate(_ZERO), "little")
+    # Bytes beyond the end would count as no zeros and no letters: nothing is found there.
+    for pair in (printable & zero >> 8, zero & printable >> 8):
+        two = pair & pair >> 16
+        yield from _matches(_WIDE_RUN, data, two & two >> 32)
+
+
+def _matches(pattern: re.Pattern[bytes], data: bytes, starts: int) -> Iterator[re.Match[bytes]]:
+    """Matches at the bytes that are marked, each run once."""
+    if not starts:
+        return
+    marks = starts.to_bytes(len(data), "little")
+    at = marks.find(1)
+    while at >= 0:
+        match = pattern.match(data, at)
+        if match:
+            yield match
+        at = marks.find(1, match.end() if match else at + 1)
 
 
 def _stands(text: str, start: int, token: str) -> bool:
