@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from pydicom import Dataset
+from pydicom.sequence import Sequence
 
 from deid import leaks, truth
 from deid.model import Model
@@ -184,6 +186,50 @@ def test_a_mistake_is_named(tmp_path: Path, kind: str, place: str, change) -> No
     report = released(tmp_path, change)
     assert (kind, place) in {(each.kind, each.place) for each in report.findings}
     assert {each.kind for each in report.findings} == {kind}
+
+
+def test_items_of_a_sequence_to_be_replaced_are_not_left(tmp_path: Path) -> None:
+    film = truth.parse(leaks.original(0))
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "A1", "99X", "A meaning"
+    film.ContentSequence = Sequence([item])
+    before = leaks.written(film)
+    after = truth.parse(Model(KEY).film(before))
+    after.ContentSequence = film.ContentSequence
+    report = check(laid(tmp_path / "out", {"a": leaks.written(after)}), laid(tmp_path / "in", {"b": before}))
+    assert [(each.kind, each.place) for each in report.findings] == [("not-removed", "(0040,A730)")]
+
+
+def test_fewer_items_are_no_alarm(tmp_path: Path) -> None:
+    def fewer(datasets) -> None:
+        reference = datasets[5].ReferencedInstanceSequence
+        del reference[0]
+
+    def more(dataset) -> None:
+        other = Dataset()
+        other.ReferencedSOPInstanceUID = "2.25.4711"
+        dataset.ReferencedInstanceSequence.insert(0, other)
+
+    films = [truth.parse(data) for data, _ in truth.films(count=10)]
+    more(films[5])
+    before = {
+        f"{at}.dcm": leaks.written(each, each.file_meta.TransferSyntaxUID) for at, each in enumerate(films)
+    }
+    outputs = [truth.parse(Model(KEY).film(data)) for data in before.values()]
+    fewer(outputs)
+    after = {
+        f"{at}.dcm": leaks.written(each, each.file_meta.TransferSyntaxUID) for at, each in enumerate(outputs)
+    }
+    assert check(laid(tmp_path / "out", after), laid(tmp_path / "in", before)).findings == []
+
+
+def test_an_unsafe_private_attribute_in_an_item_is_named(tmp_path: Path) -> None:
+    def nested(datasets) -> None:
+        item = datasets[0].AnatomicRegionSequence[0]
+        item.private_block(0x19, "V", create=True).add_new(1, "CS", "A")
+
+    report = released(tmp_path, nested, profile="safe-private", count=10)
+    assert {(each.kind, each.place) for each in report.findings} == {("private", "(0008,2218)[0](0019,1001)")}
 
 
 def test_a_date_that_moved_otherwise_is_named(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
 def test_a_right_deidentifier_scores_everything(profile: str) -> None:
     model = Model(KEY, truth.PROFILES[profile])
     pairs = []
-    for data, told in truth.films(profile, count=330):
+    for data, told in truth.films(profile, count=330 if profile == "basic" else 60):
         released = model.film(data)
         output = truth.parse(released)
         assert truth.compare(told, output) == [], told.name

@@ -4,7 +4,8 @@ Rules, in order:
 1. Made from the table and from nothing else: it shares no code with the engine or the checker.
 2. Everything follows from the seed. No identity can be a living person's (region 99, prefix 100).
 3. Each row stands at the top of one film and in an item of another; `NOT_IN_FILES` lists what no file holds.
-4. Where the table leaves a choice (X/Z/D), each of its forms is right, but a type 2 attribute stays present.
+4. Where the table leaves a choice (X/Z/D), each of its forms is right, but a type 2 attribute stays present. What is
+   foreign to the class may go instead of being emptied or replaced; what an option keeps stays, in images everywhere.
 """
 
 from __future__ import annotations
@@ -251,10 +252,14 @@ class _Maker:
         item = Dataset()
         item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "51185008", "SCT", "Chest"
         setattr(dataset, HOLDER, Sequence([item]))
-        self.truth.expected["(0008,2218)"] = Expected(frozenset({"kept"}))
+        foreign = frozenset() if self.kind in IMAGES else frozenset({"removed"})
+        self.truth.expected["(0008,2218)"] = Expected(frozenset({"kept"}) | foreign)
         for row in self.nested:
             self._plant(item, row, "(0008,2218)[0]")
         self._private(dataset)
+        for path, each in self.truth.expected.items():
+            if path.startswith("(0008,2218)["):
+                self.truth.expected[path] = Expected(each.outcomes | foreign, each.value)
         return self._bytes(dataset), self.truth
 
     def _base(self) -> Dataset:
@@ -383,6 +388,8 @@ class _Maker:
             outcomes |= {"kept"} if row.vr == "TM" else set()  # a shift by whole days leaves the time of day
         if top and row.keyword in TYPE_2:
             outcomes.discard("removed")
+        elif not top and outcomes & {"emptied", "replaced"}:
+            outcomes.add("removed")
         return Expected(frozenset(outcomes), _said(value))
 
     def _private(self, dataset: Dataset) -> None:

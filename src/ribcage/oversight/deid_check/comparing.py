@@ -2,7 +2,8 @@
 
 Rules, in order:
 1. The options are those that the file names in its own method codes; a caller's must be the same.
-2. Every element of the original is looked for on its path, at every level; a lost sequence took its items.
+2. Every element of the original is looked for on its path, at every level; a lost sequence took its items,
+   and of one with fewer items nobody can say which.
 3. Unlisted attributes that carry the picture must be kept; others may go: an allow-list may be narrower.
 4. What the table leaves a choice on (X/Z, Z/D, …) is right in each of its forms; unchanged is right in none.
 """
@@ -42,6 +43,20 @@ _PICTURE: Final = frozenset(
         0x00200013,
     )
 ) | frozenset((0x00200032, 0x00200037, 0x00200020, 0x00201041, 0x00200062, 0x00185100, 0x00280030))
+# Present in every composite instance (type 1 or 2); the rest may be foreign to the class and then goes.
+_PRESENT: Final = frozenset(
+    (
+        0x00080018,
+        0x00080020,
+        0x00080030,
+        0x00080050,
+        0x00080090,
+        0x00100010,
+        0x00100020,
+        0x00100030,
+        0x00100040,
+    )
+) | frozenset((0x0020000D, 0x0020000E, 0x00200010))
 _MARKERS: Final = frozenset((0x00120062, 0x00120063, 0x00120064, 0x00280301, 0x00280302, 0x00280303))
 _PIXEL_CHANGES: Final = frozenset(("clean_pixel_data", "clean_recognizable_visual_features"))
 _REWRITTEN: Final = frozenset((0x7FE00010, 0x7FE00008, 0x7FE00009, 0x00280301, 0x00280302, 0x00280303))
@@ -63,6 +78,7 @@ _PLACEHOLDERS: Final = frozenset(
 )
 _STANDARD_UID: Final = "1.2.840.10008."
 _UID: Final = re.compile(r"[0-2](?:\.(?:0|[1-9]\d*))+")
+_IN_PRIVATE: Final = re.compile(r"\(\w{3}[13579BDF],\w{4}\)\[")  # judged with the sequence that it stands in
 _PEOPLE_VRS: Final = frozenset(("PN", "UR"))
 _DAY: Final = 86400
 
@@ -117,9 +133,11 @@ def compare(
         if any(path.startswith(each) for each in missing):
             continue
         new = after.get(path)
-        if new is None and element.vr == "SQ":
+        if element.vr == "SQ" and (new is None or _length(new) != _length(element)):
             missing.append(f"{path}[")
         finding = _one(file, element, new, options, result)
+        if element.vr == "SQ" and finding is None and new is not None:
+            finding = _same_items(file, element, options, before, after)
         result.checked += 1
         if finding is not None:
             result.findings.append(finding)
@@ -158,8 +176,30 @@ def _one(
     return None
 
 
+def _length(element: Element) -> int:
+    return len(element.value) if element.vr == "SQ" and not isinstance(element.value, bytes) else -1
+
+
+def _same_items(
+    file: str,
+    old: Element,
+    options: frozenset[str],
+    before: Mapping[str, Element],
+    after: Mapping[str, Element],
+) -> Finding | None:
+    """A sequence that was to be emptied or replaced, and has the items that it had."""
+    row = row_of(old.tag)
+    if row is None or not set(row.action(options).split("/")) & {"Z", "D"}:
+        return None
+    start = f"{key(old)}["
+    items = {path: each.texts for path, each in before.items() if path.startswith(start)}
+    if items and items == {path: each.texts for path, each in after.items() if path.startswith(start)}:
+        return Finding("not-removed", file, old.path, "expected emptied or replaced, its items are unchanged")
+    return None
+
+
 def _gone(file: str, old: Element, action: str) -> Finding | None:
-    if "X" in action or action == "C" or old.depth:
+    if "X" in action or action == "C" or old.depth or old.tag not in _PRESENT:
         return None
     return Finding("lost", file, old.path, f"expected {_words(action)}, it is gone")
 
@@ -247,7 +287,7 @@ def _new_private(file: str, new: Element, options: frozenset[str]) -> Iterator[F
         return
     if "retain_safe_private" not in options:
         yield Finding("private", file, new.path, "expected no private attribute, it is there")
-    elif not is_safe(new) and not re.search(r"\(\w{4},(?:\[[^]]*\])?\w+\)\[", key(new)):
+    elif not is_safe(new) and not _IN_PRIVATE.search(new.path):
         yield Finding("private", file, new.path, "not on the list of safe private attributes")
 
 

@@ -64,13 +64,14 @@ def items(root: Path) -> list[Item]:
 
 
 def _members(path: Path, name: str) -> Iterator[Item]:
+    members: list[str] = []
     try:
-        is_zip = zipfile.is_zipfile(path)
-        members = zipfile.ZipFile(path).namelist() if is_zip and path.suffix.lower() != ".dcm" else []
-    except (OSError, zipfile.BadZipFile, ValueError):
+        if path.suffix.lower() != ".dcm" and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                members = sorted(each for each in archive.namelist() if not each.endswith("/"))
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
         members = []
     if not members:
         yield Item(name, path)
-    for member in sorted(members):
-        if not member.endswith("/"):
-            yield Item(f"{name}!{member}", path, member)
+    for member in members:
+        yield Item(f"{name}!{member}", path, member)
