@@ -49,7 +49,15 @@ class Searcher:
             date: masked for each in identities.dates.values() for date, masked in each.items()
         }
         self._strong = _pattern(data for data in identities.encoded if len(data) >= _LEAST_IN_PIXELS)
+        self._last: tuple[str | None, re.Pattern[bytes] | None] = (None, None)
         self._weak = _pattern(identities.encoded)
+
+    def _own(self, patient: str) -> re.Pattern[bytes] | None:
+        """The pattern of one patient; the last one is kept, as films of one patient follow each other."""
+        if self._last[0] != patient:
+            own = self._known.owned.get(patient, set())
+            self._last = patient, _pattern(data for data in own if len(data) >= _LEAST_IN_PIXELS)
+        return self._last[1]
 
     def dates_of(self, patient: str | None) -> dict[str, str]:
         """Dates of one patient; of everybody for a file that has no original."""
@@ -120,13 +128,8 @@ class Searcher:
         dates: bool = True,
     ) -> Iterator[Hit]:
         """All identities in bytes. `opaque` bytes are pixels; `prose` bytes are known to be text of some kind."""
-        own = self._known.owned.get(patient) if patient is not None and opaque else None
-        pattern = self._strong if opaque else self._weak
-        if own is not None:
-            for token in own:
-                if len(token) >= _LEAST_IN_PIXELS and token in data:
-                    yield Hit(self._known.encoded[token], data.find(token))
-        elif pattern is not None:
+        pattern = self._weak if not opaque else self._strong if patient is None else self._own(patient)
+        if pattern is not None:
             for match in pattern.finditer(data):
                 yield Hit(self._known.encoded[match[0]], match.start())
             if b"\x1b" in data and not opaque:
