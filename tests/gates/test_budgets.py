@@ -172,6 +172,7 @@ def test_every_contract_of_the_floors_notices_its_violation(tmp_path: Path) -> N
         "transfer": "import ribcage.guard.server\n",
         "guard": "import pydicom\n",
         "oversight/drill/attackers": "import ribcage.crypto\n",
+        "oversight/deid_check": "import ribcage.dicom\n",
         "usage": "import numpy\n",
     }.items():
         (house / "ribcage" / module / "planted.py").write_text(line)

@@ -18,6 +18,7 @@ from ribcage.cli import (
     clock,
     commands,
     conflict,
+    deid_check,
     destinations,
     destroy,
     doctor,
@@ -116,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_verbs(_verb, verbs)
     recovery.add_verbs(_verb, _with_guard, verbs)
     migrate.add_verbs(_verb, _with_guard, verbs)
+    deid = verbs.add_parser("deid", help="de-identification").add_subparsers(dest="action", required=True)
+    deid_check.add_verb(deid)
     return parser
 
 
