@@ -18,6 +18,7 @@ from ribcage.cli import (
     clock,
     commands,
     conflict,
+    deid,
     destinations,
     destroy,
     doctor,
@@ -65,7 +66,7 @@ _REFUSALS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 findings, 2 usage."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(deid.spelled_out(sys.argv[1:] if arguments is None else arguments))
     try:
         return int(options.run(options) or 0)
     except UsageError as error:
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_verbs(_verb, verbs)
     recovery.add_verbs(_verb, _with_guard, verbs)
     migrate.add_verbs(_verb, _with_guard, verbs)
+    deid.add_verbs(verbs)
     return parser
 
 

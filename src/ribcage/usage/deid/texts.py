@@ -1,0 +1,134 @@
+"""What of a text may stay: known words, short technical codes, and never a word that names somebody of this object.
+
+Rules, in order:
+1. `Identities` are the words of every person name in the object and its identifiers. They win over the vocabulary:
+   "Head" is a word, but not in a file about Mr Head.
+2. `known_words` keeps words of `words.csv`, separators between them, and short numbers with a word before or behind.
+   The rest goes. Chinese is cut into known terms, the longest first; what is left over goes.
+3. `is_technical` accepts a text whole or not at all: runs of letters that are words or at most three letters long,
+   runs of at most four digits, twelve digits in all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from ribcage.usage.deid.tables import words
+
+_HAN: Final = r"㐀-䶿一-鿿豈-﫿"
+_PIECE: Final = re.compile(rf"[A-Za-z]+|[{_HAN}]+|[0-9]+(?:\.[0-9]+)?|[ \t\r\n,;:/()+*_.\-\\^]+|.", re.DOTALL)
+_WORD: Final = re.compile(rf"[^\W\d_]+|[{_HAN}]+")
+_RUN: Final = re.compile(r"[A-Za-z]+|[0-9]+")
+_TECHNICAL: Final = re.compile(r"[A-Za-z0-9 .,;:/()+*_\-#%&<>=\[\]|@'\"]*")
+_LONGEST_TERM: Final = 8
+_MOST_TEXT: Final = 10240
+_SEPARATORS: Final = " ,;:/()+*_.-"
+
+
+class Identities:
+    """Who this object is about and who made it, as far as names and identifiers in it say."""
+
+    def __init__(self, names: Iterable[str], numbers: Iterable[str]) -> None:
+        self._words: set[str] = set()
+        self._parts: set[str] = set()
+        for name in names:
+            for word in _WORD.findall(name.casefold()):
+                self._words.add(word)
+                if len(word) >= 4 or (not word.isascii() and len(word) >= 2):
+                    self._parts.add(word)
+            whole = "".join(_WORD.findall(name.split("=")[1] if name.count("=") else name)).casefold()
+            if len(whole) >= (4 if whole.isascii() else 2):
+                self._parts.add(whole)
+        self._numbers = {number.strip().casefold() for number in numbers if len(number.strip()) >= 4}
+
+    def named(self, word: str) -> bool:
+        """Whether this one word is part of a name or an identifier (rule 1)."""
+        folded = word.casefold()
+        return folded in self._words or folded in self._numbers
+
+    def in_text(self, text: str) -> bool:
+        """Whether a text says a name of four letters or two characters, or an identifier."""
+        folded = text.casefold()
+        return (
+            any(number in folded for number in self._numbers)
+            or any(part in folded for part in self._parts if not part.isascii())
+            or not self._parts.isdisjoint(_WORD.findall(folded))
+            or "".join(_WORD.findall(folded)) in self._parts
+        )
+
+    def says_who(self, text: str) -> bool:
+        """Whether any word of a text is part of a name, however short."""
+        return self.in_text(text) or not self._words.isdisjoint(_WORD.findall(text.casefold()))
+
+
+def known_words(text: str, identities: Identities) -> str:
+    """What of a text consists of known words (rule 2); "" when nothing does."""
+    kept: list[str] = []
+    number = ""
+    digits = 0
+    after_word = False
+    for piece in _PIECE.findall(text[:_MOST_TEXT]):
+        if piece[0].isdigit() and piece.isascii():
+            number = piece if len(piece) <= 5 and len(piece.split(".")[0]) <= 3 else ""
+            if number and after_word and digits < 6 and not identities.named(number):
+                kept.append(number)
+                digits += len(number)
+            after_word = False
+        elif piece.strip(" \t\r\n,;:/()+*_.-\\^") == "":
+            kept.append(" " if piece.strip(_SEPARATORS) else piece.strip() or " ")
+        else:
+            found = _words_of(piece, identities)
+            kept.extend(found)
+            after_word = bool(found)
+    joined = re.sub(r"\s+", " ", "".join(kept))
+    joined = re.sub(r"\(\s*\)", "", joined)
+    return joined.strip(_SEPARATORS) if re.search(r"[^\W\d_]", joined) else ""
+
+
+def _words_of(piece: str, identities: Identities) -> list[str]:
+    if piece.isascii():
+        return [piece] if piece.casefold() in words() and not identities.named(piece) else []
+    found, at = [], 0
+    while at < len(piece):
+        for size in range(min(_LONGEST_TERM, len(piece) - at), 0, -1):
+            term = piece[at : at + size]
+            if term in words() and not identities.named(term):
+                found.append(term)
+                at += size
+                break
+        else:
+            at += 1
+    return found
+
+
+def is_known(text: str, identities: Identities) -> bool:
+    """Whether every word of a text is known; digits count as in `is_technical`."""
+    if identities.says_who(text) or len(text) > _MOST_TEXT:
+        return False
+    return all(_covered(word, identities) for word in _WORD.findall(text)) and _few_digits(text)
+
+
+def is_technical(text: str, identities: Identities) -> bool:
+    """Rule 3."""
+    if len(text) > 1024 or _TECHNICAL.fullmatch(text) is None or identities.says_who(text):
+        return False
+    runs = _RUN.findall(text)
+    return all(len(run) <= 3 or run.isdigit() or run.casefold() in words() for run in runs) and _few_digits(
+        text
+    )
+
+
+def _covered(word: str, identities: Identities) -> bool:
+    if word.isascii():
+        return len(word) == 1 or word.casefold() in words()
+    return "".join(_words_of(word, identities)) == word
+
+
+def _few_digits(text: str) -> bool:
+    runs = re.findall(r"[0-9]+", text)
+    return all(len(run) <= 4 for run in runs) and sum(map(len, runs)) <= 12
+
+
+NOBODY: Final = Identities((), ())
