@@ -31,6 +31,20 @@ _ACTIONS: Final = frozenset({"run", "explain", "check", "-h", "--help"})
 _SHOW_SECONDS: Final = 1.0
 
 
+def main(arguments: list[str]) -> int:
+    """Run `deid …` alone; returns the exit status: 0 all released, 1 something was not, 2 usage."""
+    parser = argparse.ArgumentParser(prog="ribcage")
+    add_verbs(parser.add_subparsers(dest="verb", required=True))
+    options = parser.parse_args(spelled_out(arguments))
+    try:
+        return int(options.run(options))
+    except UsageError as error:
+        print(f"ribcage: {error}" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    return 2
+
+
 def spelled_out(arguments: list[str]) -> list[str]:
     """`deid IN OUT` as `deid run IN OUT`; a folder called like an action is written `./check`."""
     if arguments[:1] == ["deid"] and arguments[1:] and arguments[1] not in _ACTIONS:

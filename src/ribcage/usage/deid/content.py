@@ -105,7 +105,7 @@ def _action(walker: Walker, item: Item, charset: Charset) -> tuple[str, str]:
                 }
                 read = {tag: text_values(walker.raw(one), "SH", charset) for tag, one in told.items()}
                 concept = ("".join(read.get(_SCHEME, [])), "".join(read.get(_CODE, [])))
-    row = concepts().get(concept)
+    row = concepts().get((*concept, value_type)) or concepts().get((*concept, ""))
     return ("" if row is None else _cell(row, walker.plan.profile.options)), value_type
 
 

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import takewhile
 from typing import Final
 
 from ribcage.dicom.errors import DataSetLimitExceeded, DicomError
 from ribcage.dicom.part10 import check_uid, file_prefix, split
 from ribcage.dicom.pixel_frames import pixel_facts
 from ribcage.dicom.rewrite import deflate
-from ribcage.dicom.scan import DEFAULT_LIMITS, Buffer, Element, Scan, ScanLimits, scan
+from ribcage.dicom.scan import BULK_TAGS, DEFAULT_LIMITS, Buffer, Element, Scan, ScanLimits, scan
 from ribcage.dicom.values import DEFAULT_CHARSET, Charset, charset_of, text_values
 from ribcage.usage.deid.errors import NotReleased, Reason
 from ribcage.usage.deid.handling import HANDLING
@@ -37,6 +39,7 @@ _CLASS, _INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x00200
 _CHARSET, _NAME, _ID, _ISSUER, _BIRTH = 0x00080005, 0x00100010, 0x00100020, 0x00100021, 0x00100030
 _ONCE: Final = frozenset({_CLASS, _INSTANCE, _STUDY, _SERIES, _CHARSET, _NAME, _ID, _ISSUER})
 _NUMBERS: Final = frozenset({_ID, 0x00101000, 0x00080050, 0x00380010, 0x00102154, 0x00401002})
+_MOST_NAME: Final = 4096
 _STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
 _SOUND: Final = frozenset(
     _STORAGE + rest
@@ -132,7 +135,8 @@ class Engine:
         for told, tag in ((meta.sop_class_uid, _CLASS), (meta.sop_instance_uid, _INSTANCE)):
             if told and told != _text(scanned, tag):
                 raise NotReleased(Reason.CONTRADICTORY)
-        if any(element.tag in _TOP_BULK for element in scanned.elements if element is not scanned.bulk):
+        behind = takewhile(lambda element: element.tag >= min(BULK_TAGS), reversed(scanned.elements))
+        if sum(element.tag in BULK_TAGS for element in behind) > 1:
             raise NotReleased(Reason.CONTRADICTORY)
         return scanned
 
@@ -151,27 +155,22 @@ class Engine:
         element = scanned.find(_CHARSET)
         charset = DEFAULT_CHARSET if element is None else charset_of(scanned.value(element))
         patient_id, issuer = _text(scanned, _ID, charset), _text(scanned, _ISSUER, charset)
-        names, numbers = [], []
-        for found in _everything(scanned):
-            if found.vr == "PN" and 0 < found.length < 4096:
-                names += text_values(scanned.value(found), "PN", charset)
-            elif found.tag in _NUMBERS and found.vr != "SQ" and 0 < found.length < 4096:
-                numbers += text_values(scanned.value(found), "LO", charset)
+        named = [element for element in _everything(scanned) if element.vr == "PN" or element.tag in _NUMBERS]
+        told = tuple(
+            (found.vr == "PN", scanned.value(found))
+            for found in named
+            if found.vr != "SQ" and 0 < found.length < _MOST_NAME
+        )
         patient = self._pseudonyms.patient(patient_id, issuer, study)
-        name = _text(scanned, _NAME, charset)
-        words = {
-            word
-            for word in name.casefold().replace("=", "^").replace(",", "^").replace(" ", "^").split("^")
-            if word
-        }
+        name, birth = _text(scanned, _NAME, charset), _text(scanned, _BIRTH)
         return Facts(
             charset=charset,
             patient=patient,
             pseudonym=self._pseudonyms.name(patient),
             days=self._pseudonyms.days(patient),
-            identities=Identities(names, numbers),
-            names=frozenset(self._pseudonyms.token("word", word) for word in words),
-            birth=self._pseudonyms.token("birth", _text(scanned, _BIRTH)) if _text(scanned, _BIRTH) else b"",
+            identities=_identities(told, charset),
+            names=self._pseudonyms.words(name),
+            birth=self._pseudonyms.token("birth", birth) if birth else b"",
         )
 
     def _pixels(self, scanned: Scan, sop_class_uid: str) -> PixelVerdict:
@@ -192,7 +191,16 @@ class Engine:
         return verdict
 
 
-_TOP_BULK: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+@lru_cache(maxsize=256)
+def _identities(told: tuple[tuple[bool, bytes], ...], charset: Charset) -> Identities:
+    """The same object for the same names and identifiers, so that what depends on it is found again."""
+    names, numbers = [], []
+    for is_name, raw in told:
+        if is_name:
+            names += text_values(raw, "PN", charset)
+        else:
+            numbers += text_values(raw, "LO", charset)
+    return Identities(names, numbers)
 
 
 def _everything(scanned: Scan) -> Sequence[Element]:

@@ -118,17 +118,27 @@ def shift(walker: Walker, element: Element, step: Step, _: Charset) -> Answer:
     return UNFIT if value is None else value
 
 
-def uid(walker: Walker, element: Element, step: Step, _: Charset) -> Answer:
+def uid(walker: Walker, element: Element, step: Step, charset: Charset) -> Answer:
     """UIDs replaced, but for those of PS3.6; kept under Retain UIDs."""
+    if Option.UIDS in walker.plan.profile.options:
+        return uid_kept(walker, element, step, charset)
     if element.vr not in ("UI", "UN") or element.length > _MOST_OPAQUE:
         return UNFIT
     raw = walker.raw(element)
-    uids = [uid.strip(" \0") for uid in raw.decode("latin-1").split("\\")]
-    if Option.UIDS in walker.plan.profile.options:
-        return KEEP if fitting.are_uids(uids) else UNFIT
-    new = [uid if uid in WELL_KNOWN or not uid else walker.pseudonyms.uid(uid) for uid in uids]
+    new = [uid if uid in WELL_KNOWN or not uid else walker.pseudonyms.uid(uid) for uid in _uids(raw)]
     value = "\\".join(new).encode("ascii")
     return KEEP if element.vr == "UI" and value + b"\0" * (len(value) & 1) == raw else value
+
+
+def uid_kept(walker: Walker, element: Element, step: Step, _: Charset) -> Answer:
+    """UIDs kept by an option."""
+    if element.vr != "UI" or not 0 <= element.length <= _MOST_OPAQUE:
+        return UNFIT
+    return KEEP if fitting.are_uids(_uids(walker.raw(element))) else UNFIT
+
+
+def _uids(raw: bytes) -> list[str]:
+    return [uid.strip(" \0") for uid in raw.decode("latin-1").split("\\")]
 
 
 def title(walker: Walker, element: Element, step: Step, charset: Charset) -> Answer:

@@ -10,6 +10,7 @@ Rules, in order (docs/formats.md, "De-identification"):
 
 from __future__ import annotations
 
+import re
 from base64 import b32encode
 from functools import lru_cache
 from typing import Final, cast
@@ -36,6 +37,7 @@ class Pseudonyms:
         self._tokens = BlindIndex(derive(project_key, "deid pseudonyms"))
         self.uid = lru_cache(maxsize=65536)(self._uid)
         self.days = lru_cache(maxsize=4096)(self._days)
+        self.words = lru_cache(maxsize=4096)(self._words)
         self.name = lru_cache(maxsize=4096)(self._name)
 
     def token(self, kind: str, *parts: str) -> bytes:
@@ -65,6 +67,11 @@ class Pseudonyms:
         """By how many days this patient's dates move (rule 4); negative."""
         number = int.from_bytes(self._tokens.exact("deid days", patient)[:8], "big")
         return -1 - number % _MOST_DAYS
+
+    def _words(self, name: str) -> frozenset[bytes]:
+        """A token for each word of a name, to see whether two names have one in common."""
+        words = set(re.split(r"[=^, ]+", name.casefold())) - {""}
+        return frozenset(self.token("word", word) for word in words)
 
     def title(self, text: str) -> str:
         """What stands for an AE title: 16 characters at most."""

@@ -112,13 +112,19 @@ def actions() -> Mapping[int, Row]:
 
 
 @cache
-def concepts() -> Mapping[tuple[str, str], Row]:
-    """Table E.3.4-1 by (coding scheme, code value); the value type stands as VR."""
-    table = {}
+def concepts() -> Mapping[tuple[str, str, str], Row]:
+    """Table E.3.4-1 by (coding scheme, code value, value type); the value type stands as VR.
+
+    With "" as value type: what holds for another value type than the table's, removal where any row says so.
+    """
+    table: dict[tuple[str, str, str], Row] = {}
     for row in _rows("ps315_2026c_concepts.csv"):
         options = {option: row[name] for name, option in _CONCEPT_COLUMNS.items() if row[name]}
-        key = (row["Coding Scheme Designator"], row["Code Value"])
-        table[key] = Row(row["Value Type"], row["Basic Prof."], MappingProxyType(options))
+        scheme, code, value_type = row["Coding Scheme Designator"], row["Code Value"], row["Value Type"]
+        made = Row(value_type, row["Basic Prof."], MappingProxyType(options))
+        table[scheme, code, value_type] = made
+        if made.basic == "X" or (scheme, code, "") not in table:
+            table[scheme, code, ""] = Row("", made.basic, MappingProxyType({}))
     return MappingProxyType(table)
 
 

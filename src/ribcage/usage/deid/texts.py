@@ -3,8 +3,8 @@
 Rules, in order:
 1. `Identities` are the words of every person name in the object and its identifiers. They win over the vocabulary:
    "Head" is a word, but not in a file about Mr Head.
-2. `known_words` keeps words of `words.csv`, separators between them, and short numbers with a word before or behind.
-   The rest goes. Chinese is cut into known terms, the longest first; what is left over goes.
+2. `known_words` keeps words of `words.csv`, separators between them, and a short number beside a word and
+   beside no other number. The rest goes. Chinese is cut into known terms, the longest first; what is left over goes.
 3. `is_technical` accepts a text whole or not at all: runs of letters that are words or at most three letters long,
    runs of at most four digits, twelve digits in all.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from ribcage.usage.deid.tables import words
@@ -25,6 +26,8 @@ _TECHNICAL: Final = re.compile(r"[A-Za-z0-9 .,;:/()+*_\-#%&<>=\[\]|@'\"]*")
 _LONGEST_TERM: Final = 8
 _MOST_TEXT: Final = 10240
 _SEPARATORS: Final = " ,;:/()+*_.-"
+_BETWEEN: Final = _SEPARATORS + "\t\r\n\\^"
+_SHORT: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,2})?")
 
 
 class Identities:
@@ -63,28 +66,34 @@ class Identities:
         return self.in_text(text) or not self._words.isdisjoint(_WORD.findall(text.casefold()))
 
 
+@lru_cache(maxsize=4096)
 def known_words(text: str, identities: Identities) -> str:
     """What of a text consists of known words (rule 2); "" when nothing does."""
+    pieces = _PIECE.findall(text[:_MOST_TEXT])
+    solid = [piece for piece in pieces if piece.strip(_BETWEEN)]
     kept: list[str] = []
-    number = ""
-    digits = 0
-    after_word = False
-    for piece in _PIECE.findall(text[:_MOST_TEXT]):
-        if piece[0].isdigit() and piece.isascii():
-            number = piece if len(piece) <= 5 and len(piece.split(".")[0]) <= 3 else ""
-            if number and after_word and digits < 6 and not identities.named(number):
-                kept.append(number)
-                digits += len(number)
-            after_word = False
-        elif piece.strip(" \t\r\n,;:/()+*_.-\\^") == "":
+    digits = at = 0
+    for piece in pieces:
+        if not piece.strip(_BETWEEN):
             kept.append(" " if piece.strip(_SEPARATORS) else piece.strip() or " ")
+            continue
+        if _is_number(piece):
+            around = [*solid[max(0, at - 1) : at], *solid[at + 1 : at + 2]]
+            alone = not any(_is_number(other) for other in around)
+            beside = any(_words_of(other, identities) for other in around)
+            if alone and beside and digits < 6 and _SHORT.fullmatch(piece) and not identities.named(piece):
+                kept.append(piece)
+                digits += len(piece)
         else:
-            found = _words_of(piece, identities)
-            kept.extend(found)
-            after_word = bool(found)
+            kept += _words_of(piece, identities)
+        at += 1
     joined = re.sub(r"\s+", " ", "".join(kept))
     joined = re.sub(r"\(\s*\)", "", joined)
     return joined.strip(_SEPARATORS) if re.search(r"[^\W\d_]", joined) else ""
+
+
+def _is_number(piece: str) -> bool:
+    return piece.isascii() and piece[0].isdigit()
 
 
 def _words_of(piece: str, identities: Identities) -> list[str]:
@@ -103,6 +112,7 @@ def _words_of(piece: str, identities: Identities) -> list[str]:
     return found
 
 
+@lru_cache(maxsize=4096)
 def is_known(text: str, identities: Identities) -> bool:
     """Whether every word of a text is known; digits count as in `is_technical`."""
     if identities.says_who(text) or len(text) > _MOST_TEXT:
@@ -110,6 +120,7 @@ def is_known(text: str, identities: Identities) -> bool:
     return all(_covered(word, identities) for word in _WORD.findall(text)) and _few_digits(text)
 
 
+@lru_cache(maxsize=4096)
 def is_technical(text: str, identities: Identities) -> bool:
     """Rule 3."""
     if len(text) > 1024 or _TECHNICAL.fullmatch(text) is None or identities.says_who(text):

@@ -262,9 +262,9 @@ Handler = Callable[[Walker, Element, Step, Charset], Answer]
 
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """What happens to values: a handler for each `Do`, and the edits of an item that is a code."""
+    """What happens to values: handlers in the order of `Do`, edits of an item that is a code, private elements."""
 
-    handlers: Mapping[Do, Handler]
+    handlers: tuple[Handler, ...]
     coded: Callable[[Walker, Item, Charset], dict[int, Answer]]
     private: Callable[[Walker, Element, Sequence[Element], Charset], Answer]
 
