@@ -330,7 +330,8 @@ def _remembered(job: Job, found: list[Entry], journal: Path) -> dict[int, Outcom
 def _again(out: Path, entry: Entry, row: dict[str, object]) -> Outcome | None:
     """The outcome of a journal's row when its output is what was written then."""
     try:
-        reason = Reason[str(row.pop("reason"))] if row["reason"] else None
+        told = str(row.pop("reason"))
+        reason = Reason[told] if told else None
         names = row.pop("names")
         outcome = Outcome(
             entry.index,

@@ -19,8 +19,9 @@ from typing import Final
 from ribcage.usage.deid.tables import words
 
 _HAN: Final = r"㐀-䶿一-鿿豈-﫿"
-_PIECE: Final = re.compile(rf"[A-Za-z]+|[{_HAN}]+|[0-9]+(?:\.[0-9]+)?|[ \t\r\n,;:/()+*_.\-\\^]+|.", re.DOTALL)
-_WORD: Final = re.compile(rf"[^\W\d_]+|[{_HAN}]+")
+_LETTERS: Final = rf"[{_HAN}]+|(?:(?![{_HAN}])[^\W\d_])+"
+_PIECE: Final = re.compile(rf"{_LETTERS}|[0-9]+(?:\.[0-9]+)?|[ \t\r\n,;:/()+*_.\-\\^]+|.", re.DOTALL)
+_WORD: Final = re.compile(_LETTERS)
 _RUN: Final = re.compile(r"[A-Za-z]+|[0-9]+")
 _TECHNICAL: Final = re.compile(r"[A-Za-z0-9 .,;:/()+*_\-#%&<>=\[\]|@'\"]*")
 _LONGEST_TERM: Final = 8
