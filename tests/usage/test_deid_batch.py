@@ -133,7 +133,7 @@ def test_a_run_that_was_cut_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     _run(source, out)
     assert seen[8:] == [4]
     assert not leaks((tmp_path / "journal").read_bytes())
-    assert all(one.name.encode() not in (tmp_path / "journal").read_bytes() for one in _run(source, out))
+    assert str(source).encode() not in (tmp_path / "journal").read_bytes()
 
 
 def test_links_files_that_are_none_and_broken_archives(tmp_path: Path) -> None:
