@@ -1,4 +1,4 @@
-"""Attacks on what was de-identified: an identity where tools do not look, links that nobody should be able to make."""
+"""Attacks on what was de-identified: an identity where tools do not look, links that nobody should be able to do."""
 
 from __future__ import annotations
 

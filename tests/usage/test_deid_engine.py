@@ -364,7 +364,14 @@ def test_a_name_in_a_number_is_no_number() -> None:
     data = file_of(ds)
     spacing = b"0.15\\0.15 "
     assert spacing in data
-    assert not leaks(bytes(engine().release(data.replace(spacing, b"ZHANGWEI  "))))
+    assert _refused(data.replace(spacing, b"ZHANGWEI  ")) is Reason.NO_SAFE_VALUE
+    assert not leaks(
+        bytes(engine().release(file_of(ct(TableHeight="7.5")).replace(b"7.5 ", b"ZHAN"))), ("ZHAN",)
+    )
+    number = file_of(ct(KVP="7734215"))
+    assert not leaks(bytes(engine().release(number)), ("7734215",))
+    intercept = file_of(ct(RescaleIntercept="7734215", RescaleSlope="1"))
+    assert _refused(intercept) is Reason.NO_SAFE_VALUE  # nobody makes up what pixels mean
 
 
 def test_a_false_vr_does_not_help() -> None:

@@ -13,6 +13,7 @@ Rules, in order:
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import zipfile
@@ -24,6 +25,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TextIO
 
 from ribcage.guard.durable import make_folder
 from ribcage.usage.deid.engine import Engine
@@ -37,7 +39,7 @@ from ribcage.usage.deid.walker import Traced
 class BatchLimits:
     """What one run may cost."""
 
-    max_file_bytes: int = 4 * 1024**3
+    max_file_bytes: int = 1024**3
     max_files: int = 5_000_000
     files_at_once: int = 32  # handed to a process together
 
@@ -110,6 +112,7 @@ def run(
     outcomes = dict(done)
     waiting = [entry for entry in found if entry.index not in done]
     with journal.open("a", encoding="ascii") as memory:
+        _alone(memory)
         for outcome in _worked(job, waiting, processes):
             outcomes[outcome.index] = outcome
             memory.write(_line(job, found[outcome.index], outcome))
@@ -117,6 +120,8 @@ def run(
     judged = _judged([outcomes[entry.index] for entry in found])
     for outcome in judged:
         _publish(job.out, outcomes[outcome.index], outcome)
+    for left_over in job.out.rglob(".*.part"):
+        left_over.unlink()
     return judged
 
 
@@ -129,6 +134,8 @@ def release_one(job: Job, entry: Entry) -> Outcome:
         return Outcome(entry.index, entry.name, refusal.reason)
     except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):
         return Outcome(entry.index, entry.name, Reason.UNREADABLE)
+    except Exception:  # noqa: BLE001 - the edge of the process: one strange file must not end the run of the others
+        return Outcome(entry.index, entry.name, Reason.MALFORMED)
     folder = f"{released.pseudonym}/{released.study_instance_uid}/{released.series_instance_uid}"
     output = f"{folder}/{released.sop_instance_uid}.dcm"
     part = f"{folder}/.{released.sop_instance_uid}.{entry.index}.part"
@@ -295,6 +302,14 @@ def _name(job: Job, entry: Entry) -> str:
 @lru_cache(maxsize=2)
 def _tokens(key: bytes) -> Pseudonyms:
     return Pseudonyms(key)
+
+
+def _alone(memory: TextIO) -> None:
+    """One run of a project at a time: two would take away each other's unfinished outputs."""
+    try:
+        fcntl.flock(memory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ProjectInvalid("another run of this project is at work", "wait for its end") from None
 
 
 def _line(job: Job, entry: Entry, outcome: Outcome) -> str:

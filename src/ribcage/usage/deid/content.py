@@ -50,7 +50,7 @@ def items(walker: Walker, element: Element, charset: Charset) -> Answer:
         action, value_type = _action(walker, item, charset)
         if action == "X" and not fixed:
             changed = True
-            walker.note_item(element, value_type, "removed", "E.3.4-1 X")
+            walker.note_item(element, "removed", "E.3.4-1 X")
             continue
         edits = _edits(walker, item, "D" if action == "X" else action, value_type, charset)
         parts, touched = walker.item(item, element.tag, charset, edits)

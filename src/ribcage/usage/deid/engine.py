@@ -38,7 +38,7 @@ from ribcage.usage.deid.walker import Facts, Traced, Walker
 _CLASS, _INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _CHARSET, _NAME, _ID, _ISSUER, _BIRTH = 0x00080005, 0x00100010, 0x00100020, 0x00100021, 0x00100030
 _ONCE: Final = frozenset({_CLASS, _INSTANCE, _STUDY, _SERIES, _CHARSET, _NAME, _ID, _ISSUER})
-_NUMBERS: Final = frozenset({_ID, 0x00101000, 0x00080050, 0x00380010, 0x00102154, 0x00401002})
+_NUMBERS: Final = frozenset({_NAME, _ID, 0x00101000, 0x00080050, 0x00380010, 0x00102154, 0x00401002})
 _MOST_NAME: Final = 4096
 _STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
 _SOUND: Final = frozenset(
@@ -57,7 +57,6 @@ class Released:
     study_instance_uid: str
     pseudonym: str
     sop_class_uid: str
-    modality: str
     patient: bytes
     names: frozenset[bytes]
     birth: bytes
@@ -93,7 +92,10 @@ class Engine:
         verdict = self._pixels(scanned, uids[_CLASS])
         walker = Walker(scanned, plan, self._pseudonyms, facts, HANDLING, trace=trace)
         new = markers(self._profile, verdict is PixelVerdict.NO_TEXT, scanned.encoding)
-        body = walker.data_set(new)
+        try:
+            body = walker.data_set(new)
+        except DicomError:  # a new value does not fit its VR's length
+            raise NotReleased(Reason.NO_SAFE_VALUE) from None
         if scanned.bulk is not None:
             body += checked_pixels(scanned, scanned.bulk)
         if scanned.deflated:
@@ -107,7 +109,6 @@ class Engine:
             study_instance_uid=mapped[_STUDY],
             pseudonym=self._pseudonyms.name(facts.patient),
             sop_class_uid=uids[_CLASS],
-            modality=_text(scanned, 0x00080060),
             patient=facts.patient,
             names=facts.names,
             birth=facts.birth,
@@ -157,7 +158,7 @@ class Engine:
         patient_id, issuer = _text(scanned, _ID, charset), _text(scanned, _ISSUER, charset)
         named = [element for element in _everything(scanned) if element.vr == "PN" or element.tag in _NUMBERS]
         told = tuple(
-            (found.vr == "PN", scanned.value(found))
+            (found.vr == "PN" or found.tag == _NAME, scanned.value(found))
             for found in named
             if found.vr != "SQ" and 0 < found.length < _MOST_NAME
         )
@@ -228,7 +229,7 @@ def _text(scanned: Scan, tag: int, charset: Charset = DEFAULT_CHARSET) -> str:
         return ""
     vr = "PN" if tag == _NAME else "LO"
     values = text_values(scanned.value(element), vr, charset)
-    return values[0] if values else ""
+    return "\\".join(values)
 
 
 def _uid(scanned: Scan, tag: int) -> str:

@@ -69,9 +69,9 @@ def leading_terms(tag: int, raw: bytes) -> tuple[bytes, bool]:
     for value in values:
         text = value.strip(b" ").decode("ascii", "replace")
         if text not in listed and text:
-            if _TERM.fullmatch(value.strip(b" ")) is None or not (
-                is_known(text, NOBODY) or is_technical(text, NOBODY)
-            ):
+            if _TERM.fullmatch(value.strip(b" ")) is None:
+                break
+            if not is_known(text, NOBODY) and (allowed is None or not is_technical(text, NOBODY)):
                 break
             only_listed = False
         good.append(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from ribcage.dicom.scan import Element
@@ -16,6 +17,7 @@ from ribcage.usage.deid.tables import Option
 from ribcage.usage.deid.texts import is_known, is_technical, known_words
 from ribcage.usage.deid.walker import KEEP, UNFIT, Answer, Walker
 
+_RUN: Final = re.compile(rb"[0-9]{6,}")
 _MIME: Final = 0x00420012
 _MOST_TEXT: Final = 1 << 20
 _MOST_OPAQUE: Final = 1 << 20
@@ -46,8 +48,8 @@ def number(walker: Walker, element: Element, step: Step, _: Charset) -> Answer:
         raw = walker.raw(element)
         if not fitting.is_number_text(raw, vr):
             return UNFIT
-        told = raw.strip(b" \0")
-        return UNFIT if told.isdigit() and walker.facts.identities.named(told.decode("ascii")) else KEEP
+        told = [run.decode("ascii") for run in _RUN.findall(raw)]
+        return UNFIT if told and any(map(walker.facts.identities.named, told)) else KEEP
     return KEEP if fitting.whole_numbers(vr, step.vr, element.length) else UNFIT
 
 

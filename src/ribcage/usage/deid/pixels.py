@@ -147,7 +147,7 @@ def _compressed(scanned: Scan, bulk: Element) -> list[Buffer]:
     frames = [index.frame(number, read) for number in range(1, facts.frames + 1)]
     position = frames[0].spans[0].offset - _ITEM_BYTES
     table_bytes = position - _ITEM_BYTES - element.value
-    if table_bytes not in (0, 4 * facts.frames):
+    if table_bytes not in (0, 4 * facts.frames) or (table_bytes and facts.offsets):
         raise NotReleased(Reason.PIXEL_LAYOUT)
     parts: list[Buffer] = [
         element_header(bulk.tag, bulk.vr, UNDEFINED, bulk.encoding),

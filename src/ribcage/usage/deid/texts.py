@@ -5,8 +5,8 @@ Rules, in order:
    "Head" is a word, but not in a file about Mr Head.
 2. `known_words` keeps words of `words.csv`, separators between them, and a short number beside a word and
    beside no other number. The rest goes. Chinese is cut into known terms, the longest first; what is left over goes.
-3. `is_technical` accepts a text whole or not at all: runs of letters that are words or at most three letters long,
-   runs of at most four digits, twelve digits in all.
+3. `is_technical` accepts a text whole or not at all: each token a known word, or a mixture with runs of at most three
+   letters or a known word, runs of at most four digits, twelve digits in all.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _RUN: Final = re.compile(r"[A-Za-z]+|[0-9]+")
 _TECHNICAL: Final = re.compile(r"[A-Za-z0-9 .,;:/()+*_\-#%&<>=\[\]|@'\"]*")
 _LONGEST_TERM: Final = 8
 _MOST_TEXT: Final = 10240
+_MARKS: Final = ".,;:/()+*_-#%&<>=[]|@'\""
 _SEPARATORS: Final = " ,;:/()+*_.-"
 _BETWEEN: Final = _SEPARATORS + "\t\r\n\\^"
 _SHORT: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,2})?")
@@ -45,7 +46,9 @@ class Identities:
             whole = "".join(_WORD.findall(name.split("=")[1] if name.count("=") else name)).casefold()
             if len(whole) >= (4 if whole.isascii() else 2):
                 self._parts.add(whole)
-        self._numbers = {number.strip().casefold() for number in numbers if len(number.strip()) >= 4}
+        told = [number.strip().casefold() for number in numbers]
+        cores = [core for number in told for core in re.findall(r"[0-9]{6,}", number)]
+        self._numbers = {number for number in (*told, *cores) if len(number) >= 4}
 
     def named(self, word: str) -> bool:
         """Whether this one word is part of a name or an identifier (rule 1)."""
@@ -118,7 +121,9 @@ def is_known(text: str, identities: Identities) -> bool:
     """Whether every word of a text is known; digits count as in `is_technical`."""
     if identities.says_who(text) or len(text) > _MOST_TEXT:
         return False
-    return all(_covered(word, identities) for word in _WORD.findall(text)) and _few_digits(text)
+    return (
+        _plain(text) and all(_covered(word, identities) for word in _WORD.findall(text)) and _few_digits(text)
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -126,9 +131,20 @@ def is_technical(text: str, identities: Identities) -> bool:
     """Rule 3."""
     if len(text) > 1024 or _TECHNICAL.fullmatch(text) is None or identities.says_who(text):
         return False
+    for token in text.split():
+        bare = token.strip(_MARKS)
+        if len(bare) > 1 and bare.isalpha() and bare.casefold() not in words():
+            return False
     runs = _RUN.findall(text)
     return all(len(run) <= 3 or run.isdigit() or run.casefold() in words() for run in runs) and _few_digits(
         text
+    )
+
+
+def _plain(text: str) -> bool:
+    """Letters, ASCII digits and the usual marks: no other characters to write something with."""
+    return all(
+        one.isalpha() or (one.isascii() and one.isdigit()) or one in _MARKS or one in " ^\\" for one in text
     )
 
 

@@ -2,7 +2,7 @@
 
 Rules, in order:
 1. A handler answers KEEP, UNFIT, None (removed), a new value, or the whole element as parts. UNFIT takes the step's
-   second choice: removed, empty, or a dummy; a type 1 attribute without a dummy refuses the instance.
+   second choice: removed, empty, or a dummy; a type 1 number, or a VR without a dummy, refuses the instance.
 2. A sequence with a change inside is written anew with defined lengths; items keep their order.
 3. `Handling` has a handler for each `Do`, and says what becomes of coded items.
 4. New text is written in the character set of its data set or item (PS3.5 6.1); what does not fit it goes.
@@ -223,6 +223,8 @@ class Walker:
     def second(self, element: Element, step: Step) -> Answer:
         """The second choice for a value that does not fit (rule 1)."""
         if step.otherwise is Do.DUMMY:
+            if step.do is Do.NUMBER:  # a number that must stand is not made up
+                raise NotReleased(Reason.NO_SAFE_VALUE)
             return self.dummy(element, step)
         return b"" if step.otherwise is Do.EMPTY else None
 
@@ -241,11 +243,11 @@ class Walker:
             vr = "SQ"
         return encode_element(element.tag, vr, value, element.encoding)
 
-    def note_item(self, element: Element, value_type: str, did: str, rule: str) -> None:
+    def note_item(self, element: Element, did: str, rule: str) -> None:
         """Note what happened to a whole item of a sequence."""
         if self._trace:
             path = "/".join([*self._path, tag_text(element.tag), "item"])
-            self.traced.append(Traced(path, value_type, did, rule))
+            self.traced.append(Traced(path, "", did, rule))
 
     def _note(self, element: Element, step: Step, answer: Answer) -> None:
         did = {Do.NAME: "pseudonym", Do.ID: "pseudonym"}.get(step.do)
