@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from pydicom.charset import encode_string
-
 from ribcage.dicom.values import Charset, charset_of, decode_text
 from ribcage.usage.deid.plan import NUMBER_VRS
 from ribcage.usage.deid.texts import NOBODY, is_known, is_technical
@@ -101,9 +99,12 @@ def encoded(text: str, charset: Charset) -> bytes:
     """The text in this character set, b"" where it does not fit."""
     if text.isascii():
         return text.encode("ascii")
+
     try:
         if len(charset.codecs) == 1:
             return text.encode(charset.codecs[0])
+        from pydicom.charset import encode_string  # loads numpy and codecs: only where escapes are used
+
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             raw = bytes(encode_string(text, list(charset.codecs)))

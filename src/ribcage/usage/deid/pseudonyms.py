@@ -15,12 +15,11 @@ from base64 import b32encode
 from functools import lru_cache
 from typing import Final, cast
 
-from pydicom._uid_dict import UID_dictionary
-
 from ribcage.crypto.blind import BlindIndex
 from ribcage.crypto.derive import derive
+from ribcage.dicom.pydicom_tables import pydicom_table
 
-WELL_KNOWN: Final = frozenset(cast("dict[str, object]", UID_dictionary))
+WELL_KNOWN: Final = frozenset(cast("dict[str, object]", pydicom_table("_uid_dict").UID_dictionary))
 _PLACEHOLDERS: Final = frozenset(
     {"", "0", "00", "000", "0000", "1", "NONE", "NULL", "UNKNOWN", "UNKNOWN ID", "NO ID", "NA", "N/A", "ANONYMOUS",
      "ANON", "TEST", "XXX", "XXXX"}
