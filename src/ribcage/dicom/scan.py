@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from struct import Struct
 from typing import Final, NamedTuple
@@ -155,6 +155,7 @@ class Scan:
     elements_end: int
     notes: frozenset[str]
     nested: dict[int, tuple[Item, ...]]
+    by_tag: dict[int, Element] = field(default_factory=dict, repr=False, compare=False)  # filled by `find`
 
     def items(self, element: Element) -> tuple[Item, ...]:
         """The items of a sequence element, () for everything else."""
@@ -162,7 +163,9 @@ class Scan:
 
     def find(self, tag: int) -> Element | None:
         """The last top-level element with this tag, None when absent."""
-        return next((element for element in reversed(self.elements) if element.tag == tag), None)
+        if not self.by_tag:
+            self.by_tag.update((element.tag, element) for element in self.elements)
+        return self.by_tag.get(tag)
 
     def value(self, element: Element) -> bytes:
         """The raw value bytes (a copy); of a sequence the items."""

@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -84,6 +84,7 @@ class Outcome:
     trace: tuple[Traced, ...] = ()
 
 
+_REMEMBERED = ("output", "part", "size", "checksum", "study", "series", "patient", "names", "birth")
 Progress = Callable[[int, int], None]
 
 
@@ -215,6 +216,7 @@ def _worked(job: Job, waiting: list[Entry], processes: int) -> Iterator[Outcome]
         for entry in waiting:
             yield release_one(job, entry)
         return
+    _engine(job.profile, job.key).warm()
     step = job.limits.files_at_once
     bundles = iter([waiting[at : at + step] for at in range(0, len(waiting), step)])
     with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
@@ -294,9 +296,8 @@ def _publish(out: Path, worked: Outcome, judged: Outcome) -> None:
 def _name(job: Job, entry: Entry) -> str:
     """The keyed name of an input in its present state, for this profile and output (rule 4)."""
     state = entry.path.stat()
-    told = (str(entry.path.resolve()), entry.member, str(state.st_size), str(state.st_mtime_ns))
-    pseudonyms = _tokens(job.key)
-    return pseudonyms.token("journal", job.profile.digest, str(job.out.resolve()), *told).hex()
+    told = (os.path.abspath(entry.path), entry.member, str(state.st_size), str(state.st_mtime_ns))
+    return _tokens(job.key).token("journal", job.profile.digest, os.path.abspath(job.out), *told).hex()
 
 
 @lru_cache(maxsize=2)
@@ -313,12 +314,8 @@ def _alone(memory: TextIO) -> None:
 
 
 def _line(job: Job, entry: Entry, outcome: Outcome) -> str:
-    row = asdict(outcome) | {
-        "input": _name(job, entry),
-        "reason": outcome.reason.name if outcome.reason else "",
-    }
-    for personal in ("index", "name", "trace"):
-        del row[personal]
+    row: dict[str, object] = {name: getattr(outcome, name) for name in _REMEMBERED}
+    row |= {"input": _name(job, entry), "reason": outcome.reason.name if outcome.reason else ""}
     return json.dumps(row, separators=(",", ":")) + "\n"
 
 

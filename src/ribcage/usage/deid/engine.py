@@ -31,7 +31,7 @@ from ribcage.usage.deid.pixels import PixelReader, PixelVerdict, checked_pixels,
 from ribcage.usage.deid.plan import Plan
 from ribcage.usage.deid.profile import Profile
 from ribcage.usage.deid.pseudonyms import Pseudonyms
-from ribcage.usage.deid.tables import Option, iod_of
+from ribcage.usage.deid.tables import Option, actions, concepts, iod_of, listed_codes, safe_private, words
 from ribcage.usage.deid.texts import Identities
 from ribcage.usage.deid.walker import Facts, Traced, Walker
 
@@ -41,6 +41,7 @@ _ONCE: Final = frozenset({_CLASS, _INSTANCE, _STUDY, _SERIES, _CHARSET, _NAME, _
 _NUMBERS: Final = frozenset({_NAME, _ID, 0x00101000, 0x00080050, 0x00380010, 0x00102154, 0x00401002})
 _MOST_NAME: Final = 4096
 _STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
+_CT: Final = _STORAGE + "2"
 _SOUND: Final = frozenset(
     _STORAGE + rest
     for rest in ("9.4.1", "9.4.2", "104.3", "104.4", "104.5", "77.1.1.1", "77.1.2.1", "77.1.4.1")
@@ -82,6 +83,11 @@ class Engine:
         self._reader = reader
         self._limits = limits
         self._plans: dict[str, Plan] = {}
+
+    def warm(self) -> None:
+        """Read all tables, so that processes made from this one share them."""
+        self._plan(_CT)
+        words(), listed_codes(), actions(), concepts(), safe_private()
 
     def release(self, data: Buffer, *, trace: bool = False) -> Released:
         """The whole file without the identity. Raises NotReleased."""

@@ -70,6 +70,7 @@ class Traced(NamedTuple):
 
 
 _NAME, _ID, _CHARSET = 0x00100010, 0x00100020, 0x00080005
+_REMOVE, _PRIVATE = int(Do.REMOVE), int(Do.PRIVATE)  # looked up for every element
 _SAME: Final = {"xs": "US", "ox": "OW", "lt": "OW"}
 
 
@@ -137,9 +138,9 @@ class Walker:
             step = steps.get(key | tag) or decide(parent, tag)
             if edits and element.start in edits:
                 answer = edits[element.start]
-            elif step.do == Do.REMOVE or tag in replaced:
+            elif step.do == _REMOVE or tag in replaced:
                 answer = None
-            elif step.do == Do.PRIVATE:
+            elif step.do == _PRIVATE:
                 answer = self._handling.private(self, element, elements, charset)
             else:
                 answer = handlers[step.do](self, element, step, charset)
