@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import stat
 import zipfile
@@ -134,6 +135,27 @@ def test_a_run_that_was_cut_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert seen[8:] == [4]
     assert not leaks((tmp_path / "journal").read_bytes())
     assert str(source).encode() not in (tmp_path / "journal").read_bytes()
+
+
+def test_one_run_of_a_project_at_a_time(tmp_path: Path) -> None:
+    source = _set(tmp_path / "in", ct())
+    with (tmp_path / "journal").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ProjectInvalid):
+            _run(source, tmp_path / "out")
+    assert [one.reason for one in _run(source, tmp_path / "out")] == [None]
+
+
+def test_a_strange_file_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, real = _set(tmp_path / "in", *_slices(3)), batch._read
+
+    def fails_once(entry: batch.Entry, limits: BatchLimits) -> bytes:
+        if entry.index == 1:
+            raise MemoryError
+        return real(entry, limits)
+
+    monkeypatch.setattr(batch, "_read", fails_once)
+    assert [one.reason for one in _run(source, tmp_path / "out")] == [None, Reason.MALFORMED, None]
 
 
 def test_links_files_that_are_none_and_broken_archives(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ class Step(NamedTuple):
 _NAME, _ID, _CHARSET = 0x00100010, 0x00100020, 0x00080005
 _CONTENT, _GRAPHICS, _PERSON_CODES = 0x0040A730, 0x00700001, 0x00401101
 _MARKERS: Final = frozenset({0x00120062, 0x00120063, 0x00120064, 0x00280303})
+_DOCUMENT_LENGTH: Final = 0x00420015
 _LAST_COMMAND_GROUP: Final = 0x0007
 _GRAPHIC_GROUPS: Final = frozenset({0x50, 0x60})
 
@@ -166,6 +167,8 @@ class Plan:
             return Step(Do.REMOVE, Do.REMOVE, vr, "curve, overlay or foreign group")
         if tag in _MARKERS:
             return Step(Do.REMOVE, Do.REMOVE, vr, "marker, written anew")
+        if tag == _DOCUMENT_LENGTH:
+            return Step(Do.REMOVE, Do.REMOVE, vr, "length of a document that was replaced")
         if tag in BULK_TAGS:
             return Step(Do.REMOVE if parent else Do.PIXELS, Do.REMOVE, vr, "pixels")
         if tag == _CHARSET:
