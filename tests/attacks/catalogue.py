@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attacks import cage_attacks as c
+from attacks import deid_attacks as deid
 from attacks import glass_attacks
 from attacks import guard_attacks as g
 from attacks import identity_attacks as identity
@@ -196,7 +197,25 @@ MIGRATION_ROWS = (
         migration.claimed_to_have_migrated,
     ),
 )
+DEID_ROWS = (
+    Row("name_in_a_private_item", ("deid_keeps_private",), "the name", deid.name_in_a_private_item),
+    Row(
+        "name_in_an_unknown_attribute",
+        ("deid_keeps_unlisted",),
+        "the name",
+        deid.name_in_an_unknown_attribute,
+    ),
+    Row("name_in_the_preamble", ("deid_keeps_the_prefix",), "the name", deid.name_in_the_preamble),
+    Row("name_behind_the_pixels", ("deid_keeps_what_follows",), "the name", deid.name_behind_the_pixels),
+    Row("name_in_a_jpeg_comment", ("deid_keeps_frames",), "the name", deid.name_in_a_jpeg_comment),
+    Row("name_in_a_description", ("deid_knows_every_word",), "the name", deid.name_in_a_description),
+    Row("text_in_the_pixels", ("deid_trusts_pixels",), "a screen shot", deid.text_in_the_pixels),
+    Row("guessed_patient_ids", ("deid_without_key",), "a patient's pseudonym", deid.guessed_patient_ids),
+    Row("linked_projects", ("deid_without_key",), "one pseudonym in both", deid.linked_projects),
+    Row("two_patients_in_a_study", ("deid_looks_at_no_set",), "both released", deid.two_patients_in_a_study),
+)
 GUARD_ROWS = (
+    *DEID_ROWS,
     *PEOPLE_ROWS,
     *MIGRATION_ROWS,
     *RETRIEVE_ROWS,

@@ -18,6 +18,7 @@ from ribcage.dicom.scan import ScanLimits
 from ribcage.guard.limits import GuardLimits
 from ribcage.transfer.dicomweb.limits import WebLimits
 from ribcage.transfer.limits import FrontLimits, ListenLimits
+from ribcage.usage.deid.batch import BatchLimits
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
@@ -28,6 +29,7 @@ DOCUMENTS = (
     "docs/operations.md",
     "docs/threat-model.md",
     "docs/conformance.md",
+    "docs/deid.md",
 )
 LIMITS = (
     Settings,
@@ -39,6 +41,7 @@ LIMITS = (
     UpperLayerLimits,
     ScanLimits,
     CageLimits,
+    BatchLimits,
 )
 
 

@@ -18,6 +18,7 @@ from ribcage.cli import (
     clock,
     commands,
     conflict,
+    deid,
     deid_check,
     destinations,
     destroy,
@@ -67,7 +68,7 @@ _REFUSALS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 findings, 2 usage."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(deid.spelled_out(sys.argv[1:] if arguments is None else arguments))
     try:
         return int(options.run(options) or 0)
     except UsageError as error:
@@ -117,8 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_verbs(_verb, verbs)
     recovery.add_verbs(_verb, _with_guard, verbs)
     migrate.add_verbs(_verb, _with_guard, verbs)
-    deid = verbs.add_parser("deid", help="de-identification").add_subparsers(dest="action", required=True)
-    deid_check.add_verb(deid)
+    deid_check.add_verb(deid.add_verbs(verbs))
     return parser
 
 

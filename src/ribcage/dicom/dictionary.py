@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, cast
 
-from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
+from ribcage.dicom.pydicom_tables import pydicom_table
+
+_PYDICOM: Final = pydicom_table("_dicom_dict")
 
 _AMBIGUOUS: Final = {
     "US or SS": "xs",
@@ -55,7 +57,7 @@ _ADDED: Final = (
 
 
 def _vr_table() -> dict[int, str]:
-    rows = cast("Mapping[int, tuple[str, str, str, str, str]]", DicomDictionary)
+    rows = cast("Mapping[int, tuple[str, str, str, str, str]]", _PYDICOM.DicomDictionary)
     table = {tag: _AMBIGUOUS.get(row[0], row[0]) for tag, row in rows.items()}
     for tag, vr, _ in _ADDED:
         table.setdefault(tag, vr)
@@ -63,7 +65,7 @@ def _vr_table() -> dict[int, str]:
 
 
 def _keyword_table() -> dict[int, str]:
-    rows = cast("Mapping[int, tuple[str, str, str, str, str]]", DicomDictionary)
+    rows = cast("Mapping[int, tuple[str, str, str, str, str]]", _PYDICOM.DicomDictionary)
     table = {tag: row[4] for tag, row in rows.items() if row[4]}
     for tag, _, keyword in _ADDED:
         table.setdefault(tag, keyword)
@@ -71,7 +73,7 @@ def _keyword_table() -> dict[int, str]:
 
 
 def _repeater_table() -> tuple[tuple[int, int, str, str], ...]:
-    rows = cast("Mapping[str, tuple[str, str, str, str, str]]", RepeatersDictionary)
+    rows = cast("Mapping[str, tuple[str, str, str, str, str]]", _PYDICOM.RepeatersDictionary)
     table = []
     for pattern, row in rows.items():
         mask = int("".join("0" if digit == "x" else "F" for digit in pattern), 16)

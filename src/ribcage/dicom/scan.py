@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from struct import Struct
 from typing import Final, NamedTuple
@@ -78,7 +78,8 @@ class Encoding(Enum):
     EXPLICIT_BE = "explicit big endian"
 
 
-_EXPLICIT_HEAD: Final = {Encoding.EXPLICIT_LE: Struct("<HH2sH"), Encoding.EXPLICIT_BE: Struct(">HH2sH")}
+_LITTLE_HEAD: Final = Struct("<HH2sH").unpack_from
+_BIG_HEAD: Final = Struct(">HH2sH").unpack_from
 WIDE_HEAD: Final = {  # tag and 32-bit length: implicit elements and all items
     Encoding.IMPLICIT_LE: Struct("<HHI"),
     Encoding.EXPLICIT_LE: Struct("<HHI"),
@@ -154,6 +155,7 @@ class Scan:
     elements_end: int
     notes: frozenset[str]
     nested: dict[int, tuple[Item, ...]]
+    by_tag: dict[int, Element] = field(default_factory=dict, repr=False, compare=False)  # filled by `find`
 
     def items(self, element: Element) -> tuple[Item, ...]:
         """The items of a sequence element, () for everything else."""
@@ -161,11 +163,9 @@ class Scan:
 
     def find(self, tag: int) -> Element | None:
         """The last top-level element with this tag, None when absent."""
-        found = None
-        for element in self.elements:
-            if element.tag == tag:
-                found = element
-        return found
+        if not self.by_tag:
+            self.by_tag.update((element.tag, element) for element in self.elements)
+        return self.by_tag.get(tag)
 
     def value(self, element: Element) -> bytes:
         """The raw value bytes (a copy); of a sequence the items."""
@@ -324,7 +324,8 @@ class Walker:
 
     def _explicit(self, position: int, end: int, encoding: Encoding) -> tuple[int, str, int, int]:
         """Tag, VR, value offset and length of an explicit element header (PS3.5 7.1.2)."""
-        group, number, raw_vr, length = _EXPLICIT_HEAD[encoding].unpack_from(self.data, position)
+        head = _LITTLE_HEAD if encoding is Encoding.EXPLICIT_LE else _BIG_HEAD
+        group, number, raw_vr, length = head(self.data, position)
         tag = group << 16 | number
         vr = SHORT_VRS.get(raw_vr)
         if vr is not None:

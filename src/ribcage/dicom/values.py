@@ -16,15 +16,71 @@ from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 from types import MappingProxyType
-from typing import Final, cast
-
-from pydicom.charset import CODES_TO_ENCODINGS, python_encoding
+from typing import Final
 
 from ribcage.dicom.dictionary import vr_of
 from ribcage.dicom.scan import Encoding
 
-_CODECS: Final[Mapping[str, str]] = MappingProxyType(dict(cast("Mapping[str, str]", python_encoding)))
-_ESCAPES: Final[Mapping[bytes, str]] = MappingProxyType(dict(cast("Mapping[bytes, str]", CODES_TO_ENCODINGS)))
+# Codecs by defined term and by escape (PS3.3 C.12.1.1.2, PS3.5 6.1.2.5.4), as pydicom has them.
+_CODECS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "": "iso8859",
+        "ISO_IR 6": "iso8859",
+        "ISO_IR 13": "shift_jis",
+        "ISO_IR 100": "latin_1",
+        "ISO_IR 101": "iso8859_2",
+        "ISO_IR 109": "iso8859_3",
+        "ISO_IR 110": "iso8859_4",
+        "ISO_IR 126": "iso_ir_126",
+        "ISO_IR 127": "iso_ir_127",
+        "ISO_IR 138": "iso_ir_138",
+        "ISO_IR 144": "iso_ir_144",
+        "ISO_IR 148": "iso_ir_148",
+        "ISO_IR 166": "iso_ir_166",
+        "ISO 2022 IR 6": "iso8859",
+        "ISO 2022 IR 13": "shift_jis",
+        "ISO 2022 IR 87": "iso2022_jp",
+        "ISO 2022 IR 100": "latin_1",
+        "ISO 2022 IR 101": "iso8859_2",
+        "ISO 2022 IR 109": "iso8859_3",
+        "ISO 2022 IR 110": "iso8859_4",
+        "ISO 2022 IR 126": "iso_ir_126",
+        "ISO 2022 IR 127": "iso_ir_127",
+        "ISO 2022 IR 138": "iso_ir_138",
+        "ISO 2022 IR 144": "iso_ir_144",
+        "ISO 2022 IR 148": "iso_ir_148",
+        "ISO 2022 IR 149": "euc_kr",
+        "ISO 2022 IR 159": "iso2022_jp_2",
+        "ISO 2022 IR 166": "iso_ir_166",
+        "ISO 2022 IR 58": "iso_ir_58",
+        "ISO_IR 192": "UTF8",
+        "GB18030": "GB18030",
+        "ISO 2022 GBK": "GBK",
+        "ISO 2022 58": "GB2312",
+        "GBK": "GBK",
+    }
+)
+_ESCAPES: Final[Mapping[bytes, str]] = MappingProxyType(
+    {
+        b"\x1b(B": "iso8859",
+        b"\x1b-A": "latin_1",
+        b"\x1b)I": "shift_jis",
+        b"\x1b(J": "shift_jis",
+        b"\x1b$B": "iso2022_jp",
+        b"\x1b-B": "iso8859_2",
+        b"\x1b-C": "iso8859_3",
+        b"\x1b-D": "iso8859_4",
+        b"\x1b-F": "iso_ir_126",
+        b"\x1b-G": "iso_ir_127",
+        b"\x1b-H": "iso_ir_138",
+        b"\x1b-L": "iso_ir_144",
+        b"\x1b-M": "iso_ir_148",
+        b"\x1b-T": "iso_ir_166",
+        b"\x1b$)C": "euc_kr",
+        b"\x1b$(D": "iso2022_jp_2",
+        b"\x1b$)A": "iso_ir_58",
+    }
+)
 _WITH_ESCAPE: Final = frozenset({"iso2022_jp", "iso2022_jp_2"})  # these codecs read the escape themselves
 _STAND_ALONE: Final = frozenset({"utf_8", "utf8", "GB18030", "GBK"})
 _UNDECLARED: Final = ("utf_8", "gb18030", "latin_1")

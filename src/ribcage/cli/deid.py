@@ -1,0 +1,205 @@
+"""`ribcage deid IN OUT …` and `ribcage deid explain FILE`: de-identification of files, without a server.
+
+What was not released is named as the caller named it, with a reason; no value of any file is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from ribcage.cli.errors import UsageError, files_at
+from ribcage.usage.deid.anonymity import anonymity
+from ribcage.usage.deid.batch import BatchLimits, Job, Outcome, entries, run
+from ribcage.usage.deid.engine import Engine
+from ribcage.usage.deid.errors import DeidError, NotReleased
+from ribcage.usage.deid.profile import PACKAGED, Profile, packaged, parse
+from ribcage.usage.deid.project import journal_of, project_key
+from ribcage.usage.deid.pseudonyms import Pseudonyms
+from ribcage.usage.deid.tables import EDITION
+
+_ACTIONS: Final = frozenset({"run", "explain", "check", "-h", "--help"})
+_SHOW_SECONDS: Final = 1.0
+
+
+def main(arguments: list[str]) -> int:
+    """Run `deid …` alone; returns the exit status: 0 all released, 1 something was not, 2 usage."""
+    arguments = spelled_out(arguments)
+    parser = argparse.ArgumentParser(prog="ribcage")
+    actions = add_verbs(parser.add_subparsers(dest="verb", required=True))
+    if arguments[1:2] not in (["run"], ["explain"]):
+        from ribcage.cli import deid_check  # loads what the others need not
+
+        deid_check.add_verb(actions)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except UsageError as error:
+        print(f"ribcage: {error}" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    return 2
+
+
+def spelled_out(arguments: list[str]) -> list[str]:
+    """`deid IN OUT` as `deid run IN OUT`; a folder called like an action is written `./check`."""
+    if arguments[:1] == ["deid"] and arguments[1:] and arguments[1] not in _ACTIONS:
+        return ["deid", "run", *arguments[1:]]
+    return arguments
+
+
+def add_verbs(verbs: Any) -> Any:
+    """The verbs about de-identification; returns what takes more of them."""
+    actions = verbs.add_parser("deid", help="files without the identity").add_subparsers(
+        dest="action", required=True
+    )
+    one = actions.add_parser(
+        "run", help="de-identify a file, a folder or a ZIP file (the word may be left out)"
+    )
+    one.add_argument("source", type=Path, metavar="IN")
+    one.add_argument("out", type=Path, metavar="OUT", help="folder for what is released")
+    _choice(one)
+    one.add_argument(
+        "--project", type=Path, required=True, metavar="P", help="the project's folder, with its key"
+    )
+    one.add_argument(
+        "--processes", type=int, default=0, metavar="N", help="as many as processors if not given"
+    )
+    one.add_argument("--json", action="store_true", help="one JSON report")
+    one.add_argument("--attributes", action="store_true", help="in the report: each attribute and its rule")
+    one.set_defaults(run=_told(_run))
+    one = actions.add_parser(
+        "explain", help="each attribute of a file: what becomes of it, and by which rule"
+    )
+    one.add_argument("file", type=Path, metavar="FILE")
+    _choice(one)
+    one.add_argument("--json", action="store_true")
+    one.set_defaults(run=_told(_explain))
+    return actions
+
+
+def _choice(parser: Any) -> None:
+    parser.add_argument(
+        "--profile", default=PACKAGED[0], metavar="NAME", help=f"{', '.join(PACKAGED)}, or a TOML file"
+    )
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME", help="one more option of PS3.15 E.3"
+    )
+
+
+def _told(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    def told(options: argparse.Namespace) -> int:
+        with _errors(), files_at("files"):
+            return command(options)
+
+    return told
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except DeidError as failure:
+        raise UsageError(str(failure), failure.hint) from failure
+
+
+def _profile(options: argparse.Namespace) -> Profile:
+    name = options.profile
+    chosen = parse(Path(name).read_text(encoding="utf-8")) if name.endswith(".toml") else packaged(name)
+    return chosen.also(options.option)
+
+
+def _run(options: argparse.Namespace) -> int:
+    _apart(options.source, options.out, options.project)
+    profile = _profile(options)
+    limits = BatchLimits()
+    found = entries(options.source, limits)
+    if not found:
+        raise UsageError("expected files to de-identify, found none")
+    job = Job(profile, project_key(options.project), options.out, trace=options.attributes, limits=limits)
+    processes = options.processes if options.processes > 0 else len(os.sched_getaffinity(0))
+    outcomes = run(job, found, journal_of(options.project), processes, _progress())
+    refused = [outcome for outcome in outcomes if outcome.reason is not None]
+    if options.json:
+        print(json.dumps(_report(job, outcomes), ensure_ascii=False))
+        return 1 if refused else 0
+    for outcome in refused:
+        print(
+            f"not released: {outcome.index} {outcome.name}: {outcome.reason.value if outcome.reason else ''}"
+        )
+    print(f"{len(outcomes) - len(refused)} of {len(outcomes)} released by {profile.name} ({EDITION})")
+    print("\n".join(anonymity(job.out, outcomes).lines()))
+    return 1 if refused else 0
+
+
+def _report(job: Job, outcomes: list[Outcome]) -> dict[str, Any]:
+    """The whole run as JSON (docs/deid.md)."""
+    counts = Counter("released" if one.reason is None else one.reason.name.lower() for one in outcomes)
+    return {
+        "edition": EDITION,
+        "profile": job.profile.name,
+        "options": sorted(option.value.replace("_", "-") for option in job.profile.options),
+        "unread_pixels": job.profile.unread,
+        "digest": job.profile.digest,
+        "counts": dict(sorted(counts.items())),
+        "anonymity": anonymity(job.out, outcomes).as_json(),
+        "files": [_row(outcome) for outcome in outcomes],
+    }
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    row: dict[str, Any] = {"index": outcome.index, "file": outcome.name, "released": outcome.reason is None}
+    if outcome.reason is None:
+        row["output"] = outcome.output
+    else:
+        row["reason"], row["text"] = outcome.reason.name.lower(), outcome.reason.value
+    if outcome.trace:
+        row["attributes"] = [one._asdict() for one in outcome.trace]
+    return row
+
+
+def _explain(options: argparse.Namespace) -> int:
+    engine = Engine(_profile(options), Pseudonyms(secrets.token_bytes(32)))
+    try:
+        released = engine.release(options.file.read_bytes(), trace=True)
+    except NotReleased as refusal:
+        print(f"not released: {refusal}")
+        return 1
+    if options.json:
+        print(json.dumps([one._asdict() for one in released.trace], ensure_ascii=False))
+        return 0
+    for one in released.trace:
+        print(f"{one.did:<9} {one.path} {one.keyword}: {one.rule}")
+    return 0
+
+
+def _apart(source: Path, out: Path, project: Path) -> None:
+    """Input, output and project are not inside one another. Raises UsageError."""
+    places = {"IN": source.resolve(), "OUT": out.resolve(), "the project": project.resolve()}
+    for name, place in places.items():
+        for other, above in places.items():
+            if name != other and (place == above or above in place.parents):
+                raise UsageError(
+                    f"expected {name} apart from {other}, got one inside the other", "choose another folder"
+                )
+
+
+def _progress() -> Callable[[int, int], None]:
+    shown = time.monotonic()
+
+    def progress(done: int, size: int) -> None:
+        nonlocal shown
+        if sys.stderr.isatty() and time.monotonic() - shown > _SHOW_SECONDS:
+            shown = time.monotonic()
+            print(f"\r{done} of {size}", end="", file=sys.stderr, flush=True)
+
+    return progress

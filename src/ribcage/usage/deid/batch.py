@@ -1,0 +1,363 @@
+"""A whole set: folders and ZIP files through the engine in several processes, checked as a set, then published.
+
+Rules, in order:
+1. Every input is released or refused with a reason; nothing is skipped. Links are not followed.
+2. Outputs are written under a working name and get their own only when the whole set was seen: a study in
+   which patients, names or birth dates contradict each other is withdrawn whole, so are two files of one SOP Instance
+   UID that differ.
+3. An output's folders and name are pseudonyms: patient, study, series, instance.
+4. The journal remembers by keyed name what came of an input; a run that was cut goes on there. A changed input,
+   profile or output is done again.
+5. Same key, profile and input give the same bytes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TextIO
+
+from ribcage.guard.durable import make_folder
+from ribcage.usage.deid.engine import Engine
+from ribcage.usage.deid.errors import NotReleased, ProjectInvalid, Reason
+from ribcage.usage.deid.profile import Profile
+from ribcage.usage.deid.pseudonyms import Pseudonyms
+from ribcage.usage.deid.walker import Traced
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """What one run may cost."""
+
+    max_file_bytes: int = 1024**3
+    max_files: int = 5_000_000
+    files_at_once: int = 32  # handed to a process together
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a run works with. `out` gets the outputs."""
+
+    profile: Profile
+    key: bytes = field(repr=False)
+    out: Path
+    trace: bool = False
+    limits: BatchLimits = BatchLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One input: its number, its name below what the user gave, its file, and the member when that is a ZIP."""
+
+    index: int
+    name: str
+    path: Path
+    member: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one input. `output` is the path below the output folder, "" for a refusal; tokens are keyed."""
+
+    index: int
+    name: str
+    reason: Reason | None
+    output: str = ""
+    part: str = ""
+    size: int = 0
+    checksum: int = 0
+    study: str = ""
+    series: str = ""
+    patient: str = ""
+    names: tuple[str, ...] = ()
+    birth: str = ""
+    trace: tuple[Traced, ...] = ()
+
+
+_REMEMBERED = ("output", "part", "size", "checksum", "study", "series", "patient", "names", "birth")
+Progress = Callable[[int, int], None]
+
+
+def entries(source: Path, limits: BatchLimits) -> list[Entry]:
+    """Every file of a folder, every member of a ZIP file, or the one file. Raises OSError, ProjectInvalid."""
+    found: list[Entry] = []
+    root = source if source.is_dir() else source.parent
+    for path in _files(source):
+        name = path.relative_to(root).as_posix()
+        members = _members(path)
+        for member in members if members is not None else ("",):
+            if len(found) >= limits.max_files:
+                raise ProjectInvalid(
+                    f"expected at most {limits.max_files} files, got more", "split the input"
+                )
+            found.append(Entry(len(found), f"{name}/{member}" if member else name, path, member))
+    return found
+
+
+def run(
+    job: Job, found: list[Entry], journal: Path, processes: int, progress: Progress = lambda _, __: None
+) -> list[Outcome]:
+    """Release or refuse every entry; outcomes in the order of the entries. Raises OSError, ProjectInvalid."""
+    make_folder(job.out, 0o755)
+    done = _remembered(job, found, journal)
+    outcomes = dict(done)
+    waiting = [entry for entry in found if entry.index not in done]
+    with journal.open("a", encoding="ascii") as memory:
+        _alone(memory)
+        for outcome in _worked(job, waiting, processes):
+            outcomes[outcome.index] = outcome
+            memory.write(_line(job, found[outcome.index], outcome))
+            progress(len(outcomes), len(found))
+    judged = _judged([outcomes[entry.index] for entry in found])
+    for outcome in judged:
+        _publish(job.out, outcomes[outcome.index], outcome)
+    for left_over in job.out.rglob(".*.part"):
+        left_over.unlink()
+    return judged
+
+
+def release_one(job: Job, entry: Entry) -> Outcome:
+    """One input through the engine, its output under the working name."""
+    try:
+        data = _read(entry, job.limits)
+        released = _engine(job.profile, job.key).release(data, trace=job.trace)
+    except NotReleased as refusal:
+        return Outcome(entry.index, entry.name, refusal.reason)
+    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):
+        return Outcome(entry.index, entry.name, Reason.UNREADABLE)
+    except Exception:  # noqa: BLE001 - the edge of the process: one strange file must not end the run of the others
+        return Outcome(entry.index, entry.name, Reason.MALFORMED)
+    folder = f"{released.pseudonym}/{released.study_instance_uid}/{released.series_instance_uid}"
+    output = f"{folder}/{released.sop_instance_uid}.dcm"
+    part = f"{folder}/.{released.sop_instance_uid}.{entry.index}.part"
+    size, checksum = _write(job.out / part, released.parts)
+    return Outcome(
+        index=entry.index,
+        name=entry.name,
+        reason=None,
+        output=output,
+        part=part,
+        size=size,
+        checksum=checksum,
+        study=released.study_instance_uid,
+        series=released.series_instance_uid,
+        patient=released.patient.hex(),
+        names=tuple(sorted(token.hex() for token in released.names)),
+        birth=released.birth.hex(),
+        trace=released.trace,
+    )
+
+
+@lru_cache(maxsize=2)
+def _engine(profile: Profile, key: bytes) -> Engine:
+    return Engine(profile, Pseudonyms(key))
+
+
+def _files(source: Path) -> Iterator[Path]:
+    if not source.is_dir():
+        yield source
+        return
+    for folder, folders, names in os.walk(source):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.is_file() and not path.is_symlink():
+                yield path
+
+
+def _members(path: Path) -> list[str] | None:
+    """The members of a ZIP file, None for another file."""
+    if path.suffix.lower() != ".zip":
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [info.filename for info in archive.infolist() if not info.is_dir()]
+    except (zipfile.BadZipFile, NotImplementedError):
+        return None
+
+
+def _read(entry: Entry, limits: BatchLimits) -> bytes:
+    if not entry.member:
+        with entry.path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size > limits.max_file_bytes:
+                raise NotReleased(Reason.TOO_LARGE)
+            return file.read()
+    with zipfile.ZipFile(entry.path) as archive, archive.open(entry.member) as file:
+        data = file.read(limits.max_file_bytes + 1)
+    if len(data) > limits.max_file_bytes:
+        raise NotReleased(Reason.TOO_LARGE)
+    return data
+
+
+def _write(path: Path, parts: Iterable[bytes | bytearray | memoryview]) -> tuple[int, int]:
+    """Size and CRC-32 of what was written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = checksum = 0
+    with path.open("wb", buffering=0) as file:
+        joined = b"".join(parts)
+        file.write(joined)
+        size, checksum = len(joined), zlib.crc32(joined)
+    return size, checksum
+
+
+def _worked(job: Job, waiting: list[Entry], processes: int) -> Iterator[Outcome]:
+    """Outcomes as they come; in this process when one is enough."""
+    if processes <= 1 or len(waiting) <= job.limits.files_at_once:
+        for entry in waiting:
+            yield release_one(job, entry)
+        return
+    _engine(job.profile, job.key).warm()
+    step = job.limits.files_at_once
+    bundles = iter([waiting[at : at + step] for at in range(0, len(waiting), step)])
+    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
+        pending: set[Future[list[Outcome]]] = set()
+        try:
+            while True:
+                while len(pending) < 2 * processes and (bundle := next(bundles, None)) is not None:
+                    pending.add(pool.submit(_bundle, job, bundle))
+                if not pending:
+                    return
+                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    yield from future.result()
+        except BrokenProcessPool:
+            raise ProjectInvalid(
+                "a working process died, likely for want of memory", "run it again: it goes on where it was"
+            ) from None
+
+
+def _bundle(job: Job, bundle: list[Entry]) -> list[Outcome]:
+    return [release_one(job, entry) for entry in bundle]
+
+
+def _judged(outcomes: list[Outcome]) -> list[Outcome]:
+    """The set as a whole (rule 2)."""
+    studies: dict[str, list[Outcome]] = {}
+    outputs: dict[str, set[tuple[int, int]]] = {}
+    series: dict[str, set[str]] = {}
+    for outcome in outcomes:
+        if outcome.reason is None:
+            studies.setdefault(outcome.study, []).append(outcome)
+            outputs.setdefault(Path(outcome.output).name, set()).add((outcome.size, outcome.checksum))
+            series.setdefault(outcome.series, set()).add(outcome.study)
+    mixed = {study for study, members in studies.items() if _contradict(members)}
+    mixed |= {study for shared in series.values() if len(shared) > 1 for study in shared}
+    judged = []
+    for outcome in outcomes:
+        reason = outcome.reason
+        if reason is None and outcome.study in mixed:
+            reason = Reason.MIXED_PATIENTS
+        elif reason is None and len(outputs[Path(outcome.output).name]) > 1:
+            reason = Reason.DUPLICATE
+        judged.append(
+            outcome if reason is outcome.reason else replace(outcome, reason=reason, output="", trace=())
+        )
+    return judged
+
+
+def _contradict(members: list[Outcome]) -> bool:
+    if len({member.patient for member in members}) > 1:
+        return True
+    if len({member.birth for member in members if member.birth}) > 1:
+        return True
+    spellings = {frozenset(member.names) for member in members if member.names}
+    return any(one.isdisjoint(other) for one in spellings for other in spellings)
+
+
+def _publish(out: Path, worked: Outcome, judged: Outcome) -> None:
+    """The working name becomes the output's own, or goes."""
+    if not worked.part:
+        return
+    part = out / worked.part
+    if judged.reason is None:
+        if part.exists():
+            part.replace(out / judged.output)
+        return
+    part.unlink(missing_ok=True)
+    (out / worked.output).unlink(missing_ok=True)
+    for folder in part.relative_to(out).parents:
+        if folder.parts and not any((out / folder).iterdir() if (out / folder).is_dir() else ["gone"]):
+            (out / folder).rmdir()
+
+
+# --- the journal ------------------------------------------------------------------------------------------
+
+
+def _name(job: Job, entry: Entry) -> str:
+    """The keyed name of an input in its present state, for this profile and output (rule 4)."""
+    state = entry.path.stat()
+    told = (os.path.abspath(entry.path), entry.member, str(state.st_size), str(state.st_mtime_ns))
+    return _tokens(job.key).token("journal", job.profile.digest, os.path.abspath(job.out), *told).hex()
+
+
+@lru_cache(maxsize=2)
+def _tokens(key: bytes) -> Pseudonyms:
+    return Pseudonyms(key)
+
+
+def _alone(memory: TextIO) -> None:
+    """One run of a project at a time: two would take away each other's unfinished outputs."""
+    try:
+        fcntl.flock(memory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ProjectInvalid("another run of this project is at work", "wait for its end") from None
+
+
+def _line(job: Job, entry: Entry, outcome: Outcome) -> str:
+    row: dict[str, object] = {name: getattr(outcome, name) for name in _REMEMBERED}
+    row |= {"input": _name(job, entry), "reason": outcome.reason.name if outcome.reason else ""}
+    return json.dumps(row, separators=(",", ":")) + "\n"
+
+
+def _remembered(job: Job, found: list[Entry], journal: Path) -> dict[int, Outcome]:
+    """What an earlier run has done already and what still stands there unchanged."""
+    if job.trace or not journal.exists():
+        return {}
+    rows: dict[str, dict[str, object]] = {}
+    with journal.open(encoding="ascii", errors="replace") as memory:
+        for line in memory:
+            try:
+                row = json.loads(line)
+                rows[row.pop("input")] = row
+            except (ValueError, KeyError, AttributeError):
+                continue  # a line that was being written when the run ended
+    done = {}
+    for entry in found if rows else ():
+        row = rows.get(_name(job, entry))
+        if row is not None and (outcome := _again(job.out, entry, row)) is not None:
+            done[entry.index] = outcome
+    return done
+
+
+def _again(out: Path, entry: Entry, row: dict[str, object]) -> Outcome | None:
+    """The outcome of a journal's row when its output is what was written then."""
+    try:
+        told = str(row.pop("reason"))
+        reason = Reason[told] if told else None
+        names = row.pop("names")
+        outcome = Outcome(
+            entry.index,
+            entry.name,
+            reason,
+            names=tuple(names) if isinstance(names, list) else (),
+            **row,  # type: ignore[arg-type]  # rows of our own making
+        )
+    except (KeyError, TypeError):
+        return None
+    if reason is not None:
+        return outcome
+    for place in (outcome.output, outcome.part):
+        path = out / place
+        if path.is_file() and path.stat().st_size == outcome.size:
+            return outcome if zlib.crc32(path.read_bytes()) == outcome.checksum else None
+    return None
