@@ -70,7 +70,7 @@ export function App() {
     }
   }, []);
 
-  const viewer = useViewer(known, (session?.assurance ?? 0) >= 2, () => void refresh());
+  const viewer = useViewer(known, (session?.assurance ?? 0) >= 2, language, () => void refresh());
   const hear = useRef(viewer.hear);
   hear.current = viewer.hear;
 

@@ -10,6 +10,7 @@
  */
 
 import { useCallback, useEffect, useRef, useState, type ReactNode } from "react";
+import type { Language } from "../shared/language";
 import { addressOf, studyOf, type Viewer } from "../shared/warm";
 import { BASE } from "./router";
 
@@ -25,7 +26,7 @@ export interface WarmViewer {
 }
 
 /** `known`: a session stands; `proved`: with the second factor. `lost`: the frame went elsewhere, as without a session it does. */
-export function useViewer(known: boolean, proved: boolean, lost: () => void): WarmViewer {
+export function useViewer(known: boolean, proved: boolean, language: Language, lost: () => void): WarmViewer {
   const frame = useRef<HTMLIFrameElement>(null);
   const opener = useRef<Element | null>(null);
   const [wanted, setWanted] = useState(false);
@@ -86,6 +87,9 @@ export function useViewer(known: boolean, proved: boolean, lost: () => void): Wa
   useEffect(() => {
     if (!proved && !study) setNumber((before) => before + 1); // rule 4
   }, [proved]);
+  useEffect(() => {
+    if (!study) setNumber((before) => before + 1); // it speaks the language in which it started
+  }, [language]);
   useEffect(() => {
     if (known) return;
     setWanted(false); // rule 1
