@@ -176,6 +176,24 @@ ROUTING_ROWS = (
         routing.rule_for_a_stranger,
     ),
     Row("rule_by_sql", ("no_row_mac",), "the film queued for another destination", routing.rule_by_sql),
+    Row(
+        "forged_study_pulls_priors",
+        ("no_contract",),
+        "the victim's old film at a destination without a grant",
+        routing.forged_study_pulls_priors,
+    ),
+    Row(
+        "forged_studies_empty_the_archive",
+        ("no_limit_of_priors",),
+        "more old films on their way than a sender may pull",
+        routing.forged_studies_empty_the_archive,
+    ),
+    Row(
+        "unnamed_study_pulls_the_unnamed",
+        ("no_placeholders",),
+        "another unnamed patient's film on its way",
+        routing.unnamed_study_pulls_the_unnamed,
+    ),
 )
 MIGRATION_ROWS = (
     Row(

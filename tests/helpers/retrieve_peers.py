@@ -195,8 +195,14 @@ async def granted(house: FrontHouse, name: str) -> int:
 
 async def filled(house: FrontHouse, slices: list[tuple[str, bytes]]) -> dict[str, bytes]:
     """Store these slices; data sets by UID."""
-    ct = await house.device("ct1", "CT1", ["store"])
+    return await stored(house, await house.device("ct1", "CT1", ["store"]), slices)
+
+
+async def stored(
+    house: FrontHouse, context: ssl.SSLContext, slices: list[tuple[str, bytes]], calling: str = "CT1"
+) -> dict[str, bytes]:
+    """As `filled`, by a modality that is registered already."""
     for uid, data in slices:
-        words = (house.address, ct, "CT1", "RIBCAGE", CT, uid, EXPLICIT_LE, data)
+        words = (house.address, context, calling, "RIBCAGE", CT, uid, EXPLICIT_LE, data)
         assert await asyncio.to_thread(store, *words) == 0
     return dict(slices)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -14,6 +14,8 @@ from ribcage.guard.protocol import (
     AddRoute,
     ListRoutes,
     Noted,
+    Priors,
+    PriorSame,
     RemoveRoute,
     RouteAdded,
     RouteConditions,
@@ -30,6 +32,13 @@ _OPTIONS = (
     ("body-part", "body_part", "body part examined"),
 )
 
+_SAME = {
+    "modality": "modality",
+    "body-part": "body part",
+    "both": "modality and body part",
+    "either": "modality or body part",
+}
+
 
 def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: Any) -> None:
     """The verbs about rules. `verb` and `with_guard` are the command line's own."""
@@ -41,6 +50,13 @@ def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: A
     for option, field, text in _OPTIONS:
         new.add_argument(f"--{option}", dest=field, default="", help=text)
     new.add_argument("--all", action="store_true", help="every new instance: no condition")
+    new.add_argument(
+        "--priors", type=int, default=0, metavar="N", help="the patient's N latest earlier studies too"
+    )
+    new.add_argument(
+        "--prior-years", type=int, default=0, metavar="Y", help="of them, those not older than Y years"
+    )
+    new.add_argument("--prior-same", choices=get_args(PriorSame), default="modality", help="what they share")
     new.set_defaults(run=with_guard(add))
     old = verb(actions, "remove", "end a rule; what is queued stays queued", with_guard(remove))
     old.add_argument("rule", type=int)
@@ -54,7 +70,12 @@ async def add(client: GuardClient, options: argparse.Namespace) -> None:
         raise UsageError(
             "expected conditions, or --all and none", "ribcage route add --to NODE --modality CT"
         )
-    added = await client.call(AddRoute(options.to, conditions), RouteAdded)
+    if options.prior_years and not options.priors:
+        raise UsageError(
+            "expected a number of priors", "ribcage route add --to NODE --modality CT --priors 3"
+        )
+    priors = Priors(options.priors, options.prior_years, options.prior_same) if options.priors else None
+    added = await client.call(AddRoute(options.to, conditions, priors), RouteAdded)
     print(f"rule {added.number}: new instances go to {options.to}")
 
 
@@ -70,5 +91,12 @@ async def show(client: GuardClient, _options: argparse.Namespace) -> None:
     for item in answer.items:
         fields = msgspec.to_builtins(item.conditions)
         told = "  ".join(f"{name}={value}" for name, value in fields.items()) or "every new instance"
-        print(f"{item.number:6} {item.ae_title:16} {told}")
+        print(f"{item.number:6} {item.ae_title:16} {told}{_priors(item.priors)}")
     print(f"{len(answer.items)} rules")
+
+
+def _priors(priors: Priors | None) -> str:
+    if priors is None:
+        return ""
+    age = f", at most {priors.years} years old" if priors.years else ""
+    return f"  and {priors.count} priors of the same {_SAME[priors.same]}{age}"

@@ -111,7 +111,7 @@ send_job = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("destination", sa.Text, nullable=False),  # AE title
     sa.Column("study_uid", sa.Text, nullable=False),  # "": what a full queue did not take
-    sa.Column("why", sa.Text, nullable=False),  # move, rule, operator
+    sa.Column("why", sa.Text, nullable=False),  # move, rule, operator, prior
     sa.Column("state", sa.Text, nullable=False),  # waiting, sending, done, failed
     sa.Column("refusal", sa.Text, nullable=False),  # closed list of `guard.protocol`
     sa.Column("tries", sa.Integer, nullable=False),  # since an instance arrived
@@ -146,7 +146,9 @@ route_rule = sa.Table(
     sa.Column("id", sa.LargeBinary(16), primary_key=True),
     sa.Column("number", sa.Integer, nullable=False, unique=True),
     sa.Column("destination", sa.Text, nullable=False),  # AE title
-    sa.Column("conditions", sa.Text, nullable=False),  # JSON of `guard.protocol.RouteConditions`
+    sa.Column(
+        "conditions", sa.Text, nullable=False
+    ),  # JSON of `guard.protocol.RouteConditions`, and `priors` beside them
     sa.Column("removed", sa.Integer, nullable=False),
     *_row_mac(),
 )

@@ -20,6 +20,8 @@ RoutingChange = Literal[
     "job-made",
     "job-retried",
     "job-dropped",
+    "priors-queued",
+    "priors-refused",
 ]
 
 

@@ -5,6 +5,7 @@ Rules, in order:
 2. A job is one study to one destination. A rule's instances join the job that is open for their study.
 3. The table is bounded: where nothing more fits, what was not taken is counted in one failed job of the destination.
 4. Done jobs are forgotten, the oldest first; failed ones wait for the operator.
+5. Priors wait behind what is new, take at most half of the table, and are remembered for a day.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ribcage.guard.protocol import Device, JobLine, JobRefusal, JobState, JobWhy
 
 OPEN = ("waiting", "sending")
 FINAL: frozenset[JobRefusal] = frozenset({"not_permitted", "not_found", "destination_unknown", "queue_full"})
+PRIOR_SECONDS = 86_400.0  # so long a prior is not sent again
 _NOBODY = b""
 
 
@@ -42,7 +44,8 @@ def put(
     """Queue these instances; the job's number, 0 for a full queue (rule 3)."""
     number = _open_job(connection, limits, order) if order.why == "rule" else 0
     if not number:
-        if _kept(connection) >= limits.queue_jobs or len(uids) > limits.queue_job_instances:
+        most = limits.queue_jobs // 2 if order.why == "prior" else limits.queue_jobs
+        if _kept(connection) >= most or len(uids) > limits.queue_job_instances:
             _count_lost(connection, now, order.destination, len(uids))
             return 0
         number = _new_job(connection, _row(now, order, asker))
@@ -129,7 +132,7 @@ def due(connection: sa.Connection, now: float) -> sa.RowMapping | None:
             ),
             send_job.c.destination.not_in(busy),
         )
-        .order_by(send_job.c.next_at, send_job.c.number)
+        .order_by(send_job.c.why == "prior", send_job.c.next_at, send_job.c.number)
         .limit(1)
     )
     return connection.execute(query).mappings().first()
@@ -163,7 +166,7 @@ def give_back(
     number = int(row["number"])
     if not left(connection, number):
         change(connection, number, state="done", refusal="", ended_at=now, lease=_NOBODY, lease_until=0.0)
-        _forget_done(connection, limits.queue_done_jobs)
+        _forget_done(connection, limits, now)
         return
     uncounted = refusal in ("", "interrupted") and row["lease_until"] > now
     tries = 0 if row["progress"] else int(row["tries"]) + (0 if uncounted else 1)
@@ -192,17 +195,45 @@ def _wait(limits: GuardLimits, tries: int) -> float:
     return min(doubled, limits.queue_most_seconds)
 
 
-def _forget_done(connection: sa.Connection, most: int) -> None:
-    done = sa.select(send_job.c.number).where(send_job.c.state == "done")
-    oldest = done.order_by(send_job.c.ended_at.desc(), send_job.c.number.desc()).offset(most).limit(100)
-    for number in connection.execute(oldest).scalars().all():
-        forget(connection, int(number))
+def _forget_done(connection: sa.Connection, limits: GuardLimits, now: float) -> None:
+    late = sa.and_(send_job.c.why == "prior", send_job.c.ended_at > now - PRIOR_SECONDS)
+    for which, most in ((~late, limits.queue_done_jobs), (late, limits.queue_jobs)):
+        done = sa.select(send_job.c.number).where(send_job.c.state == "done", which)
+        oldest = done.order_by(send_job.c.ended_at.desc(), send_job.c.number.desc()).offset(most).limit(100)
+        for number in connection.execute(oldest).scalars().all():
+            forget(connection, int(number))
 
 
 def forget(connection: sa.Connection, number: int) -> None:
     """Remove one job and its instances."""
     connection.execute(sa.delete(send_item).where(send_item.c.job == number))
     connection.execute(sa.delete(send_job).where(send_job.c.number == number))
+
+
+def known(connection: sa.Connection, destination: str, study_uid: str, since: float) -> set[str]:
+    """Instances of a study that wait for a destination, or whose job ended since then."""
+    query = (
+        sa.select(send_item.c.uid)
+        .join(send_job, send_job.c.number == send_item.c.job)
+        .where(
+            send_job.c.study_uid == study_uid,
+            send_job.c.destination == destination,
+            sa.or_(send_job.c.state.in_(OPEN), send_job.c.ended_at > since),
+        )
+    )
+    return {str(uid) for uid in connection.execute(query).scalars()}
+
+
+def forget_failed(connection: sa.Connection, order: Order) -> None:
+    """Remove the failed jobs that one like this replaces."""
+    query = sa.select(send_job.c.number).where(
+        send_job.c.study_uid == order.study_uid,
+        send_job.c.destination == order.destination,
+        send_job.c.why == order.why,
+        send_job.c.state == "failed",
+    )
+    for number in connection.execute(query).scalars().all():
+        forget(connection, int(number))
 
 
 def forget_study(connection: sa.Connection, study_uid: str) -> None:

@@ -246,6 +246,7 @@ class Ingest:
             self._core.keyring.discard([admission.key_id])  # the key of what is held apart already
         if committed.kept and not committed.parked:
             self._rejections.took(admission.request)
+            self._routing.took()
         if committed.parked or not committed.kept or admission.request.channel != "dimse":
             return committed
         return msgspec.structs.replace(committed, ahead=self._next(admission))
@@ -301,7 +302,8 @@ class Ingest:
             ingest_rows.park(tx, admission, row)
         else:
             ingest_rows.index(tx, asked.attributes, admission.study, held, row)
-            self._routing.arrived(tx, admission.actor, asked.attributes)
+            begun = admission.study if held.series_pk is None else None
+            self._routing.arrived(tx, admission.actor, asked.attributes, begun)
             self._rejections.write(tx, admission.actor, asked, admission.study, admission.object_id)
         return Committed(log_index=index, parked=bool(admission.parked))
 

@@ -43,6 +43,8 @@ class GuardLimits:
     queue_lease_seconds: float = 60.0  # after a sender was last heard
     queue_page_jobs: int = 1000
     route_rules: int = 200
+    route_priors: int = 10  # of one rule
+    priors_per_hour: int = 1000  # studies that one sender's new ones may pull
     rejections_per_hour: int = 60  # notes of one device
     disclosure_seconds: int = 900
     admission_lease_seconds: int = 900

@@ -525,6 +525,7 @@ class Alarm(_Body, frozen=True):
         "emergency-journal-broken",
         "rejection",  # a note hides instances
         "rejection-refused",
+        "priors-too-many",  # one sender's studies pulled as many priors as it may in an hour
     ]
     at: float
     number: int = -1
@@ -956,7 +957,7 @@ class DestinationKnown(_Body, frozen=True):
     port: int
 
 
-JobWhy = Literal["move", "rule", "operator"]
+JobWhy = Literal["move", "rule", "operator", "prior"]
 JobState = Literal["waiting", "sending", "done", "failed"]
 JobRefusal = Literal[
     "",
@@ -1424,11 +1425,23 @@ class RouteConditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     body_part: str = ""
 
 
+PriorSame = Literal["modality", "body-part", "both", "either"]
+
+
+class Priors(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The patient's latest earlier studies that go along: how many, how old at most (0: however old), what like."""
+
+    count: int
+    years: int = 0
+    same: PriorSame = "modality"
+
+
 class AddRoute(_Body, frozen=True):
-    """Queue each new instance that meets the conditions for a destination."""
+    """Queue each new instance that meets the conditions for a destination, and what the patient had before."""
 
     ae_title: str
     conditions: RouteConditions
+    priors: Priors | None = None
 
 
 class RouteAdded(_Body, frozen=True):
@@ -1453,6 +1466,7 @@ class RouteItem(_Body, frozen=True):
     number: int
     ae_title: str
     conditions: RouteConditions
+    priors: Priors | None = None
 
 
 class RouteItems(_Body, frozen=True):

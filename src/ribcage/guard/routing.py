@@ -9,7 +9,8 @@ Rules, in order:
 4. Nothing goes back to the device that it came from.
 5. A rule gives no right: `guard.sending`, rule 1. Its row carries the guard's MAC; one that does not hold is ignored
    and named.
-6. A change of rules is an entry.
+6. A rule may send the patient's earlier studies along (`guard.priors`).
+7. A change of rules is an entry.
 """
 
 from __future__ import annotations
@@ -28,15 +29,18 @@ from ribcage.crypto.errors import RowTampered
 from ribcage.database.schema import route_rule
 from ribcage.evidence.audit_event import DeviceActor, RoutingChanged
 from ribcage.guard import _jobs
+from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.destinations import Destinations
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.priors import PriorStudies, Pull
 from ribcage.guard.protocol import (
     AddRoute,
     Attributes,
     ListRoutes,
     Noted,
+    Priors,
     RemoveRoute,
     RouteAdded,
     RouteConditions,
@@ -50,6 +54,12 @@ _MOST_STARS = 4
 _WILD = ("study_description", "station")
 
 
+class _Written(RouteConditions, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A rule as its row has it."""
+
+    priors: Priors | None = None
+
+
 @dataclass(frozen=True)
 class _Rule:
     """One rule: its checked row, and what it says."""
@@ -57,6 +67,7 @@ class _Rule:
     row: dict[str, Any]
     destination: str
     conditions: RouteConditions
+    priors: Priors | None
 
 
 class Routing:
@@ -65,6 +76,7 @@ class Routing:
     def __init__(self, core: Core, destinations: Destinations) -> None:
         self._core = core
         self._destinations = destinations
+        self._priors = PriorStudies(core, destinations)
         self._rules: dict[int, _Rule] = {}  # those that stand
         with core.engine.connect() as connection:
             for row in core.rows.all(connection, route_rule):
@@ -81,8 +93,9 @@ class Routing:
             )
             return
         if not held["removed"]:
-            conditions = msgspec.json.decode(str(held["conditions"]), type=RouteConditions)
-            self._rules[number] = _Rule(held, str(held["destination"]), conditions)
+            written = msgspec.json.decode(str(held["conditions"]), type=_Written)
+            conditions = RouteConditions(**_fields(written))
+            self._rules[number] = _Rule(held, str(held["destination"]), conditions, written.priors)
 
     # --- what operators do ------------------------------------------------------------------------------
 
@@ -92,10 +105,13 @@ class Routing:
         fingerprint = self._destinations.known(request.ae_title).fingerprint
         if not all(_sound(name, value) for name, value in _fields(request.conditions).items()):
             raise GuardRefused("invalid")
+        if not self._priors.sound(request.priors):
+            raise GuardRefused("invalid")
         if request.conditions.device:
             core.devices.find(request.conditions.device)
         if len(self._rules) >= core.limits.route_rules:
             raise GuardRefused("conflict")
+        written = _Written(**_fields(request.conditions), priors=request.priors)
 
         def write(tx: Transaction) -> int:
             newest = tx.connection.execute(sa.select(sa.func.max(route_rule.c.number))).scalar()
@@ -104,7 +120,7 @@ class Routing:
                 "id": os.urandom(_ID_BYTES),
                 "number": number,
                 "destination": request.ae_title,
-                "conditions": msgspec.json.encode(request.conditions).decode(),
+                "conditions": msgspec.json.encode(written).decode(),
                 "removed": 0,
             }
             core.rows.insert(tx.connection, route_rule, values)
@@ -130,7 +146,7 @@ class Routing:
     def page(self, _: ListRoutes) -> RouteItems:
         """All that stand, by number."""
         rules = sorted(self._rules.items())
-        return RouteItems([RouteItem(number, each.destination, each.conditions) for number, each in rules])
+        return RouteItems([RouteItem(n, each.destination, each.conditions, each.priors) for n, each in rules])
 
     def _refresh(self, number: int) -> int:
         with self._core.engine.connect() as connection:
@@ -140,20 +156,35 @@ class Routing:
 
     # --- at each commit ---------------------------------------------------------------------------------
 
-    def arrived(self, tx: Transaction, actor: Actor, attributes: Attributes) -> None:
-        """Queue a new instance where rules say so (rule 2). On the committer's thread."""
-        rules = list(self._rules.values())
+    def arrived(
+        self, tx: Transaction, actor: Actor, attributes: Attributes, begun: HeldStudy | None = None
+    ) -> None:
+        """Queue a new instance where rules say so (rule 2); `begun`: its study, where it begins a series there.
+
+        On the committer's thread.
+        """
+        rules = list(self._rules.items())
         if not rules:
             return
         facts = _facts(actor, attributes)
-        titles = {each.destination for each in rules if _holds(each.conditions, facts)}
-        for title in sorted(titles):
-            device = self._destinations.device_of(title)
-            if device and device == actor.identifier:
-                continue
+        met = [(n, each) for n, each in rules if _holds(each.conditions, facts) and self._away(actor, each)]
+        for title in sorted({each.destination for _, each in met}):
             core, uid = self._core, attributes.sop_instance_uid
             order = _jobs.Order(title, attributes.study_instance_uid, "rule")
             _jobs.put(tx.connection, core.limits, core.clock(), order, [uid])
+        for number, each in met:
+            if begun is not None and each.priors is not None:
+                pull = Pull(number, each.destination, each.priors)
+                self._priors.pull(tx, actor, attributes, begun, pull)
+
+    def _away(self, actor: Actor, rule: _Rule) -> bool:
+        """Rule 4."""
+        device = self._destinations.device_of(rule.destination)
+        return not device or device != actor.identifier
+
+    def took(self) -> None:
+        """After the commit of what arrived, on the guard's loop."""
+        self._priors.took()
 
 
 def _fields(conditions: RouteConditions) -> dict[str, str]:
