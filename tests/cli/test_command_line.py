@@ -157,6 +157,23 @@ def test_persons_devices_grants_and_the_log(home: Path, tmp_path: Path) -> None:
     assert "verify: clean" in clean.stdout
 
 
+def test_a_rule_with_priors_is_added_shown_and_refused(home: Path, tmp_path: Path) -> None:
+    at = ("--home", str(home))
+    ribcage("device", "add", "node", "--ae", "NODE", "--may", "retrieve", "--out", str(tmp_path / "n"), *at)
+    assert (
+        ribcage("destination", "add", "NODE", "--device", "node", "--at", "127.0.0.1:104", *at).returncode
+        == 0
+    )
+    rule = ("route", "add", "--to", "NODE", "--modality", "CR")
+    words = ("--priors", "3", "--prior-years", "5", "--prior-same", "either")
+    added = ribcage(*rule, *words, *at)
+    assert added.returncode == 0, added.stderr
+    listed = ribcage("route", "list", *at).stdout
+    assert "modality=CR  and 3 priors of the same modality or body part, at most 5 years old" in listed
+    assert "number of priors" in complaint(ribcage(*rule, "--prior-years", "5", *at))
+    complaint(ribcage(*rule, "--priors", "11", *at))
+
+
 def test_a_public_address_must_be_named(tmp_path: Path) -> None:
     for address in ("8.8.8.8", "0.0.0.0", "::"):
         listen = settings.Listen(dicom_address=address)

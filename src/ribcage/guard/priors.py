@@ -38,7 +38,7 @@ from ribcage.guard.protocol import Alarm, Attributes, Priors
 from ribcage.guard.rejections import shown
 
 _YOUNG_SECONDS, _HOUR_SECONDS = 86_400.0, 3600.0
-_LOOKED_AT = 200  # the patient's latest studies
+_LOOKED_AT = 100  # the patient's latest studies
 _MOST_YEARS = 150
 
 
@@ -150,18 +150,19 @@ class _New:
             return
         own = self._open(row)
         birth_date = _birth_date(own, row) if own is not None else ""
-        for other in self._candidates(row, wanted) if own is not None else ():
-            if not left:
-                return
+        for pk in self._alike(own, self._before(row, wanted), wanted) if own is not None else ():
+            other = self._rows(study.c.pk == pk).one()
             held = self._open(other)
             if held is None:
                 continue
             said = _birth_date(held, other)
-            if (not said or not birth_date or said == birth_date) and self._fits(held, wanted):
+            if not said or not birth_date or said == birth_date:
                 left -= 1
                 yield held
+            if not left:
+                return
 
-    def _candidates(self, row: sa.RowMapping, wanted: Priors) -> list[sa.RowMapping]:
+    def _before(self, row: sa.RowMapping, wanted: Priors) -> list[int]:
         """Studies of the same patient by their dates. A study without a date has no age."""
         date = str(row["study_date"]).strip()
         if len(date) != 8 or not date.isdigit():
@@ -173,15 +174,15 @@ class _New:
         ]
         if wanted.years:
             where.append(study.c.study_date >= f"{max(int(date[:4]) - wanted.years, 0):04d}{date[4:]}")
-        return list(self._rows(*where).all())
+        latest = (study.c.study_date.desc(), study.c.study_time.desc(), study.c.pk.desc())
+        query = sa.select(study.c.pk).where(*where).order_by(*latest).limit(_LOOKED_AT)
+        return [int(pk) for pk in self._connection.execute(query).scalars()]
 
-    def _rows(self, *where: sa.ColumnElement[bool]) -> Any:
+    def _rows(self, *where: sa.ColumnElement[bool]) -> sa.MappingResult:
         query = (
             sa.select(study, patient.c.key_id.label("patient_key_id"), patient.c.id_token)
             .join(patient, patient.c.id == study.c.patient_id)
             .where(patient.c.id_token.is_not(None), *where)
-            .order_by(study.c.study_date.desc(), study.c.study_time.desc(), study.c.pk.desc())
-            .limit(_LOOKED_AT)
         )
         return self._connection.execute(query).mappings()
 
@@ -194,18 +195,25 @@ class _New:
         except GuardRefused:
             return None
 
-    def _fits(self, held: HeldStudy, wanted: Priors) -> bool:
-        """Of the same modality or body part, in what may be shown of it."""
+    def _alike(self, own: HeldStudy, pks: list[int], wanted: Priors) -> Iterator[int]:
+        """Those of the same modality or body part, in what may be shown of them."""
         seen = sa.exists().where(instance.c.series_pk == series.c.pk, *shown(self._core, None))
-        query = sa.select(series.c.uid, series.c.modality, series.c.sealed)
-        rows = self._connection.execute(query.where(series.c.study_pk == held.pk, seen)).all()
-        same_modality = bool(self._modality) and any(_plain(row.modality) == self._modality for row in rows)
+        query = sa.select(series.c.study_pk, series.c.uid, series.c.modality, series.c.sealed)
+        below = dict[int, list[Any]]()
+        for row in self._connection.execute(query.where(series.c.study_pk.in_(pks), seen)):
+            below.setdefault(int(row.study_pk), []).append(row)
+        for pk in pks:
+            if self._fits(own, below.get(pk, []), wanted):
+                yield pk
+
+    def _fits(self, own: HeldStudy, below: list[Any], wanted: Priors) -> bool:
+        same_modality = bool(self._modality) and any(_plain(row.modality) == self._modality for row in below)
         if wanted.same == "modality" or (wanted.same == "both" and not same_modality):
             return same_modality
         if wanted.same == "either" and same_modality:
             return True
         return bool(self._body_part) and any(
-            _body_part(held, str(row.uid), bytes(row.sealed)) == self._body_part for row in rows
+            _body_part(own.patient_key, str(row.uid), bytes(row.sealed)) == self._body_part for row in below
         )
 
 
@@ -217,10 +225,10 @@ def _birth_date(held: HeldStudy, row: sa.RowMapping) -> str:
     return catalogue.facts_of(held, bytes(row["sealed"])).patient_birth_date.strip()
 
 
-def _body_part(held: HeldStudy, series_uid: str, sealed: bytes) -> str:
+def _body_part(patient_key: bytes, series_uid: str, sealed: bytes) -> str:
     """As the series has it; "" where its seal does not hold, for what arrives now must be kept all the same."""
     try:
-        plain = open_column(held.patient_key, column_context("series", "sealed", series_uid), sealed)
+        plain = open_column(patient_key, column_context("series", "sealed", series_uid), sealed)
     except CryptoError:
         return ""
     return _plain(msgspec.json.decode(plain, type=dict[str, str])["body_part_examined"])
