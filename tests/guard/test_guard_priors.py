@@ -204,6 +204,40 @@ def test_merged_patients_are_one_and_two_again_when_it_is_undone(tmp_path: Path)
     in_ward(tmp_path, work)
 
 
+def test_a_study_that_was_moved_is_a_prior_of_its_patient_of_today(tmp_path: Path) -> None:
+    async def work(ward: Ward) -> None:
+        room = Radiology(ward.house, ward.clock)
+        room.cr = ward.cr
+        await node(ward.house)
+        await rule(ward.house)
+        await room.store(5, "UNKNOWN")
+        await ward.change("move", into=SECOND, studies=["1.2.3.3"])
+        ward.later()
+        await ward.change("move", into=FIRST, studies=["1.2.3.5"])
+        await room.store(9, **NEW)
+        assert await room.pulled() == ["5", "1"]
+        more = {"sop_instance_uid": "1.2.3.5.8", "series_instance_uid": "1.2.3.5.7"}
+        await room.store(5, "UNKNOWN", **NEW, **more)
+        assert await room.pulled() == ["5", "1"], "what names nobody pulls nobody's, wherever it was put"
+
+    in_ward(tmp_path, work)
+
+
+def test_studies_that_come_at_once_bring_each_film_once(tmp_path: Path) -> None:
+    async def work(room: Radiology) -> None:
+        await room.open(count=10)
+        for number in (1, 2):
+            await room.store(number)
+        await asyncio.gather(*(room.store(number, **NEW) for number in range(10, 18)))
+        uids = list[str]()
+        for one in await jobs(room.house):
+            shown = await room.house.admin.call(p.ShowJob(one.job), p.JobShown)
+            uids += [uid for uid, _, _ in shown.items]
+        assert sorted(uids) == sorted(f"1.2.3.{number}.1" for number in (1, 2, *range(10, 18)))
+
+    in_radiology(tmp_path, work)
+
+
 def test_a_prior_is_queued_once_while_it_waits_or_was_sent_within_a_day(tmp_path: Path) -> None:
     async def work(room: Radiology) -> None:
         await room.open(count=10)
