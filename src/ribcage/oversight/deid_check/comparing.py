@@ -305,7 +305,7 @@ def _uids(old: Element, new: Element, result: Compared) -> None:
 
 def _is_empty(element: Element) -> bool:
     if isinstance(element.value, bytes):
-        return not element.value.strip(b"\0")
+        return not element.value
     if element.vr == "SQ":
         return not element.value
     return not "".join(element.texts).strip()
@@ -339,7 +339,7 @@ def _numbers(element: Element) -> list[float | str]:
 
 def _placeholder(element: Element) -> bool:
     if isinstance(element.value, bytes):
-        return len(element.value) < 4
+        return len(element.value.strip(b"\0")) < 4
     said = re.sub(r"[\W_]", "", "".join(element.texts)).lower()
     if element.vr == "CS":
         return said in ("", "o", "u", "none", "unknown")

@@ -120,10 +120,14 @@ def shift(walker: Walker, element: Element, step: Step, _: Charset) -> Answer:
     return UNFIT if value is None else value
 
 
-def uid(walker: Walker, element: Element, step: Step, charset: Charset) -> Answer:
-    """UIDs replaced, but for those of PS3.6; kept under Retain UIDs."""
-    if Option.UIDS in walker.plan.profile.options:
-        return uid_kept(walker, element, step, charset)
+def uid_by_option(walker: Walker, element: Element, step: Step, charset: Charset) -> Answer:
+    """UIDs that Table E.1-1 does not name: kept under Retain UIDs, else replaced."""
+    kept = Option.UIDS in walker.plan.profile.options
+    return (uid_kept if kept else uid)(walker, element, step, charset)
+
+
+def uid(walker: Walker, element: Element, step: Step, _: Charset) -> Answer:
+    """UIDs replaced, but for those of PS3.6."""
     if element.vr not in ("UI", "UN") or element.length > _MOST_OPAQUE:
         return UNFIT
     raw = walker.raw(element)
