@@ -114,6 +114,9 @@ class Row:
     cells: dict[str, str] = field(hash=False)
 
     def action(self, options: frozenset[str]) -> str:
+        moved = "retain_longitudinal_modified_dates"
+        if self.vr in ("DA", "DT", "TM") and moved in options and self.cells[moved]:
+            return "C"  # a date kept with the device, beside moved ones, would tell by how much they moved
         chosen = [self.cells[option] for option in OPTION_COLUMNS if option in options and self.cells[option]]
         return "K" if "K" in chosen else "C" if "C" in chosen else self.cells["basic"]
 

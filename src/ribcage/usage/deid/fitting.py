@@ -21,6 +21,11 @@ _NUMBERS: Final = {
 }
 _MOST_NUMBER_CHARACTERS: Final = 24
 _TERM: Final = re.compile(rb"[A-Za-z0-9_ \-+/.]{0,16}")
+_ENUMERATED: Final[dict[int, frozenset[str]]] = {  # PS3.3 C.7.1.1, C.7.2.2, C.7.1.4
+    0x00100040: frozenset({"M", "F", "O"}),
+    0x00102203: frozenset({"ALTERED", "UNALTERED"}),
+    0x001021A0: frozenset({"YES", "NO", "UNKNOWN"}),
+}
 _UID: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _SIZES: Final = {"US": 2, "SS": 2, "xs": 2, "AT": 4, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "UV": 8, "SV": 8, "OF": 4,
                  "OL": 4, "OD": 8, "OV": 8}  # fmt: skip
@@ -60,7 +65,7 @@ def leading_terms(tag: int, raw: bytes) -> tuple[bytes, bool]:
     The raw value itself when that is all of them.
     """
     allowed = rules().attributes.get(tag)
-    listed = allowed.terms if allowed is not None else frozenset()
+    listed = _ENUMERATED.get(tag) or (allowed.terms if allowed is not None else frozenset())
     good: list[bytes] = []
     only_listed = True
     values = raw.rstrip(b"\0").split(b"\\")

@@ -17,7 +17,7 @@ from ribcage.usage.deid.tables import Option
 from ribcage.usage.deid.texts import is_known, is_technical, known_words
 from ribcage.usage.deid.walker import KEEP, UNFIT, Answer, Walker
 
-_RUN: Final = re.compile(rb"[0-9]{6,}")
+_RUN: Final = re.compile(rb"(?<![0-9.])[0-9]{6,}")  # a fraction is a measure, no identifier
 _MIME: Final = 0x00420012
 _MOST_TEXT: Final = 1 << 20
 _MOST_OPAQUE: Final = 1 << 20
