@@ -319,6 +319,10 @@ class _Maker:
             item.RelationshipType, item.ValueType = "CONTAINS", "PNAME"
             item.PersonName = self.people.name(self.patient)[2]
             self._set(dataset, "ContentSequence", Sequence([item]))
+            if "clean_structured_content" in self.truth.options:  # PS3.15 E.3.4: the tree stays
+                for element in (item["ValueType"], item["RelationshipType"]):
+                    stays = Expected(frozenset({"kept"}), str(element.value))
+                    self.truth.expected["(0040,A730)[0]" + _path(element.tag)] = stays
         if self.kind in ("SEG", "PR", "KO", "SR"):
             item = Dataset()
             item.ReferencedSOPClassUID = CLASSES["CR"]

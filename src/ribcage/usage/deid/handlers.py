@@ -81,7 +81,7 @@ def words(walker: Walker, element: Element, step: Step, charset: Charset) -> Ans
     texts = walker.texts(element, step.vr, charset)
     if not texts:
         return KEEP if element.vr == step.vr and not walker.raw(element).strip(b" \0") else UNFIT
-    cleaned = [known_words(text, walker.facts.identities) for text in texts]
+    cleaned = [fitting.shortened(known_words(text, walker.facts.identities), step.vr) for text in texts]
     if cleaned == texts and element.vr == step.vr:
         return KEEP
     joined = fitting.encoded("\\".join(text.replace("\\", " ") for text in cleaned if text), charset)

@@ -108,7 +108,7 @@ _BY_TYPE: Final[Mapping[str, Mapping[int, str]]] = {  # Table E.1-1a: type 1, 2,
     "X/Z": {1: "Z", 2: "Z"},
     "X/D": {1: "D", 2: "D"},
     "Z/D": {1: "D", 2: "Z", 3: "Z", 0: "Z"},
-    "X/Z/U*": {1: "U", 2: "Z"},
+    "X/Z/U*": {1: "U", 2: "U"},  # type 2 with references: a segmentation has to name its images
 }
 _KEPT: Final[Mapping[str, Do]] = {
     "SQ": Do.WALK,
