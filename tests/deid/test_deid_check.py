@@ -401,3 +401,68 @@ def test_the_report_has_one_shape(tmp_path: Path, capsys: pytest.CaptureFixture[
         ("kind", "file", "place", "text", "offset", "identity")
     }
     assert {"by", "k", "patients", "alone", "classes"} == set(report["anonymity"])
+
+
+# --- where the engine and the checker met ---------------------------------------------------------------
+
+
+def changed(tmp_path: Path, options: frozenset[str], film, release) -> list[tuple[str, str]]:
+    """Findings of one film, its original made by `film(dataset)`, the release changed by `release(dataset)`."""
+    dataset = truth.parse(leaks.original(0))
+    film(dataset)
+    before = leaks.written(dataset)
+    after = truth.parse(Model(KEY, options).film(before))
+    release(after)
+    report = check(laid(tmp_path / "out", {"a": leaks.written(after)}), laid(tmp_path / "in", {"b": before}))
+    return [(each.kind, each.place) for each in report.findings]
+
+
+@pytest.mark.parametrize(
+    ("left", "found"),
+    [
+        (["ORIGINAL", "PRIMARY"], []),
+        (["ORIGINAL", "PRIMARY", "AXIAL"], []),
+        (["ORIGINAL"], ["(0008,0008)"]),
+        (["ORIGINAL", "SECONDARY"], ["(0008,0008)"]),
+    ],
+)
+def test_image_type_may_lose_what_is_not_enumerated(
+    tmp_path: Path, left: list[str], found: list[str]
+) -> None:
+    def film(dataset: Dataset) -> None:
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL", "CT_SOM5 SEQ"]
+
+    got = changed(tmp_path, frozenset(), film, lambda dataset: setattr(dataset, "ImageType", left))
+    assert [place for _, place in got] == found
+
+
+@pytest.mark.parametrize(("left", "found"), [("093Y", [("not-removed", "(0010,1010)")]), ("090Y", [])])
+def test_an_age_over_90_is_named(tmp_path: Path, left: str, found: list[tuple[str, str]]) -> None:
+    options = frozenset({"retain_patient_characteristics"})
+    assert (
+        changed(
+            tmp_path,
+            options,
+            lambda dataset: setattr(dataset, "PatientAge", "093Y"),
+            lambda dataset: setattr(dataset, "PatientAge", left),
+        )
+        == found
+    )
+
+
+def test_a_device_date_that_did_not_move_is_named(tmp_path: Path) -> None:
+    options = frozenset({"retain_longitudinal_modified_dates", "retain_device_identity"})
+    got = changed(
+        tmp_path,
+        options,
+        lambda dataset: setattr(dataset, "DateOfLastCalibration", "20210313"),
+        lambda dataset: setattr(dataset, "DateOfLastCalibration", "20210313"),
+    )
+    assert {kind for kind, _ in got} & {"dates", "identity"}
+
+
+def test_words_for_an_identity_that_went_are_nobodys(tmp_path: Path) -> None:
+    def film(dataset: Dataset) -> None:
+        dataset.ReferringPhysicianName, dataset.InstitutionName = "REMOVED", "REMOVED"
+
+    assert changed(tmp_path, frozenset(), film, lambda dataset: None) == []

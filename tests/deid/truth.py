@@ -6,6 +6,7 @@ Rules, in order:
 3. Each row stands at the top of one film and in an item of another; `NOT_IN_FILES` lists what no file holds.
 4. Where the table leaves a choice (X/Z/D), each of its forms is right, but a type 2 attribute stays present. What is
    foreign to the class may go instead of being emptied or replaced; what an option keeps stays, in images everywhere.
+   Directory records (group 0004, PS3.3 F) are foreign to every film.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ NOT_IN_FILES = {
     "(0000,1001)": "an element of a command",
     "(0002,0003)": "stands in the file meta information of each film",
 }
+_RESEARCH = frozenset({"clean_descriptors", "clean_structured_content"})
 PROFILES: dict[str, frozenset[str]] = {
     "basic": frozenset(),
     "longitudinal-full": frozenset({"retain_longitudinal_full_dates", "retain_patient_characteristics"}),
@@ -53,6 +55,19 @@ PROFILES: dict[str, frozenset[str]] = {
     "device-and-institution": frozenset({"retain_device_identity", "retain_institution_identity"}),
     "same-uids": frozenset({"retain_uids"}),
     "descriptors": frozenset({"clean_descriptors", "clean_graphics"}),
+    "research-basic": _RESEARCH,
+    "research-longitudinal": _RESEARCH
+    | {"retain_longitudinal_modified_dates", "retain_patient_characteristics"},
+    "teaching": _RESEARCH | {"retain_patient_characteristics", "clean_graphics"},
+    "ai-training": _RESEARCH
+    | {"retain_longitudinal_modified_dates", "retain_patient_characteristics"}
+    | {"retain_device_identity", "retain_safe_private"},
+}
+# PS3.3 C.7.1.1, C.7.2.2, C.7.1.4: code strings of which the standard enumerates the values.
+ENUMERATED = {
+    "PatientSex": ("F", "M", "O"),
+    "PatientSexNeutered": ("ALTERED", "UNALTERED"),
+    "SmokingStatus": ("YES", "NO", "UNKNOWN"),
 }
 CLASSES = {
     "CR": "1.2.840.10008.5.1.4.1.1.1",
@@ -99,6 +114,9 @@ class Row:
     cells: dict[str, str] = field(hash=False)
 
     def action(self, options: frozenset[str]) -> str:
+        moved = "retain_longitudinal_modified_dates"
+        if self.vr in ("DA", "DT", "TM") and moved in options and self.cells[moved]:
+            return "C"  # a date kept with the device, beside moved ones, would tell by how much they moved
         chosen = [self.cells[option] for option in OPTION_COLUMNS if option in options and self.cells[option]]
         return "K" if "K" in chosen else "C" if "C" in chosen else self.cells["basic"]
 
@@ -194,6 +212,8 @@ class People:
         """A value of the row's VR that can be recognised."""
         chance, vr = self.random(patient, row.tag, film), row.vr
         text = f"{row.keyword[:20]} {self.number(patient, row.keyword)}"
+        if row.keyword in ENUMERATED:
+            return chance.choice(ENUMERATED[row.keyword])
         if vr == "PN":
             return f"Staffperson{chr(97 + patient % 26)}{chance.choice('bcdf')}ux^{row.keyword[:24]}"
         if vr in ("LO", "ST", "LT", "UT", "UC"):
@@ -299,6 +319,10 @@ class _Maker:
             item.RelationshipType, item.ValueType = "CONTAINS", "PNAME"
             item.PersonName = self.people.name(self.patient)[2]
             self._set(dataset, "ContentSequence", Sequence([item]))
+            if "clean_structured_content" in self.truth.options:  # PS3.15 E.3.4: the tree stays
+                for element in (item["ValueType"], item["RelationshipType"]):
+                    stays = Expected(frozenset({"kept"}), str(element.value))
+                    self.truth.expected["(0040,A730)[0]" + _path(element.tag)] = stays
         if self.kind in ("SEG", "PR", "KO", "SR"):
             item = Dataset()
             item.ReferencedSOPClassUID = CLASSES["CR"]
@@ -388,7 +412,7 @@ class _Maker:
             outcomes |= {"kept"} if row.vr == "TM" else set()  # a shift by whole days leaves the time of day
         if top and row.keyword in TYPE_2:
             outcomes.discard("removed")
-        elif not top and outcomes & {"emptied", "replaced"}:
+        elif not top and (outcomes & {"emptied", "replaced"} or row.tag >> 16 == 0x0004):
             outcomes.add("removed")
         return Expected(frozenset(outcomes), _said(value))
 
@@ -428,7 +452,7 @@ class _Maker:
         target = io.BytesIO()
         dcmwrite(target, dataset, enforce_file_format=True)
         data = target.getvalue()
-        if self.number % 4 == 1:
+        if self.number % 4 == 1 and "DataSetTrailingPadding" not in dataset:
             padding = name + b" " * (len(name) % 2)
             data += b"\xfc\xff\xfc\xffOB\0\0" + len(padding).to_bytes(4, "little") + padding
         return data

@@ -18,8 +18,10 @@ from typing import Any, Final
 
 from pydicom.datadict import dictionary_has_tag
 
+from ribcage.oversight.deid_check.concepts import kept_uids
 from ribcage.oversight.deid_check.finding import Finding
 from ribcage.oversight.deid_check.reading import Element, Film, walk
+from ribcage.oversight.deid_check.spelling import PLACEHOLDERS
 from ribcage.oversight.deid_check.table import (
     BASIC_CODE,
     FULL_DATES,
@@ -60,27 +62,14 @@ _PRESENT: Final = frozenset(
 _MARKERS: Final = frozenset((0x00120062, 0x00120063, 0x00120064, 0x00280301, 0x00280302, 0x00280303))
 _PIXEL_CHANGES: Final = frozenset(("clean_pixel_data", "clean_recognizable_visual_features"))
 _REWRITTEN: Final = frozenset((0x7FE00010, 0x7FE00008, 0x7FE00009, 0x00280301, 0x00280302, 0x00280303))
-_PLACEHOLDERS: Final = frozenset(
-    (
-        "",
-        "anonymous",
-        "anon",
-        "anonymized",
-        "unknown",
-        "removed",
-        "none",
-        "null",
-        "0",
-        "00",
-        "000000",
-        "deidentified",
-    )
-)
+_IMAGE_TYPE: Final = 0x00080008
+_LEGAL: Final = {"CS": r"[A-Z0-9_ ]{0,16}", "AS": r"[0-9]{3}[DWMY]"}  # PS3.5 6.2
 _STANDARD_UID: Final = "1.2.840.10008."
 _UID: Final = re.compile(r"[0-2](?:\.(?:0|[1-9]\d*))+")
 _IN_PRIVATE: Final = re.compile(r"\(\w{3}[13579BDF],\w{4}\)\[")  # judged with the sequence that it stands in
 _PEOPLE_VRS: Final = frozenset(("PN", "UR"))
 _DAY: Final = 86400
+_OLDEST: Final = "090Y"  # 45 CFR 164.514(b)(2)(i)(C): 90 years and above are one age
 
 
 @dataclass
@@ -129,13 +118,15 @@ def compare(
     """Rules 2 to 4 for one pair."""
     result = Compared()
     missing: list[str] = []
+    kept = kept_uids(before, options)
     for path, element in before.items():
         if any(path.startswith(each) for each in missing):
             continue
         new = after.get(path)
         if element.vr == "SQ" and (new is None or _length(new) != _length(element)):
             missing.append(f"{path}[")
-        finding = _one(file, element, new, options, result)
+        same = path in kept
+        finding = _kept(file, element, new, result) if same else _one(file, element, new, options, result)
         if element.vr == "SQ" and finding is None and new is not None:
             finding = _same_items(file, element, options, before, after)
         result.checked += 1
@@ -156,6 +147,8 @@ def _one(
     row = row_of(old.tag)
     if old.tag in _MARKERS or old.tag & 0xFFFF == 0:
         return None
+    if old.tag >> 16 == 0x0004 and new is None:
+        return None  # of a directory: PS3.3 F
     if row is None:
         return _unlisted(file, old, new, options, result)
     action = row.action(options)
@@ -214,8 +207,15 @@ def _words(action: str) -> str:
 
 
 def _kept(file: str, old: Element, new: Element | None, result: Compared) -> Finding | None:
+    if not all(re.fullmatch(_LEGAL.get(old.vr, ".*"), text, re.DOTALL) for text in old.texts):
+        return None  # not what its VR says
     if new is None:
         return Finding("lost", file, old.path, "expected kept by an option, it is gone")
+    if old.vr == "AS" and any(text.endswith("Y") and text > _OLDEST for text in old.texts):
+        same = _same(old, new)
+        return (
+            Finding("not-removed", file, old.path, "expected 90 years at most, it is more") if same else None
+        )
     if old.vr != "SQ" and not _same(old, new):
         return Finding("lost", file, old.path, "expected kept by an option, it is changed")
     result.kept += 1
@@ -238,6 +238,8 @@ def _unlisted(
             return Finding(
                 "not-removed", file, old.path, "unlisted UID: expected another UID, it is unchanged"
             )
+    if old.tag == _IMAGE_TYPE and new is not None and _leading(old, new):
+        return None
     must = (old.tag >> 16 in _PICTURE_GROUPS or old.tag in _PICTURE) and not old.depth
     must = (
         must
@@ -261,6 +263,11 @@ def _unlisted(
         return Finding("lost", file, old.path, "expected kept, it is changed")
     result.kept += 1
     return None
+
+
+def _leading(old: Element, new: Element) -> bool:
+    """Values 1 and 2 of Image Type are enumerated (PS3.3 C.7.6.1.1.2); from the third on any word may stand there."""
+    return len(new.texts) >= 2 and old.texts[: len(new.texts)] == new.texts
 
 
 def _class_uid(tag: int) -> bool:
@@ -305,7 +312,7 @@ def _uids(old: Element, new: Element, result: Compared) -> None:
 
 def _is_empty(element: Element) -> bool:
     if isinstance(element.value, bytes):
-        return not element.value.strip(b"\0")
+        return not element.value
     if element.vr == "SQ":
         return not element.value
     return not "".join(element.texts).strip()
@@ -339,13 +346,13 @@ def _numbers(element: Element) -> list[float | str]:
 
 def _placeholder(element: Element) -> bool:
     if isinstance(element.value, bytes):
-        return len(element.value) < 4
+        return len(element.value.strip(b"\0")) < 4
     said = re.sub(r"[\W_]", "", "".join(element.texts)).lower()
     if element.vr == "CS":
         return said in ("", "o", "u", "none", "unknown")
     if element.vr in ("US", "AS", "DS", "IS", "TM"):
         return not said.strip("0y") or len(said) < 2
-    return said in _PLACEHOLDERS or not said.strip("0")
+    return said in PLACEHOLDERS or not said.strip("0")
 
 
 # --- dates ----------------------------------------------------------------------------------------------

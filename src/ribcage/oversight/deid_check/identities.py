@@ -15,12 +15,14 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from ribcage.oversight.deid_check import spelling
+from ribcage.oversight.deid_check.concepts import kept_uids
 from ribcage.oversight.deid_check.finding import Masker
 from ribcage.oversight.deid_check.reading import Element, Film, walk
 from ribcage.oversight.deid_check.spelling import Token
 from ribcage.oversight.deid_check.table import Row, row_of
 
 _NUMBER: Final = re.compile(r"(IDs?|Identifiers?|Numbers?|Serial|Locator|Value|Labels?|Plan\w+)(Trial)?$")
+_EXAMINATION: Final = re.compile(r"StudyID|\w*ProcedureStepID|RequestedProcedureID")  # some hold "Thyroid"
 _TELEPHONE: Final = re.compile(r"Phone|Telecom")
 _PLACE: Final = re.compile(
     r"Address|Residence|Location|Institution|Department|Organization|SiteName|Center|Committee|Sponsor|StationName"
@@ -93,8 +95,13 @@ def collect(film: Film, name: str, options: frozenset[str]) -> Collected:
     if dataset is None:
         return Collected("")
     found = Collected(patient_key(film))
-    for element in walk(dataset):
-        _collect(found, element, options)
+    elements = {element.path: element for element in walk(dataset)}
+    kept = kept_uids(elements, options)
+    for path, element in elements.items():
+        if path in kept:
+            found.spared |= {spelling.compact(text) for text in element.texts}
+        else:
+            _collect(found, element, options)
     for element in walk(film.meta):
         if element.tag in (0x00020016, 0x00020017, 0x00020018, 0x00020100) and (
             "retain_device_identity" not in options
@@ -131,7 +138,7 @@ def _collect(found: Collected, element: Element, options: frozenset[str]) -> Non
             {spelling.compact(text) for text in element.texts} if vr not in ("DA", "DT", "TM") else set()
         )
         return
-    texts = [text.strip() for text in element.texts if text.strip()]
+    texts = [text.strip() for text in element.texts if spelling.compact(text) not in spelling.PLACEHOLDERS]
     if vr in ("DA", "DT"):
         if row is not None or "retain_longitudinal_full_dates" not in options:
             found.dates |= {text[:8] for text in texts if re.match(r"\d{8}", text)}
@@ -176,7 +183,7 @@ def _kind(row: Row, text: str) -> str:
     if "clean_descriptors" in row.cells and not re.search(r"(ID|Identifier|Serial)$", keyword):
         return ""
     if _NUMBER.search(keyword):
-        return "number"
+        return "" if _EXAMINATION.fullmatch(keyword) and not re.search(r"\d", text) else "number"
     return "url" if row.vr == "UR" else ""
 
 

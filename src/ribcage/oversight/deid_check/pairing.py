@@ -11,6 +11,7 @@ Rules, in order:
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ _HIGHER: Final = (
 )
 _MARKERS: Final = frozenset((0x00120062, 0x00280301, 0x00280302, 0x00280303))
 _LEAST_SHARED: Final = 0.6
+_PLACE: Final = re.compile(r"\[\d+\]")  # removed items move those behind them
 _UNTOUCHED_VRS: Final = frozenset(["CS", "DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "AT"])
 
 
@@ -64,7 +66,9 @@ def signature(film: Film) -> Signature | None:
             bulk.update(value)
             there = True
     kept = frozenset(
-        zlib.crc32(repr((each.path, each.texts)).encode()) for each in walk(dataset) if _untouched(each)
+        zlib.crc32(repr((_PLACE.sub("", each.path), each.texts)).encode())
+        for each in walk(dataset)
+        if _untouched(each)
     )
     return Signature(
         str(_value(dataset, "SOPInstanceUID") or ""),

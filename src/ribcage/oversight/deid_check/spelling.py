@@ -44,6 +44,14 @@ love hand foot knee neck spine bone lung heart breast liver skull pelvis abdomen
 system service admin user guest local server
 """
 
+# Words that stand for an identity that went, compact; they are nobody's.
+PLACEHOLDERS: Final = frozenset(
+    (
+        *("", "anonymous", "anon", "anonymized", "unknown", "removed"),
+        *("none", "null", "0", "00", "000000", "deidentified", "urnremoved"),
+    )
+)
+
 
 @dataclass(frozen=True)
 class Token:

@@ -3,7 +3,9 @@
 Rules, in order:
 1. An option's cell overrides the basic profile (PS3.15 E.1.1).
 2. The clean private option is a cell of private attributes only; the list decides which of them.
-3. Masked tags: even groups of curves and overlays, odd groups private.
+3. A date moves with Modified Dates also where Device Identity would keep it: beside moved dates a kept one tells by
+   how much they moved.
+4. Masked tags: even groups of curves and overlays, odd groups private.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ METHODS: Final[Mapping[str, str]] = {
 OPTIONS: Final = tuple(name for name in METHODS.values() if name != "basic")
 FULL_DATES, MODIFIED_DATES = "retain_longitudinal_full_dates", "retain_longitudinal_modified_dates"
 
+_DATE_VRS: Final = frozenset(("DA", "DT", "TM"))
+
 
 @dataclass(frozen=True)
 class Row:
@@ -50,7 +54,10 @@ class Row:
     cells: Mapping[str, str]
 
     def action(self, options: Iterable[str]) -> str:
-        """The action under these options; K prevails over C, C over the basic one."""
+        """The action under these options; K prevails over C, C over the basic one, but for dates (rule 3)."""
+        options = frozenset(options)
+        if self.vr in _DATE_VRS and MODIFIED_DATES in options and self.cells.get(MODIFIED_DATES) == "C":
+            return "C"
         given = {self.cells[option] for option in options if option in self.cells}
         return next((code for code in ("K", "C") if code in given), self.cells["basic"])
 

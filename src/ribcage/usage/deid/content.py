@@ -19,7 +19,7 @@ from ribcage.dicom.scan import Buffer, Element, Item, Scan
 from ribcage.dicom.values import Charset, text_values
 from ribcage.usage.deid import codes
 from ribcage.usage.deid.dummies import short
-from ribcage.usage.deid.handlers import moment, replace, shift, text, uid, words
+from ribcage.usage.deid.handlers import moment, replace, shift, text, uid, uid_kept, words
 from ribcage.usage.deid.plan import Do, Step
 from ribcage.usage.deid.tables import Option, Row, concepts
 from ribcage.usage.deid.walker import KEEP, UNFIT, Answer, Handler, Walker
@@ -151,7 +151,7 @@ def _other_edits(item: Item, action: str, value_type: str) -> dict[int, Answer]:
 def _handler(walker: Walker, action: str, value_type: str) -> Handler:
     options = walker.plan.profile.options
     if value_type == "UIDREF":
-        return uid
+        return uid_kept if action == "K" else uid
     if value_type in _MOMENTS:
         if action == "K" or (not action and Option.FULL_DATES in options):
             return moment

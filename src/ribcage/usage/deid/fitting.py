@@ -10,6 +10,7 @@ from typing import Final
 
 from ribcage.dicom.values import Charset, charset_of, decode_text
 from ribcage.usage.deid.plan import NUMBER_VRS
+from ribcage.usage.deid.tables import enumerated
 from ribcage.usage.deid.texts import NOBODY, is_known, is_technical
 from ribcage.usage.masking.rules import rules
 
@@ -21,6 +22,7 @@ _NUMBERS: Final = {
 }
 _MOST_NUMBER_CHARACTERS: Final = 24
 _TERM: Final = re.compile(rb"[A-Za-z0-9_ \-+/.]{0,16}")
+_MOST_CHARACTERS: Final = {"LO": 64, "SH": 16, "ST": 1024, "LT": 10240}
 _UID: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _SIZES: Final = {"US": 2, "SS": 2, "xs": 2, "AT": 4, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "UV": 8, "SV": 8, "OF": 4,
                  "OL": 4, "OD": 8, "OV": 8}  # fmt: skip
@@ -60,7 +62,7 @@ def leading_terms(tag: int, raw: bytes) -> tuple[bytes, bool]:
     The raw value itself when that is all of them.
     """
     allowed = rules().attributes.get(tag)
-    listed = allowed.terms if allowed is not None else frozenset()
+    listed = enumerated().get(tag, frozenset()) | (allowed.terms if allowed is not None else frozenset())
     good: list[bytes] = []
     only_listed = True
     values = raw.rstrip(b"\0").split(b"\\")
@@ -74,6 +76,14 @@ def leading_terms(tag: int, raw: bytes) -> tuple[bytes, bool]:
             only_listed = False
         good.append(value)
     return (raw, only_listed) if len(good) == len(values) else (b"\\".join(good).strip(b" "), only_listed)
+
+
+def shortened(text: str, vr: str) -> str:
+    """The text within its VR's length (PS3.5 6.2), cut between words."""
+    most = _MOST_CHARACTERS.get(vr)
+    if most is None or len(text) <= most:
+        return text
+    return text[: most + 1].rpartition(" ")[0] or text[:most]
 
 
 def are_uids(uids: Sequence[str]) -> bool:

@@ -17,7 +17,7 @@ from ribcage.usage.deid.tables import Option
 from ribcage.usage.deid.texts import is_known, is_technical, known_words
 from ribcage.usage.deid.walker import KEEP, UNFIT, Answer, Walker
 
-_RUN: Final = re.compile(rb"[0-9]{6,}")
+_RUN: Final = re.compile(rb"(?<![0-9.])[0-9]{6,}")  # a fraction is a measure, no identifier
 _MIME: Final = 0x00420012
 _MOST_TEXT: Final = 1 << 20
 _MOST_OPAQUE: Final = 1 << 20
@@ -81,7 +81,7 @@ def words(walker: Walker, element: Element, step: Step, charset: Charset) -> Ans
     texts = walker.texts(element, step.vr, charset)
     if not texts:
         return KEEP if element.vr == step.vr and not walker.raw(element).strip(b" \0") else UNFIT
-    cleaned = [known_words(text, walker.facts.identities) for text in texts]
+    cleaned = [fitting.shortened(known_words(text, walker.facts.identities), step.vr) for text in texts]
     if cleaned == texts and element.vr == step.vr:
         return KEEP
     joined = fitting.encoded("\\".join(text.replace("\\", " ") for text in cleaned if text), charset)
@@ -120,10 +120,14 @@ def shift(walker: Walker, element: Element, step: Step, _: Charset) -> Answer:
     return UNFIT if value is None else value
 
 
-def uid(walker: Walker, element: Element, step: Step, charset: Charset) -> Answer:
-    """UIDs replaced, but for those of PS3.6; kept under Retain UIDs."""
-    if Option.UIDS in walker.plan.profile.options:
-        return uid_kept(walker, element, step, charset)
+def uid_by_option(walker: Walker, element: Element, step: Step, charset: Charset) -> Answer:
+    """UIDs that Table E.1-1 does not name: kept under Retain UIDs, else replaced."""
+    kept = Option.UIDS in walker.plan.profile.options
+    return (uid_kept if kept else uid)(walker, element, step, charset)
+
+
+def uid(walker: Walker, element: Element, step: Step, _: Charset) -> Answer:
+    """UIDs replaced, but for those of PS3.6."""
     if element.vr not in ("UI", "UN") or element.length > _MOST_OPAQUE:
         return UNFIT
     raw = walker.raw(element)

@@ -33,6 +33,6 @@ _HANDLERS: Final[dict[Do, Handler]] = {
     Do.CONTENT: lambda walker, element, _, charset: content.items(walker, element, charset),
     Do.CONTENT_DUMMY: lambda walker, element, _, __: content.stand_in(walker, element),
     Do.GRAPHIC_DUMMY: lambda walker, element, _, charset: content.bare_graphics(walker, element, charset),
-    Do.CODES_DUMMY: handlers.replace,
+    Do.CODES_DUMMY: lambda walker, element, _, __: walker.rebuilt(element, [codes.removed(element)]),
 }
 HANDLING: Final = Handling(tuple(_HANDLERS.get(do, handlers.gone) for do in Do), codes.edits, private)

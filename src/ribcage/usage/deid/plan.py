@@ -73,7 +73,8 @@ class Step(NamedTuple):
 _NAME, _ID, _CHARSET = 0x00100010, 0x00100020, 0x00080005
 _CONTENT, _GRAPHICS, _PERSON_CODES = 0x0040A730, 0x00700001, 0x00401101
 _MARKERS: Final = frozenset({0x00120062, 0x00120063, 0x00120064, 0x00280303})
-_DOCUMENT_LENGTH: Final = 0x00420015
+_DOCUMENT, _DOCUMENT_LENGTH = 0x00420011, 0x00420015
+_DEVICE: Final = 0x00203401  # a code string for which PS3.3 lists no terms
 _LAST_COMMAND_GROUP: Final = 0x0007
 _GRAPHIC_GROUPS: Final = frozenset({0x50, 0x60})
 
@@ -107,7 +108,7 @@ _BY_TYPE: Final[Mapping[str, Mapping[int, str]]] = {  # Table E.1-1a: type 1, 2,
     "X/Z": {1: "Z", 2: "Z"},
     "X/D": {1: "D", 2: "D"},
     "Z/D": {1: "D", 2: "Z", 3: "Z", 0: "Z"},
-    "X/Z/U*": {1: "U", 2: "Z"},
+    "X/Z/U*": {1: "U", 2: "U"},  # type 2 with references: a segmentation has to name its images
 }
 _KEPT: Final[Mapping[str, Do]] = {
     "SQ": Do.WALK,
@@ -192,7 +193,7 @@ class Plan:
         if vr in DATE_VRS and Option.MODIFIED_DATES in cleaned:
             kept = []
         if kept:
-            return Step(_KEPT.get(vr, Do.REMOVE), _spare(kind), vr, f"E.1-1 K, {kept[0].value}")
+            return Step(_keeping(tag, vr), _spare(kind), vr, f"E.1-1 K, {kept[0].value}")
         if cleaned:
             option = min(cleaned, key=lambda one: one.value)
             if vr in DATE_VRS:
@@ -206,7 +207,8 @@ class Plan:
         allowed = rules().attributes.get(tag)
         known = kind > 0 and tag in KEYWORD_BY_TAG
         if vr == "UI":
-            return Step(Do.UID, spare, vr, "not in the table: UID")
+            keep = Option.UIDS in self.profile.options
+            return Step(Do.UID_KEEP if keep else Do.UID, spare, vr, "not in the table: UID")
         if allowed is not None and allowed.rule is Rule.TABLE:
             return Step(Do.KEEP, spare, vr, "not in the table: allow-list")
         if (known or allowed is not None) and vr == "SQ":
@@ -223,6 +225,11 @@ class Plan:
 def _spare(kind: int) -> Do:
     """Rule 5."""
     return {1: Do.DUMMY, 2: Do.EMPTY}.get(kind, Do.REMOVE)
+
+
+def _keeping(tag: int, vr: str) -> Do:
+    """What K means for this attribute."""
+    return Do.TEXT if tag == _DEVICE else _KEPT.get(vr, Do.REMOVE)
 
 
 def _cleaning(option: Option, tag: int, vr: str, kind: int) -> Do:
@@ -253,4 +260,6 @@ def _basic(code: str, tag: int, vr: str, kind: int) -> Do:
         return special.get(tag, Do.WALK)
     if vr == "UI":
         return Do.UID
-    return Do.DOCUMENT if tag == 0x00420011 else Do.DUMMY
+    if tag == _DOCUMENT:
+        return Do.DOCUMENT if kind else Do.REMOVE
+    return Do.DUMMY

@@ -15,7 +15,7 @@ from typing import Final
 from ribcage.dicom.rewrite import encode_element
 from ribcage.dicom.scan import Element
 from ribcage.dicom.values import Charset
-from ribcage.usage.deid.handlers import keep, number, terms, text, uid
+from ribcage.usage.deid.handlers import keep, number, terms, text, uid_by_option
 from ribcage.usage.deid.plan import NUMBER_VRS, Do, Step
 from ribcage.usage.deid.tables import safe_private
 from ribcage.usage.deid.walker import KEEP, UNFIT, Answer, Handler, Walker
@@ -24,7 +24,7 @@ _CREATORS: Final = range(0x10, 0x100)
 _MOST_OPAQUE: Final = 4096
 _HANDLERS: Final[dict[str, Handler]] = {
     "CS": terms,
-    "UI": uid,
+    "UI": uid_by_option,
     "OB": keep,
     **dict.fromkeys(("LO", "LT", "SH", "ST"), text),
     **dict.fromkeys(NUMBER_VRS, number),

@@ -6,6 +6,7 @@
 | `ps315_2026c_concepts.csv` | Table E.3.4-1, edition 2026c: actions for content items by concept |
 | `ps315_2026c_safe_private.csv` | Table E.3.10-1, edition 2026c: private elements known to be safe |
 | `iod_classes.csv`, `iod_attributes.csv` | PS3.3: modules of a class, types of the attributes in them |
+| `terms.csv` | PS3.3: enumerated values of code strings beside those of the masked view's allow-list |
 | `words.csv` | reviewed vocabulary of the imaging department: words that are no names |
 
 DICOM PS3.15 2026d, © NEMA. The conditional types 1C and 2C count as 1 and 2: an attribute that is there was needed.
@@ -22,6 +23,8 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Final
+
+from ribcage.dicom.dictionary import KEYWORD_BY_TAG
 
 EDITION: Final = "PS3.15 2026d"
 
@@ -169,6 +172,13 @@ def _attributes() -> tuple[Mapping[str, Mapping[int, int]], Mapping[tuple[int, i
         else:
             modules.setdefault(within, {}).update(dict.fromkeys(tags, kind))
     return modules, nested
+
+
+@cache
+def enumerated() -> Mapping[int, frozenset[str]]:
+    """Values that PS3.3 lists for a code string, by tag."""
+    tags = {keyword: tag for tag, keyword in KEYWORD_BY_TAG.items()}
+    return {tags[row["keyword"]]: frozenset(row["terms"].split("|")) for row in _rows("terms.csv")}
 
 
 @cache
