@@ -17,10 +17,10 @@ from ribcage.guard.protocol import OpenedObject
 def apply(put: Put) -> None:
     bound = disclosure._opened
 
-    def opened(core: Core, live: Any, row: sa.RowMapping) -> OpenedObject:
+    def opened(core: Core, live: Any, row: sa.RowMapping, shape: Any) -> OpenedObject:
         with core.engine.connect() as connection:
             named = sa.select(study.c.uid).where(study.c.key_id == row["key_id"])
             held = catalogue.hold(core, connection, str(connection.execute(named).scalar_one()))
-        return bound(core, replace(live, study=held), row)
+        return bound(core, replace(live, study=held), row, shape)
 
     put(disclosure, "_opened", opened)
