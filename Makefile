@@ -44,12 +44,12 @@ demo: setup
 	@$(MAKE) --no-print-directory console || echo "no viewer in this demo: it could not be built (is the npm registry reachable?); make console tries again"
 	@$(BIN)/ribcage demo $(DEMO)
 
-# Two test processes; a file's tests stay together. PYTEST="-n 0" for one.
+# Two test processes, here and for the peers; a file's tests stay together. PYTEST="-n 0" for one.
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not peers and not soak" $(PYTEST)
 
 test-peers: setup
-	$(BIN)/python -m pytest -m peers $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m peers $(PYTEST)
 
 # 200 kills and 200 power losses; needs a C compiler. SOAK="--kill 20 --power 20 --json" for other numbers.
 soak: setup
