@@ -33,7 +33,7 @@ from system.senders import BOUNDARY, SUCCESS, Instance, instance_of, multipart
 Moment = Callable[[], int]
 NEVER = 1 << 62
 _AGAIN_SECONDS = 0.02
-_LARGE_ROWS = 400  # 400 x 400 x 2 bytes: more than one segment
+_LARGE_ROWS = 800  # 800 x 800 x 2 bytes: sealed while it arrives, in two segments
 _Answer = TypeVar("_Answer")
 
 
