@@ -46,7 +46,7 @@ demo: setup
 
 # Two test processes, here and for the peers; a file's tests stay together. PYTEST="-n 0" for one.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not peers and not soak" $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not peers and not soak" $(PYTEST)
 
 test-peers: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m peers $(PYTEST)
