@@ -107,6 +107,9 @@ class Model:
             self._shift(element)
         elif action == ["C"] and element.VR == "TM":
             return
+        elif action == ["C"] and element.keyword == "ContentSequence":
+            for item in element.value:  # PS3.15 E.3.4: the tree stays, cleaned
+                self._walk(item)
         elif ("X" in action and not keep_present) or action == ["C"]:
             del dataset[element.tag]
         elif "U" in action:

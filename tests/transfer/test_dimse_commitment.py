@@ -12,6 +12,7 @@ import pytest
 import uvloop
 from pydicom import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.pdu import P_DATA_TF
 
 from helpers.front_house import CT, EXPLICIT_LE, FrontHouse, ct_slice, front_house, make_template
 from helpers.raw_scu import RawAssociation
@@ -88,14 +89,19 @@ def test_pynetdicom_hears_what_is_held_and_why_the_rest_is_not(template: Path, t
 
         def report(event: evt.Event) -> tuple[int, None]:
             reports.append((event.event_type, event.event_information))
-            heard.set()
             return 0, None
+
+        def answered(event: evt.Event) -> None:
+            if reports and isinstance(
+                event.pdu, P_DATA_TF
+            ):  # pynetdicom cannot send it once it asked for release
+                heard.set()
 
         ae = AE("CT1")
         ae.add_requested_context(STORAGE_COMMITMENT_PUSH)
         association = ae.associate(
             *house.address, ae_title="RIBCAGE", tls_args=(context, "localhost"),
-            evt_handlers=[(evt.EVT_N_EVENT_REPORT, report)],
+            evt_handlers=[(evt.EVT_N_EVENT_REPORT, report), (evt.EVT_PDU_SENT, answered)],
         )  # fmt: skip
         assert association.is_established
         request = Dataset()
