@@ -49,7 +49,7 @@ test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not peers and not soak" $(PYTEST)
 
 test-peers: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m peers $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m peers $(PYTEST)
 
 # 200 kills and 200 power losses; needs a C compiler. SOAK="--kill 20 --power 20 --json" for other numbers.
 soak: setup
