@@ -31,25 +31,7 @@ ADMITTED = Admitted(
 
 
 def _opened(stored: ingest.StoredObject, admitted: Admitted = ADMITTED) -> OpenedObject:
-    return OpenedObject(
-        object_id=admitted.object_id,
-        location=stored.location,
-        header_key=admitted.header_key,
-        bulk_key=admitted.bulk_key,
-        algorithm=admitted.algorithm,
-        key_id=admitted.key_id,
-        epoch=admitted.epoch,
-        hospital=admitted.hospital,
-        header_plain_bytes=stored.header_plain_bytes,
-        bulk_plain_bytes=stored.bulk_plain_bytes,
-        header_sealed_bytes=stored.header_sealed_bytes,
-        bulk_sealed_bytes=stored.bulk_sealed_bytes,
-        prefix_bytes=0,
-        data_set_sha256=bytes(32),
-        sop_class_uid="1.2",
-        sop_instance_uid="1.2.3",
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
-    )
+    return ingest.opened_of(admitted, stored)
 
 
 async def _all(store: ObjectStore, opened: OpenedObject) -> tuple[bytes, bytes]:

@@ -17,6 +17,7 @@ Rules, in order (DESIGN rules 1, 2, 6):
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ribcage.capture import saving
@@ -204,8 +205,8 @@ async def _short_way(way: WayIn, ready: _Ready, request: Admit, arrival: Arrival
     if ready.admitted is None or ready.stored is None:
         return None
     try:
-        return await commit_or_remove(
-            way, ready.admitted, ready.stored, ready.inspected, arrival.prefix_bytes, request
+        return await _commit_or_remove(
+            way, commit_of(ready.admitted, ready.stored, ready.inspected, arrival.prefix_bytes, request)
         )
     except GuardRefused as refused:
         if refused.reason != "invalid":
@@ -214,45 +215,55 @@ async def _short_way(way: WayIn, ready: _Ready, request: Admit, arrival: Arrival
 
 
 async def _long_way(way: WayIn, ready: _Ready, request: Admit, arrival: Arrival) -> Committed | AlreadyHeld:
-    """Steps 2 to 5."""
+    def store(admitted: Admitted) -> ingest.StoredObject:
+        return _store(way, admitted, arrival, ready.inspected)
+
+    return await ask_and_commit(way, request, store, ready.inspected, arrival.prefix_bytes)
+
+
+async def ask_and_commit(
+    way: WayIn,
+    request: Admit,
+    store: Callable[[Admitted], ingest.StoredObject],
+    inspected: Inspected,
+    prefix_bytes: int,
+) -> Committed | AlreadyHeld:
+    """Steps 2 to 5; `store` seals and writes, in a thread. Raises GuardError, StorageError, NotStored."""
     answer = await way.guard.ask(request)
     if isinstance(answer, AlreadyHeld):
         return answer
     if not isinstance(answer, Admitted):
         raise NotStored("the guard answered something else than was asked")
-    stored = await asyncio.to_thread(_store, way, answer, arrival, ready.inspected)
-    return await commit_or_remove(way, answer, stored, ready.inspected, arrival.prefix_bytes)
+    stored = await asyncio.to_thread(store, answer)
+    return await _commit_or_remove(way, commit_of(answer, stored, inspected, prefix_bytes))
 
 
-async def commit_or_remove(
-    way: WayIn,
-    admitted: Admitted,
-    stored: ingest.StoredObject,
-    inspected: Inspected,
-    prefix_bytes: int,
-    admit: Admit | None = None,
-) -> Committed:
+async def _commit_or_remove(way: WayIn, request: Commit) -> Committed:
     """Steps 4 and 5. Raises GuardError."""
     try:
-        return await commit(way, admitted, stored, inspected, prefix_bytes, admit)
+        return await commit(way, request)
     except GuardRefused:
-        await asyncio.to_thread(way.objects.remove_uncommitted, stored.location)
+        await asyncio.to_thread(way.objects.remove_uncommitted, request.location)
         raise
 
 
-async def commit(
-    way: WayIn,
+async def commit(way: WayIn, request: Commit) -> Committed:
+    """Steps 4 and 5, but that a file whose commit was refused stays. Raises GuardError."""
+    committed = await way.guard.call(request, Committed)
+    if not committed.kept:
+        await asyncio.to_thread(way.objects.remove_uncommitted, request.location)
+    return committed
+
+
+def commit_of(
     admitted: Admitted,
     stored: ingest.StoredObject,
     inspected: Inspected,
     prefix_bytes: int,
     admit: Admit | None = None,
-) -> Committed:
-    """Steps 4 and 5, but that a file whose commit was refused stays. Raises GuardError.
-
-    `admit`: what it is, where keys were given before that was known.
-    """
-    request = Commit(
+) -> Commit:
+    """The request of step 4. `admit`: what it is, where keys were given before that was known."""
+    return Commit(
         admission=admitted.admission,
         location=stored.location,
         file_bytes=stored.file_bytes,
@@ -264,7 +275,3 @@ async def commit(
         file_sha256=inspected.file_sha256,
         admit=admit,
     )
-    committed = await way.guard.call(request, Committed)
-    if not committed.kept:
-        await asyncio.to_thread(way.objects.remove_uncommitted, stored.location)
-    return committed

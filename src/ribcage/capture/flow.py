@@ -23,12 +23,12 @@ from ribcage.capture import admit
 from ribcage.capture.admit import Admission, Ahead, WayIn
 from ribcage.capture.disarm import Expected, Inspected, identify
 from ribcage.capture.errors import AdmissionError, NotStored, admission_error
-from ribcage.capture.rejection import KEY_OBJECT_SELECTION
 from ribcage.crypto.sealing import SEGMENT_BYTES, segment_room
 from ribcage.dicom import arriving
 from ribcage.dicom.errors import DicomError
 from ribcage.guard.errors import GuardError, GuardRefused
 from ribcage.guard.protocol import (
+    KEY_OBJECT_SELECTION,
     Admit,
     Admitted,
     AlreadyHeld,
@@ -295,32 +295,23 @@ class _Body:
         course, digest = self._course, self._digest.digest()
         inspected = Inspected(self._attributes, len(self._header), digest, digest)
         request = course.admit(self._attributes, digest, self._octets)
+
+        def again(other: Admitted) -> ingest.StoredObject:
+            return ingest.store_again(course.way.objects, admitted, stored, other)
+
         outcome: Committed | AlreadyHeld
         try:
-            outcome = await admit.commit(course.way, admitted, stored, inspected, 0, request)
+            outcome = await admit.commit(course.way, admit.commit_of(admitted, stored, inspected, 0, request))
         except GuardRefused as refused:
             try:
                 if refused.reason != "invalid":
                     raise
-                outcome = await self._again(admitted, stored, inspected, request)
+                outcome = await admit.ask_and_commit(course.way, request, again, inspected, 0)  # rule 6
             finally:
                 await asyncio.to_thread(course.way.objects.remove_uncommitted, stored.location)
         if isinstance(outcome, Committed):
             course.ahead.keep(self._attributes.study_instance_uid, outcome.ahead)
         return admit.admission_of(self._attributes, outcome)
-
-    async def _again(
-        self, admitted: Admitted, stored: ingest.StoredObject, inspected: Inspected, request: Admit
-    ) -> Committed | AlreadyHeld:
-        """Rule 6."""
-        way = self._course.way
-        answer = await way.guard.ask(request)
-        if isinstance(answer, AlreadyHeld):
-            return answer
-        if not isinstance(answer, Admitted):
-            raise NotStored("the guard answered something else than was asked")
-        copy = await asyncio.to_thread(ingest.store_again, way.objects, admitted, stored, answer)
-        return await admit.commit_or_remove(way, answer, copy, inspected, 0)
 
 
 def _seen(task: asyncio.Task[Admission]) -> None:

@@ -14,9 +14,14 @@ from typing import Final, cast, get_args
 from ribcage.capture.errors import NotUnderstood, TooLarge
 from ribcage.dicom.scan import Element, Item, Scan
 from ribcage.dicom.values import known_vr
-from ribcage.guard.protocol import MAX_REJECTED, RejectedInstance, RejectionCode, RejectionNote
+from ribcage.guard.protocol import (
+    KEY_OBJECT_SELECTION,
+    MAX_REJECTED,
+    RejectedInstance,
+    RejectionCode,
+    RejectionNote,
+)
 
-KEY_OBJECT_SELECTION: Final = "1.2.840.10008.5.1.4.1.1.88.59"
 _CODES: Final = get_args(RejectionCode)
 _TITLE, _CODE, _SCHEME = 0x0040A043, 0x00080100, 0x00080102
 _EVIDENCE, _SERIES, _INSTANCES = 0x0040A375, 0x00081115, 0x00081199

@@ -39,15 +39,7 @@ class IdentityChanged:
             *([detail("undoes", count(self.undoes))] if self.undoes else []),
         ]
         changed = entity("identity", count(self.number), role=STUDY_ROLE, details=details)
-        return audit_event(
-            stamp,
-            kind="identity-changed",
-            event=ALERT,
-            action="E",
-            actor=self.actor,
-            subtypes=[_ATTRIBUTES],
-            entities=[changed, *patient_entity(self.patient)],
-        )
+        return _changed(stamp, "identity-changed", self.actor, changed, self.patient)
 
 
 @dataclass(frozen=True)
@@ -74,15 +66,7 @@ class ConflictResolved:
             *([detail("filed", identity(self.filed))] if self.filed is not None else []),
         ]
         held = entity("object", identity(self.object_id), role=STUDY_ROLE, details=details)
-        return audit_event(
-            stamp,
-            kind="conflict-resolved",
-            event=ALERT,
-            action="E",
-            actor=self.actor,
-            subtypes=[_ATTRIBUTES],
-            entities=[held, *patient_entity(self.patient)],
-        )
+        return _changed(stamp, "conflict-resolved", self.actor, held, self.patient)
 
 
 @dataclass(frozen=True)
@@ -106,15 +90,7 @@ class RejectionChanged:
             detail("instances", count(self.instances)),
         ]
         held = entity("study", identity(self.study), role=STUDY_ROLE, details=details)
-        return audit_event(
-            stamp,
-            kind="rejection-changed",
-            event=ALERT,
-            action="E",
-            actor=self.actor,
-            subtypes=[_ATTRIBUTES],
-            entities=[held, *patient_entity(self.patient)],
-        )
+        return _changed(stamp, "rejection-changed", self.actor, held, self.patient)
 
 
 @dataclass(frozen=True)
@@ -140,3 +116,15 @@ class RejectionRefused:
             subtypes=[_ATTRIBUTES],
             entities=[entity("rejection", token(self.code), role=STUDY_ROLE, details=details)],
         )
+
+
+def _changed(stamp: Stamp, kind: str, actor: Actor, what: Json, patient: bytes | None) -> Json:
+    return audit_event(
+        stamp,
+        kind=kind,
+        event=ALERT,
+        action="E",
+        actor=actor,
+        subtypes=[_ATTRIBUTES],
+        entities=[what, *patient_entity(patient)],
+    )

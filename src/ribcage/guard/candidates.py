@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ribcage.database.schema import instance, name_token, patient, series, study
-from ribcage.guard import matching
+from ribcage.database.schema import instance, name_token, series, study
+from ribcage.guard import catalogue, matching
 from ribcage.guard.core import Core
 from ribcage.guard.positions import Position
 
@@ -80,15 +80,9 @@ class Candidates:
             .scalar_subquery()
         )
         query = (
-            sa.select(
-                study,
-                patient.c.key_id.label("patient_key_id"),
-                patient.c.id_token,
-                instances.label("instances"),
-                all_series.label("series"),
-                modalities.label("modalities"),
+            catalogue.JOINED.add_columns(
+                instances.label("instances"), all_series.label("series"), modalities.label("modalities")
             )
-            .join(patient, patient.c.id == study.c.patient_id)
             .where(sa.exists().where(*held))
             .where(*where)
             .order_by(study.c.study_date.desc(), study.c.pk.desc())

@@ -51,6 +51,20 @@ PLACEHOLDER_IDS = frozenset(
 _ID_BYTES = 16
 
 
+# What `open_row` opens: a study with its patient.
+JOINED = sa.select(study, patient.c.key_id.label("patient_key_id"), patient.c.id_token).join(
+    patient, patient.c.id == study.c.patient_id
+)
+
+
+class SeriesFacts(msgspec.Struct, frozen=True):
+    """The sealed part of a series row."""
+
+    series_number: str
+    series_description: str
+    body_part_examined: str
+
+
 class StudyFacts(msgspec.Struct, frozen=True):
     """The sealed part of a study row."""
 
@@ -111,10 +125,7 @@ def parked_context(core: Core, object_id: bytes) -> bytes:
 
 def hold(core: Core, connection: sa.Connection, uid: str) -> HeldStudy | None:
     """The study with its keys, or None. Raises GuardRefused('unavailable') for rows or keys that do not hold."""
-    joined = sa.select(study, patient.c.key_id.label("patient_key_id"), patient.c.id_token).join(
-        patient, patient.c.id == study.c.patient_id
-    )
-    row = connection.execute(joined.where(study.c.uid == uid)).mappings().one_or_none()
+    row = connection.execute(JOINED.where(study.c.uid == uid)).mappings().one_or_none()
     return None if row is None else open_row(core, row)
 
 
@@ -264,6 +275,17 @@ def write_name_tokens(core: Core, connection: sa.Connection, pk: int, named: Nam
 def seal_facts(patient_key: bytes, uid: str, facts: StudyFacts) -> bytes:
     """The sealed part of a study row."""
     return seal_column(patient_key, column_context("study", "sealed", uid), msgspec.json.encode(facts))
+
+
+def seal_series(patient_key: bytes, uid: str, facts: SeriesFacts) -> bytes:
+    """The sealed part of a series row."""
+    return seal_column(patient_key, column_context("series", "sealed", uid), msgspec.json.encode(facts))
+
+
+def open_series(patient_key: bytes, uid: str, sealed: bytes) -> SeriesFacts:
+    """The opposite. Raises CryptoError when moved or changed."""
+    plain = open_column(patient_key, column_context("series", "sealed", uid), sealed)
+    return msgspec.json.decode(plain, type=SeriesFacts)
 
 
 def make_study(core: Core, tx: Transaction, attributes: Attributes, department: str) -> HeldStudy:

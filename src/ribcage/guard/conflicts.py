@@ -22,7 +22,8 @@ from ribcage.guard.approvals import Approvals
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
-from ribcage.guard.filing import Filing, destroy, forget, owner_of, said_by
+from ribcage.guard.filing import Filing, destroy, forget, said_by
+from ribcage.guard.objects import owner_of
 
 
 class Conflicts:

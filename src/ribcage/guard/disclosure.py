@@ -23,8 +23,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ribcage.crypto.derive import object_key
-from ribcage.crypto.sealing import Stream
 from ribcage.database.schema import instance, series
 from ribcage.evidence import receipt as receipts
 from ribcage.evidence.audit_event import DisclosureAllowed, DisclosureClosed, DisclosureRefused
@@ -38,6 +36,7 @@ from ribcage.guard.decision import Decision, Denied, ask_about_nothing, decide, 
 from ribcage.guard.emergency_records import ClosingRecord, OpeningRecord
 from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.glass_in_a_fault import GlassInAFault
+from ribcage.guard.objects import stream_keys
 from ribcage.guard.protocol import (
     CheckDisclosure,
     Disclose,
@@ -58,6 +57,10 @@ from ribcage.guard.shown import ShownStudies
 _ID_BYTES = 16
 _OPEN_OBJECTS = 256
 _IN_THE_JOURNAL = (1 << 64) - 1  # instead of a log index, in a receipt (docs/formats.md 5.4)
+_NUMBERS, _WITH_SERIES = (
+    sa.select(*columns).join(series, series.c.pk == instance.c.series_pk)
+    for columns in ([instance.c.pk], [instance, series.c.uid.label("series_uid")])
+)
 
 
 @dataclass
@@ -274,7 +277,7 @@ class Disclosures:
         except Denied as denied:
             raise GuardRefused(denied.reason) from denied
         with core.engine.connect() as connection:
-            rows = _asked(core, sa.select(instance.c.pk), actor, live.study, live.request).subquery()
+            rows = _asked(core, _NUMBERS, actor, live.study, live.request).subquery()
             count = connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
         same = view == live.decision.view and count == len(live.objects)
         return DisclosureChecked(current=same and not live.renamed)
@@ -373,8 +376,7 @@ def _rows(
     core: Core, connection: sa.Connection, actor: Actor, held: HeldStudy, request: Disclose
 ) -> list[sa.RowMapping]:
     """What a disclosure would cover."""
-    wanted = sa.select(instance, series.c.uid.label("series_uid"))
-    query = _asked(core, wanted, actor, held, request).order_by(instance.c.pk)
+    query = _asked(core, _WITH_SERIES, actor, held, request).order_by(instance.c.pk)
     return list(connection.execute(query).mappings())
 
 
@@ -382,8 +384,7 @@ def _asked(
     core: Core, wanted: sa.Select[Any], actor: Actor, held: HeldStudy, request: Disclose
 ) -> sa.Select[Any]:
     """Its query: of what was rejected, nothing."""
-    query = wanted.join(series, series.c.pk == instance.c.series_pk)
-    query = query.where(instance.c.study_pk == held.pk, *shown(core, actor))
+    query = wanted.where(instance.c.study_pk == held.pk, *shown(core, actor))
     if request.series_instance_uid:
         query = query.where(series.c.uid == request.series_instance_uid)
     if request.sop_instance_uid:
@@ -393,9 +394,7 @@ def _asked(
 
 def _stored(connection: sa.Connection, object_ids: Collection[bytes]) -> dict[bytes, sa.RowMapping]:
     """Rows of instances with their series, by object id."""
-    wanted = sa.select(instance, series.c.uid.label("series_uid"))
-    query = wanted.join(series, series.c.pk == instance.c.series_pk)
-    query = query.where(instance.c.object_id.in_(object_ids))
+    query = _WITH_SERIES.where(instance.c.object_id.in_(object_ids))
     return {bytes(row["object_id"]): row for row in connection.execute(query).mappings()}
 
 
@@ -446,16 +445,7 @@ def _closing(core: Core, live: _Live, event: DisclosureClosed) -> ClosingRecord:
 
 def _opened(core: Core, live: _Live, row: sa.RowMapping, shape: Shape) -> OpenedObject:
     identifier = bytes(row["object_id"])
-    header, bulk = (
-        object_key(
-            live.study.key,
-            hospital=core.hospital,
-            key_id=live.study.key_id,
-            object_id=identifier,
-            stream=stream,
-        )
-        for stream in (Stream.HEADER, Stream.BULK)
-    )
+    header, bulk = stream_keys(core, live.study.key, live.study.key_id, identifier)
     return OpenedObject(
         object_id=identifier,
         location=str(row["location"]),

@@ -29,9 +29,8 @@ import sqlalchemy as sa
 
 from ribcage.crypto.blind import BlindIndex
 from ribcage.crypto.columns import column_context, open_column, seal_column
-from ribcage.crypto.derive import object_key
 from ribcage.crypto.errors import CryptoError
-from ribcage.crypto.sealing import Envelope, Sealed, Stream, seal_into, sealed_size
+from ribcage.crypto.sealing import Envelope, Stream, seal_into, sealed_size
 from ribcage.database.schema import filed, instance, parked, series, study
 from ribcage.evidence.audit_event import ConflictResolved, InstanceStored, PersonActor
 from ribcage.guard import catalogue, erasure, ingest_rows
@@ -43,12 +42,11 @@ from ribcage.guard.durable import make_folder, sync_folder
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.identities import Named
 from ribcage.guard.ingest_rows import Held
-from ribcage.guard.keyring import KeyKind
+from ribcage.guard.objects import open_streams, owner_of, stream_keys
 
 FILED: Final = "filed"  # reason of a row whose instance was filed: its key and file are to be destroyed
 _FINAL: Final = frozenset({"study_destroyed", FILED})
 _MOST_BYTES: Final = 1 << 29  # of one object: it is sealed anew in memory
-_STREAMS: Final = ((Stream.HEADER, "header"), (Stream.BULK, "bulk"))
 _ID_BYTES = 16
 
 
@@ -69,13 +67,6 @@ class _Place:
     held: HeldStudy
     said: p.Attributes
     sort: p.FilingSort
-
-
-def owner_of(core: Core, row: sa.RowMapping) -> tuple[KeyKind, bytes]:
-    """Whose key sealed a parked object: its own, or its study's where it came late."""
-    context = bytes(row["key_context"])
-    own = context == catalogue.parked_context(core, bytes(row["object_id"]))
-    return ("parked" if own else "study"), context
 
 
 def said_by(core: Core, row: sa.RowMapping) -> p.Attributes:
@@ -242,16 +233,17 @@ def seal_again(core: Core, row: sa.RowMapping, held: HeldStudy, object_id: bytes
     path = Path(core.objects_root) / location
     try:
         old = core.keyring.key(bytes(row["key_id"]), *owner_of(core, row))
-        streams = list(_plain(core, row, old))
+        streams = _plain(core, row, old)
         _check_hash(row, streams)
         make_folder(path.parent, 0o750)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
         with os.fdopen(descriptor, "wb") as file:
+            header, bulk = stream_keys(core, held.key, held.key_id, object_id)
             for stream, name, parts in streams:
                 envelope = Envelope(
                     stream, columns["epoch"], core.hospital, held.key_id, object_id, int(row["algorithm"])
                 )
-                file.write(_sealed(core, held, envelope, parts))
+                file.write(_sealed(header if stream is Stream.HEADER else bulk, envelope, parts))
                 columns[f"{name}_sealed_bytes"] = sealed_size(sum(map(len, parts)))
             columns["file_bytes"] = file.tell()
             file.flush()
@@ -267,36 +259,17 @@ def seal_again(core: Core, row: sa.RowMapping, held: HeldStudy, object_id: bytes
 _COLUMNS: Final = frozenset(column.name for column in instance.columns) - {"pk"}
 
 
-def _sealed(core: Core, held: HeldStudy, envelope: Envelope, parts: list[bytes]) -> bytearray:
-    key = object_key(
-        held.key,
-        hospital=core.hospital,
-        key_id=held.key_id,
-        object_id=envelope.object_id,
-        stream=Stream(envelope.stream),
-    )
+def _sealed(key: bytes, envelope: Envelope, parts: list[bytes]) -> bytearray:
     out = bytearray(sealed_size(sum(map(len, parts))))
     seal_into(key, envelope, parts, memoryview(out))
     return out
 
 
-def _plain(core: Core, row: sa.RowMapping, key: bytes) -> Iterator[tuple[Stream, str, list[bytes]]]:
+def _plain(core: Core, row: sa.RowMapping, key: bytes) -> list[tuple[Stream, str, list[bytes]]]:
     """The streams of a parked object. Raises CryptoError, OSError."""
-    key_id, object_id = bytes(row["key_id"]), bytes(row["object_id"])
-    whole, start = (Path(core.objects_root) / str(row["location"])).read_bytes(), 0
-    for stream, name in _STREAMS:
-        size = int(row[f"{name}_sealed_bytes"])
-        if size:
-            part = memoryview(whole)[start : start + size]
-            envelope = Envelope(
-                stream, int(row["epoch"]), core.hospital, key_id, object_id, int(row["algorithm"])
-            )
-            opened = object_key(
-                key, hospital=core.hospital, key_id=key_id, object_id=object_id, stream=stream
-            )
-            sealed = Sealed(lambda at, length, of=part: bytes(of[at : at + length]), size, opened, envelope)  # type: ignore[misc]  # the loop's part is bound now
-            yield stream, name, list(sealed.segments())
-        start += size
+    with (Path(core.objects_root) / str(row["location"])).open("rb") as file:
+        opened = open_streams(core, row, key, file.fileno())
+        return [(stream, name, list(sealed.segments())) for stream, name, sealed in opened]
 
 
 def _check_hash(row: sa.RowMapping, streams: list[tuple[Stream, str, list[bytes]]]) -> None:

@@ -22,8 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from ribcage.crypto.derive import object_key
-from ribcage.crypto.sealing import Algorithm, Stream
+from ribcage.crypto.sealing import Algorithm
 from ribcage.evidence.audit_event import (
     InstancesTransferred,
     SealingLeased,
@@ -35,6 +34,7 @@ from ribcage.guard.core import Actor, Core
 from ribcage.guard.derivation import Derivations
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.ingest_rows import NOTHING_HELD, Admission, Held
+from ribcage.guard.objects import stream_keys
 from ribcage.guard.people import STORING_ROLES
 from ribcage.guard.protocol import (
     SAVED_CLASSES,
@@ -203,16 +203,7 @@ class Ingest:
         """Remember it, and hand out its keys."""
         core, token = self._core, os.urandom(_ID_BYTES)
         self._admissions[token] = admission
-        header, bulk = (
-            object_key(
-                admission.key,
-                hospital=core.hospital,
-                key_id=admission.key_id,
-                object_id=admission.object_id,
-                stream=stream,
-            )
-            for stream in (Stream.HEADER, Stream.BULK)
-        )
+        header, bulk = stream_keys(core, admission.key, admission.key_id, admission.object_id)
         return Admitted(
             admission=token,
             object_id=admission.object_id,
@@ -284,7 +275,7 @@ class Ingest:
         if admission.parked and admission.ahead:
             if ingest_rows.look(tx.connection, asked).parked_twin:
                 self._note_sent_again(admission.actor, asked.attributes.sop_instance_uid)
-                index = ingest_rows.log_index(tx, asked, apart=True)
+                index = ingest_rows.log_index_apart(tx, asked)
                 return Committed(log_index=index, parked=True, kept=False)
         elif not admission.parked:
             held = ingest_rows.look(tx.connection, asked, admission.study.pk)

@@ -15,6 +15,7 @@ from ribcage.crypto.sealing import Algorithm
 from ribcage.database.prepared import Prepared
 from ribcage.database.schema import filed, instance, parked, series, study
 from ribcage.evidence.audit_event import Event, InstanceParked, InstanceStored
+from ribcage.guard import catalogue
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor
@@ -132,20 +133,18 @@ def object_row(received_at: float, admission: Admission, request: Commit, index:
     }
 
 
-def log_index(tx: Transaction, asked: Admit, *, apart: bool = False) -> int:
-    """The entry of an instance that is held, or held `apart`, or was and is filed."""
-    query = sa.select(instance.c.log_index)
-    if not apart:
-        return int(
-            tx.connection.execute(
-                query.where(instance.c.uid == asked.attributes.sop_instance_uid)
-            ).scalar_one()
-        )
+def log_index(tx: Transaction, asked: Admit) -> int:
+    """The entry of an instance that is held."""
+    query = sa.select(instance.c.log_index).where(instance.c.uid == asked.attributes.sop_instance_uid)
+    return int(tx.connection.execute(query).scalar_one())
+
+
+def log_index_apart(tx: Transaction, asked: Admit) -> int:
+    """The entry of an instance that is held apart, or was and is filed."""
     same = asked.data_set_sha256
     waiting = sa.select(parked.c.log_index).where(parked.c.data_set_sha256 == same)
-    beside = query.where(
-        instance.c.object_id.in_(sa.select(filed.c.id).where(filed.c.data_set_sha256 == same))
-    )
+    twins = sa.select(filed.c.id).where(filed.c.data_set_sha256 == same)
+    beside = sa.select(instance.c.log_index).where(instance.c.object_id.in_(twins))
     return int(tx.connection.execute(waiting.union_all(beside).limit(1)).scalar_one())
 
 
@@ -161,16 +160,8 @@ def index(tx: Transaction, a: Attributes, study: HeldStudy, held: Held, row: dic
     """The row of an instance, and of its series where it is the first."""
     series_pk = held.series_pk
     if series_pk is None:
-        facts = {
-            "series_number": a.series_number,
-            "series_description": a.series_description,
-            "body_part_examined": a.body_part_examined,
-        }
-        sealed = seal_column(
-            study.patient_key,
-            column_context("series", "sealed", a.series_instance_uid),
-            msgspec.json.encode(facts),
-        )
+        facts = catalogue.SeriesFacts(a.series_number, a.series_description, a.body_part_examined)
+        sealed = catalogue.seal_series(study.patient_key, a.series_instance_uid, facts)
         values = {
             "uid": a.series_instance_uid,
             "study_pk": study.pk,

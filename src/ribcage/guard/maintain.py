@@ -6,7 +6,6 @@ Hashes and verdicts leave, never images. No personal data in a finding: rows by 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,9 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ribcage.crypto.derive import object_key
 from ribcage.crypto.errors import CryptoError
-from ribcage.crypto.sealing import Envelope, Sealed, Stream
 from ribcage.database.schema import (
     break_glass,
     checkpoint,
@@ -57,6 +54,7 @@ from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.log import ABSENT_LEAF
+from ribcage.guard.objects import STREAMS, open_streams, owner_of
 from ribcage.guard.protocol import Difference, VerifyAnswer, VerifyRequest
 from ribcage.ledger.errors import JournalError
 
@@ -334,9 +332,7 @@ class Upkeep:
 
     def _key_of(self, connection: sa.Connection, table: sa.Table, row: sa.RowMapping) -> bytes:
         if table is parked:
-            context = bytes(row["key_context"])  # of its own key, or of the study's when it was late
-            own = context == catalogue.parked_context(self._core, bytes(row["object_id"]))
-            return self._core.keyring.key(bytes(row["key_id"]), "parked" if own else "study", context)
+            return self._core.keyring.key(bytes(row["key_id"]), *owner_of(self._core, row))
         uid = connection.execute(sa.select(study.c.uid).where(study.c.pk == row["study_pk"])).scalar_one()
         held = catalogue.hold(self._core, connection, str(uid))
         if held is None or held.key_id != bytes(row["key_id"]):
@@ -348,30 +344,14 @@ class Upkeep:
         whole, data_set, skip = hashlib.sha256(), hashlib.sha256(), int(row["prefix_bytes"])
         path = Path(self._core.objects_root) / str(row["location"])
         with path.open("rb") as file:
-            start = 0
-            for stream, name in ((Stream.HEADER, "header"), (Stream.BULK, "bulk")):
-                size = int(row[f"{name}_sealed_bytes"])
-                if size:
-                    for segment in self._open(file.fileno(), start, size, row, key, stream).segments():
-                        whole.update(segment)
-                        data_set.update(segment[skip:])
-                        skip = max(skip - len(segment), 0)
-                start += size
-            if path.stat().st_size != start:
+            for _, _, sealed in open_streams(self._core, row, key, file.fileno()):
+                for segment in sealed.segments():
+                    whole.update(segment)
+                    data_set.update(segment[skip:])
+                    skip = max(skip - len(segment), 0)
+            if path.stat().st_size != sum(int(row[f"{name}_sealed_bytes"]) for _, name in STREAMS):
                 raise OSError("a file of another size")
         return whole.digest(), data_set.digest()
-
-    def _open(
-        self, descriptor: int, start: int, size: int, row: sa.RowMapping, key: bytes, stream: Stream
-    ) -> Sealed:
-        core, key_id, object_id = self._core, bytes(row["key_id"]), bytes(row["object_id"])
-        envelope = Envelope(
-            stream, int(row["epoch"]), core.hospital, key_id, object_id, int(row["algorithm"])
-        )
-        opened = object_key(key, hospital=core.hospital, key_id=key_id, object_id=object_id, stream=stream)
-        return Sealed(
-            lambda offset, length: _pread(descriptor, length, start + offset), size, opened, envelope
-        )
 
 
 def _rejections(connection: sa.Connection) -> Iterator[Difference]:
@@ -409,7 +389,3 @@ def _tiles(
         due = (number + 1) * TILE_WIDTH ** (level + 1) <= size
         if due and (level, number) not in stored.keys() | in_memory:
             yield Difference("log", f"{TILE} {level}/{number}", "hashes of its entries", "nothing")
-
-
-def _pread(descriptor: int, length: int, offset: int) -> bytes:
-    return os.pread(descriptor, length, offset)

@@ -21,10 +21,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import msgspec
 import sqlalchemy as sa
 
-from ribcage.crypto.columns import column_context, open_column
 from ribcage.crypto.errors import CryptoError
 from ribcage.database.schema import instance, patient, series, study
 from ribcage.evidence.audit_event import RoutingChange, RoutingChanged
@@ -179,11 +177,7 @@ class _New:
         return [int(pk) for pk in self._connection.execute(query).scalars()]
 
     def _rows(self, *where: sa.ColumnElement[bool]) -> sa.MappingResult:
-        query = (
-            sa.select(study, patient.c.key_id.label("patient_key_id"), patient.c.id_token)
-            .join(patient, patient.c.id == study.c.patient_id)
-            .where(patient.c.id_token.is_not(None), *where)
-        )
+        query = catalogue.JOINED.where(patient.c.id_token.is_not(None), *where)
         return self._connection.execute(query).mappings()
 
     def _open(self, row: sa.RowMapping) -> HeldStudy | None:
@@ -228,7 +222,6 @@ def _birth_date(held: HeldStudy, row: sa.RowMapping) -> str:
 def _body_part(patient_key: bytes, series_uid: str, sealed: bytes) -> str:
     """As the series has it; "" where its seal does not hold, for what arrives now must be kept all the same."""
     try:
-        plain = open_column(patient_key, column_context("series", "sealed", series_uid), sealed)
+        return _plain(catalogue.open_series(patient_key, series_uid, sealed).body_part_examined)
     except CryptoError:
         return ""
-    return _plain(msgspec.json.decode(plain, type=dict[str, str])["body_part_examined"])

@@ -19,6 +19,7 @@ import msgspec
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_REFERENCES = 20_000  # distinct UIDs in one `Derive`
 
+KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 # What a person may save about a study: reports and measurements, key objects, segmentations, presentation states.
 SAVED_CLASSES = frozenset(
     {
@@ -26,7 +27,7 @@ SAVED_CLASSES = frozenset(
         "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced SR
         "1.2.840.10008.5.1.4.1.1.88.33",  # Comprehensive SR
         "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR
-        "1.2.840.10008.5.1.4.1.1.88.59",  # Key Object Selection
+        KEY_OBJECT_SELECTION,
         "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
         "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
         "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State

@@ -17,12 +17,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
-from ribcage.crypto.columns import column_context, open_column
 from ribcage.database.schema import instance, series
 from ribcage.evidence.audit_event import QueryAnswered, QueryRefused
 from ribcage.guard import catalogue, matching, positions
@@ -286,13 +283,10 @@ class Queries:
         values: Values = {"SeriesInstanceUID": str(row["series_uid"]), "Modality": str(row["modality"])}
         if masked:
             return values
-        context = column_context("series", "sealed", str(row["series_uid"]))
-        facts: dict[str, Any] = msgspec.json.decode(
-            open_column(held.patient_key, context, bytes(row["sealed"]))
-        )
-        values["SeriesNumber"] = str(facts["series_number"])
-        values["SeriesDescription"] = str(facts["series_description"])
-        values["BodyPartExamined"] = str(facts["body_part_examined"])
+        facts = catalogue.open_series(held.patient_key, str(row["series_uid"]), bytes(row["sealed"]))
+        values["SeriesNumber"] = facts.series_number
+        values["SeriesDescription"] = facts.series_description
+        values["BodyPartExamined"] = facts.body_part_examined
         return values
 
 

@@ -14,12 +14,18 @@ Rules, in order (IHE RAD TF-2 4.66):
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
 from ribcage.database.schema import instance, rejected, rejection, study
-from ribcage.evidence.audit_event import RejectionChanged, RejectionRefused
+from ribcage.evidence.audit_event import (
+    DeviceActor,
+    OperatorActor,
+    PersonActor,
+    RejectionChanged,
+    RejectionRefused,
+)
 from ribcage.guard import protocol as p
 from ribcage.guard.approvals import Approvals
 from ribcage.guard.catalogue import HeldStudy
@@ -28,7 +34,6 @@ from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
 
 QUALITY: Final = "113001"
-_NOTES: Final = "1.2.840.10008.5.1.4.1.1.88.59"
 _AT_ONCE, _HOUR_SECONDS = 500, 3600.0
 Row = dict[str, Any]
 
@@ -83,15 +88,7 @@ class Rejections:
         for object_id in [*objects, note_id]:
             values = {"id": object_id, "note_id": note_id, "code": row["code"], "study_key_id": held.key_id}
             core.rows.insert(connection, rejected, values)
-        event = RejectionChanged(
-            actor.evidence,
-            row["number"],
-            "rejected",
-            row["code"],
-            held.key_id,
-            held.patient_id,
-            len(objects),
-        )
+        event = _event(actor.evidence, row, "rejected", held.patient_id)
         core.append(tx, event)
 
     def took(self, request: p.Admit) -> None:
@@ -114,7 +111,7 @@ class Rejections:
         """Object ids of what the note rejects (rule 2). Raises GuardRefused('conflict')."""
         note, own = request.rejection, request.attributes.study_instance_uid
         wanted = {} if note is None else {each.instance: each for each in note.instances}
-        if any(each.study != own or each.sop_class == _NOTES for each in wanted.values()):
+        if any(each.study != own or each.sop_class == p.KEY_OBJECT_SELECTION for each in wanted.values()):
             raise GuardRefused("conflict")
         uids, found = list(wanted), list[bytes]()
         for first in range(0, len(uids), _AT_ONCE):
@@ -149,15 +146,7 @@ class Rejections:
             tx.connection.execute(sa.delete(rejected).where(hidden, rejected.c.id != row["id"]))
             of = sa.select(study.c.uid, study.c.patient_id).where(study.c.key_id == row["study_key_id"])
             uid, patient_id = tx.connection.execute(of).one()
-            event = RejectionChanged(
-                by,
-                int(row["number"]),
-                "undone",
-                str(row["code"]),
-                bytes(row["study_key_id"]),
-                bytes(patient_id),
-                int(row["instances"]),
-            )
+            event = _event(by, dict(row), "undone", bytes(patient_id))
             core.append(tx, event)
             undone = {"state": "undone", "undone_by": by.person}
             return core.rows.update(tx.connection, rejection, dict(checked, **undone)), str(uid)
@@ -193,6 +182,18 @@ def shown(core: Core, actor: Actor | None) -> list[sa.ColumnElement[bool]]:
 def any_rejected(connection: sa.Connection) -> bool:
     """Whether anything ever was rejected."""
     return connection.execute(sa.select(rejected.c.id).limit(1)).scalar() is not None
+
+
+def _event(
+    by: DeviceActor | PersonActor | OperatorActor,
+    row: Row,
+    change: Literal["rejected", "undone"],
+    patient_id: bytes,
+) -> RejectionChanged:
+    number, instances = int(row["number"]), int(row["instances"])
+    return RejectionChanged(
+        by, number, change, str(row["code"]), bytes(row["study_key_id"]), patient_id, instances
+    )
 
 
 def _item(row: Row) -> p.RejectionItem:

@@ -112,7 +112,7 @@ def store_again(
     objects: ObjectStore, first: Admitted, stored: StoredObject, admitted: Admitted
 ) -> StoredObject:
     """Seal an object under other keys, segment by segment; the first one stays. Blocking. Raises StorageError."""
-    with ObjectReader(objects, _opened(first, stored)) as source:
+    with ObjectReader(objects, opened_of(first, stored)) as source:
         copy = GrowingObject(objects, admitted, source.header())
         try:
             offset = index = 0
@@ -126,7 +126,7 @@ def store_again(
             raise
 
 
-def _opened(admitted: Admitted, stored: StoredObject) -> OpenedObject:
+def opened_of(admitted: Admitted, stored: StoredObject) -> OpenedObject:
     """An object of our own, for reading it back; nothing is known of what it is."""
     return OpenedObject(
         object_id=admitted.object_id,
