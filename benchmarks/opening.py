@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from helpers.archive import Archive, Browser, new_archive  # noqa: E402 - the tests' own harness
+from ribcage.cli.demo_browser import PICTURE  # noqa: E402 - as above
 from ribcage.guard import protocol as p  # noqa: E402 - as above
 from ribcage.oversight.studies import Study, make_study  # noqa: E402 - as above
 from system.senders import SUCCESS, instance_of, send  # noqa: E402 - as above
@@ -53,14 +54,6 @@ ARGUMENTS = [
     "--disable-background-networking",
 ]
 SIZES = {"small": (512, 448), "dx": (2560, 1954)}
-PICTURE = """() => [...document.querySelectorAll('#root canvas')].some((canvas) => {
-    if (canvas.width < 200 || canvas.height < 200) return false;
-    const copy = document.createElement('canvas');
-    copy.width = copy.height = 64;
-    const pen = copy.getContext('2d');
-    pen.drawImage(canvas, 0, 0, 64, 64);
-    return new Set(pen.getImageData(0, 0, 64, 64).data.filter((_, place) => place % 4 === 0)).size > 16;
-})"""
 SEEN = f"() => document.querySelector('.rc-first img') !== null || ({PICTURE})()"
 READY = "() => window.ribcageViewer !== undefined && window.services !== undefined"
 AGENT = "Ribcage-Test/1"  # as `Browser`: a session belongs to the client that logged in

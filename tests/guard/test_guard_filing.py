@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.guard_house import Clock, attributes, edit, new_house, running
+from helpers.guard_house import Clock, attributes, edit, running
 from helpers.refusals import reason
 from helpers.ward import FIRST, SECOND, Ward, fingerprint, in_ward
 from ribcage.guard import filing, ingest_rows
@@ -163,11 +163,8 @@ def test_the_patient_reads_that_something_was_filed(tmp_path: Path) -> None:
 def test_a_changed_row_of_a_filed_instance_opens_nothing(tmp_path: Path) -> None:
     clock = Clock()
 
-    async def first() -> None:
-        async with new_house(tmp_path, clock=clock) as house:
-            ward = Ward(house, clock)
-            await ward.fill()
-            await file(ward, await conflict(ward))
+    async def first(ward: Ward) -> None:
+        await file(ward, await conflict(ward))
 
     async def again() -> None:
         async with running(tmp_path / "home", clock=clock) as house:
@@ -176,7 +173,7 @@ def test_a_changed_row_of_a_filed_instance_opens_nothing(tmp_path: Path) -> None
             assert await reason(opened(ward, "first", "1.2.3.1")) == "unavailable"
             assert [each.part for each in await house.verify()] == ["rows"]
 
-    asyncio.run(first())
+    in_ward(tmp_path, first, clock)
     assert edit(tmp_path / "home", "UPDATE filed SET data_set_sha256 = :x", x=bytes(32)) == 1
     asyncio.run(again())
 
@@ -184,17 +181,14 @@ def test_a_changed_row_of_a_filed_instance_opens_nothing(tmp_path: Path) -> None
 def test_a_removed_row_of_a_filed_instance_is_named(tmp_path: Path) -> None:
     clock = Clock()
 
-    async def first() -> None:
-        async with new_house(tmp_path, clock=clock) as house:
-            ward = Ward(house, clock)
-            await ward.fill()
-            await file(ward, await conflict(ward))
+    async def first(ward: Ward) -> None:
+        await file(ward, await conflict(ward))
 
     async def again() -> None:
         async with running(tmp_path / "home", clock=clock) as house:
             assert [each.expected for each in await house.verify()] == ["the row of a filed instance"]
 
-    asyncio.run(first())
+    in_ward(tmp_path, first, clock)
     assert edit(tmp_path / "home", "DELETE FROM filed") == 1
     asyncio.run(again())
 
@@ -213,21 +207,18 @@ def test_filing_that_is_cut_off_happened_or_did_not(
     def die(*_: object, **__: object) -> None:
         raise Killed
 
-    async def first() -> None:
-        async with new_house(tmp_path, clock=clock) as house:
-            ward = Ward(house, clock)
-            await ward.fill()
-            number = await conflict(ward)
-            target = {
-                "sealed": (filing.Filing, "_write"),
-                "rows": (ingest_rows, "index"),
-                "key": (filing, "destroy"),
-                "row": (filing, "forget"),
-            }[where]
-            monkeypatch.setattr(*target, die)
-            with pytest.raises(GuardError):
-                await file(ward, number)
-            monkeypatch.undo()
+    async def first(ward: Ward) -> None:
+        number = await conflict(ward)
+        target = {
+            "sealed": (filing.Filing, "_write"),
+            "rows": (ingest_rows, "index"),
+            "key": (filing, "destroy"),
+            "row": (filing, "forget"),
+        }[where]
+        monkeypatch.setattr(*target, die)
+        with pytest.raises(GuardError):
+            await file(ward, number)
+        monkeypatch.undo()
 
     async def again() -> None:
         async with running(tmp_path / "home", clock=clock) as house:
@@ -237,7 +228,7 @@ def test_filing_that_is_cut_off_happened_or_did_not(
             assert len(await opened(ward, "first", "1.2.3.1")) == (2 if happened else 1)
             assert await house.verify() == []
 
-    asyncio.run(first())
+    in_ward(tmp_path, first, clock)
     asyncio.run(again())
 
 

@@ -42,6 +42,15 @@ class Radiology:
         return [one.study_instance_uid.split(".")[3] for one in await jobs(self.house) if one.why == "prior"]
 
 
+async def room_of(ward: Ward) -> Radiology:
+    """The ward's modality, and NODE with its rule."""
+    room = Radiology(ward.house, ward.clock)
+    room.cr = ward.cr
+    await node(ward.house)
+    await rule(ward.house)
+    return room
+
+
 async def node(house: House) -> p.Device:
     device = await house.device("node", "NODE", ["store", "retrieve"])
     await house.admin.call(p.AddDestination("NODE", "node", "127.0.0.1", 104), p.Noted)
@@ -206,10 +215,7 @@ def test_merged_patients_are_one_and_two_again_when_it_is_undone(tmp_path: Path)
 
 def test_a_study_that_was_moved_is_a_prior_of_its_patient_of_today(tmp_path: Path) -> None:
     async def work(ward: Ward) -> None:
-        room = Radiology(ward.house, ward.clock)
-        room.cr = ward.cr
-        await node(ward.house)
-        await rule(ward.house)
+        room = await room_of(ward)
         await room.store(5, "UNKNOWN")
         await ward.change("move", into=SECOND, studies=["1.2.3.3"])
         ward.later()
@@ -291,10 +297,7 @@ def test_failed_prior_stands_once_and_is_tried_again_after_a_day(tmp_path: Path)
 
 def test_rejected_and_closed_studies_are_not_queued(tmp_path: Path) -> None:
     async def work(ward: Ward) -> None:
-        room = Radiology(ward.house, ward.clock)
-        room.cr = ward.cr
-        await node(ward.house)
-        await rule(ward.house)
+        room = await room_of(ward)
         qc = await ward.house.device("qc", "QC", ["store", "reject"])
         await ward.house.store(qc, NOTE, b"note", rejection=p.RejectionNote("113039", [FILM]))
         await room.store(9, **NEW)

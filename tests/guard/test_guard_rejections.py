@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.guard_house import Clock, attributes, edit, new_house, running
+from helpers.guard_house import Clock, attributes, edit, running
 from helpers.refusals import reason
 from helpers.ward import FIRST, Ward, fingerprint, in_ward
 from ribcage.guard import protocol as p
@@ -150,25 +150,22 @@ def test_an_hour_of_one_device_has_a_limit(tmp_path: Path) -> None:
 def test_a_rejection_is_undone_and_stays_so_after_a_restart(tmp_path: Path) -> None:
     clock = Clock()
 
-    async def first() -> None:
-        async with new_house(tmp_path, clock=clock) as house:
-            ward = Ward(house, clock)
-            await ward.fill()
-            qc = await prepare(ward)
-            await note(ward, qc, number=1)
-            await note(ward, qc, number=2, uids=(FILM,))
-            items = (await house.admin.call(p.RejectionPage(), p.RejectionItems)).items
-            assert [(each.number, each.instances, each.state) for each in items] == [
-                (1, 1, "standing"),
-                (2, 1, "standing"),
-            ]
-            ward.later()
-            undo = p.UndoRejection(1, ward.first.approves())
-            assert (await house.admin.call(undo, p.RejectionItem)).state == "undone"
-            ward.later()
-            again = p.UndoRejection(1, ward.first.approves())
-            assert await reason(house.admin.call(again, p.RejectionItem)) == "conflict"
-            assert await retrieved(ward, ward.ws["first"]) == [BAD]
+    async def first(ward: Ward) -> None:
+        house, qc = ward.house, await prepare(ward)
+        await note(ward, qc, number=1)
+        await note(ward, qc, number=2, uids=(FILM,))
+        items = (await house.admin.call(p.RejectionPage(), p.RejectionItems)).items
+        assert [(each.number, each.instances, each.state) for each in items] == [
+            (1, 1, "standing"),
+            (2, 1, "standing"),
+        ]
+        ward.later()
+        undo = p.UndoRejection(1, ward.first.approves())
+        assert (await house.admin.call(undo, p.RejectionItem)).state == "undone"
+        ward.later()
+        again = p.UndoRejection(1, ward.first.approves())
+        assert await reason(house.admin.call(again, p.RejectionItem)) == "conflict"
+        assert await retrieved(ward, ward.ws["first"]) == [BAD]
 
     async def after() -> None:
         async with running(tmp_path / "home", clock=clock) as house:
@@ -177,7 +174,7 @@ def test_a_rejection_is_undone_and_stays_so_after_a_restart(tmp_path: Path) -> N
             assert await retrieved(ward, ws) == [BAD]
             assert await house.verify() == []
 
-    asyncio.run(first())
+    in_ward(tmp_path, first, clock)
     asyncio.run(after())
 
 
@@ -216,16 +213,13 @@ def test_rows_of_a_rejection_changed_in_the_database_are_named(
 ) -> None:
     clock = Clock()
 
-    async def first() -> None:
-        async with new_house(tmp_path, clock=clock) as house:
-            ward = Ward(house, clock)
-            await ward.fill()
-            await note(ward, await prepare(ward))
+    async def first(ward: Ward) -> None:
+        await note(ward, await prepare(ward))
 
     async def after() -> None:
         async with running(tmp_path / "home", clock=clock) as house:
             assert {each.where.split(",")[0] for each in await house.verify()} == {named}
 
-    asyncio.run(first())
+    in_ward(tmp_path, first, clock)
     assert edit(tmp_path / "home", statement)
     asyncio.run(after())

@@ -105,11 +105,13 @@ class Ward:
         return tuple(seen), tuple(names), tuple(opened)
 
 
-def in_ward(folder: Path, work: Callable[[Ward], Awaitable[None]]) -> None:
+def in_ward(folder: Path, work: Callable[[Ward], Awaitable[None]], clock: Clock | None = None) -> None:
+    """`clock`: for a house that is opened again afterwards."""
+
     async def run() -> None:
-        clock = Clock()
-        async with new_house(folder, clock=clock) as house:
-            ward = Ward(house, clock)
+        now = clock or Clock()
+        async with new_house(folder, clock=now) as house:
+            ward = Ward(house, now)
             await ward.fill()
             await work(ward)
 

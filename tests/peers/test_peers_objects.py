@@ -13,6 +13,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
 from helpers.archive import Archive
+from helpers.reports import code
 from peers.visits import AXE, BUILT, FILM, Visitor, aside, hire, log_in, prove, shoot
 from ribcage.oversight.studies import make_study
 from system.senders import SUCCESS, instance_of, send
@@ -25,12 +26,6 @@ SR, KEY_OBJECTS, PRESENTATION = (f"1.2.840.10008.5.1.4.1.1.{each}" for each in (
 ALONE = make_study(48, 2, rows=8, columns=8)  # the study that holds a report and no film
 VIEWER = "/viewer/viewer?StudyInstanceUIDs="
 SENTENCE = "No nodule in either lung."
-
-
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
-    made = Dataset()
-    made.CodeValue, made.CodingSchemeDesignator, made.CodeMeaning = value, scheme, meaning
-    return made
 
 
 def _film_of(film: Dataset) -> Dataset:
@@ -77,10 +72,10 @@ def report(film: Dataset) -> Dataset:
     made = _beside(film, SR, "SR")
     made.CompletionFlag, made.VerificationFlag = "COMPLETE", "UNVERIFIED"
     made.ValueType, made.ContinuityOfContent = "CONTAINER", "SEPARATE"
-    made.ConceptNameCodeSequence = [_code("18748-4", "LN", "Diagnostic imaging report")]
+    made.ConceptNameCodeSequence = [code("18748-4", "LN", "Diagnostic imaging report")]
     text = Dataset()
     text.RelationshipType, text.ValueType, text.TextValue = "CONTAINS", "TEXT", SENTENCE
-    text.ConceptNameCodeSequence = [_code("121071", "DCM", "Finding")]
+    text.ConceptNameCodeSequence = [code("121071", "DCM", "Finding")]
     made.ContentSequence = [text]
     return made
 
@@ -89,7 +84,7 @@ def key_objects(film: Dataset) -> Dataset:
     """A Key Object Selection that names the film."""
     made = _beside(film, KEY_OBJECTS, "KO")
     made.ValueType, made.ContinuityOfContent = "CONTAINER", "SEPARATE"
-    made.ConceptNameCodeSequence = [_code("113000", "DCM", "Of Interest")]
+    made.ConceptNameCodeSequence = [code("113000", "DCM", "Of Interest")]
     study = Dataset()
     study.StudyInstanceUID, study.ReferencedSeriesSequence = film.StudyInstanceUID, [_series_of(film)]
     made.CurrentRequestedProcedureEvidenceSequence = [study]

@@ -26,6 +26,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from helpers.archive import Archive, Browser, new_archive
+from ribcage.cli.demo_browser import PICTURE
 from ribcage.console.routes import STATIC
 from ribcage.guard import protocol as p
 from ribcage.oversight.studies import Study, make_study
@@ -169,17 +170,7 @@ def patient(page: Page) -> Locator:
 
 def wait_for_picture(page: Page | Frame) -> None:
     """Until the viewport holds a picture that is neither empty nor of one grey."""
-    page.wait_for_function(
-        """() => [...document.querySelectorAll('#root canvas')].some((canvas) => {
-            if (canvas.width < 200 || canvas.height < 200) return false;
-            const copy = document.createElement('canvas');
-            copy.width = copy.height = 64;
-            const pen = copy.getContext('2d');
-            pen.drawImage(canvas, 0, 0, 64, 64);
-            const seen = new Set(pen.getImageData(0, 0, 64, 64).data.filter((_, place) => place % 4 === 0));
-            return seen.size > 16;
-        })"""
-    )
+    page.wait_for_function(PICTURE)
 
 
 def started(page: Page) -> Frame:

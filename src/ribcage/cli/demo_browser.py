@@ -38,7 +38,8 @@ _MOST_MILLISECONDS: Final = 60_000  # for one thing to be on the screen
 _PHONE: Final = (390, 844)
 _DESK: Final = (1440, 900)
 _STARTED: Final = "() => frames[0]?.ribcageViewer !== undefined && frames[0].services !== undefined"
-_PICTURE: Final = """() => [...document.querySelectorAll('#root canvas')].some((canvas) => {
+# A picture that is neither empty nor of one grey.
+PICTURE: Final = """() => [...document.querySelectorAll('#root canvas')].some((canvas) => {
     if (canvas.width < 200 || canvas.height < 200) return false;
     const copy = document.createElement('canvas');
     copy.width = copy.height = 64;
@@ -196,7 +197,7 @@ class BrowserScreens:
 
     def _seen(self, started: float) -> Seen:
         seconds = time.perf_counter() - started
-        picture = self._viewer.locator("#root canvas").first.is_visible() and self._viewer.evaluate(_PICTURE)
+        picture = self._viewer.locator("#root canvas").first.is_visible() and self._viewer.evaluate(PICTURE)
         text = self._viewer.locator("body").inner_text()
         identity = self._cast.film.identity
         named = any(each in text for each in (*identity.needles(), self._name()))
@@ -204,7 +205,7 @@ class BrowserScreens:
 
     def _wait_for_picture(self) -> None:
         with contextlib.suppress(_timeout()):
-            self._viewer.wait_for_function(_PICTURE, polling=100)
+            self._viewer.wait_for_function(PICTURE, polling=100)
 
 
 def _timeout() -> type[Exception]:
