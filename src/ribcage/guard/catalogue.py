@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from ribcage.crypto import wraps
 from ribcage.crypto.columns import column_context, open_column, seal_column
 from ribcage.crypto.errors import CryptoError
+from ribcage.database.prepared import Prepared
 from ribcage.database.schema import name_token, patient, study, study_identity
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Core
@@ -49,7 +50,9 @@ PLACEHOLDER_IDS = frozenset(
     }
 )
 _ID_BYTES = 16
-
+_TOKEN = patient.c.id_token == sa.bindparam("token")
+_KNOWN = Prepared(sa.select(sa.exists().where(_TOKEN)))
+_ADD_TOKEN = Prepared(sa.insert(name_token), ["token", "study_pk"])
 
 # What `open_row` opens: a study with its patient.
 JOINED = sa.select(study, patient.c.key_id.label("patient_key_id"), patient.c.id_token).join(
@@ -190,15 +193,18 @@ class HeldPatient:
 
 def find_or_make_patient(core: Core, connection: sa.Connection, token: bytes | None) -> HeldPatient:
     """The patient of this token itself, merged or not; made now if the token is new."""
-    if token is not None:
+    if token is not None and _is_known(connection, token):
         query = sa.select(patient).where(patient.c.id_token == token)
-        row = connection.execute(query).mappings().one_or_none()
-        if row is not None:
-            return _held_patient(core, row)
+        return _held_patient(core, connection.execute(query).mappings().one())
     identifier = os.urandom(_ID_BYTES)
     key_id, key = core.keyring.new_key("patient", patient_context(core, identifier))
-    core.rows.insert(connection, patient, {"id": identifier, "key_id": key_id, "id_token": token})
+    core.rows.add(connection, patient, {"id": identifier, "key_id": key_id, "id_token": token})
     return HeldPatient(identifier, key_id, key)
+
+
+def _is_known(connection: sa.Connection, token: bytes) -> bool:
+    row = _KNOWN.one(connection, {"token": token})
+    return row is not None and bool(row[0])
 
 
 def patient_by_id(core: Core, connection: sa.Connection, patient_id: bytes) -> HeldPatient:
@@ -267,9 +273,12 @@ def search_columns(core: Core, named: Named) -> dict[str, bytes | None]:
 def write_name_tokens(core: Core, connection: sa.Connection, pk: int, named: Named) -> None:
     """The study is found by this name and no other."""
     connection.execute(sa.delete(name_token).where(name_token.c.study_pk == pk))
-    tokens = [{"token": t, "study_pk": pk} for t in core.blind.name_tokens(named.patient_name)]
-    if tokens:
-        connection.execute(sa.insert(name_token), tokens)
+    _add_name_tokens(core, connection, pk, named)
+
+
+def _add_name_tokens(core: Core, connection: sa.Connection, pk: int, named: Named) -> None:
+    tokens = core.blind.name_tokens(named.patient_name)
+    _ADD_TOKEN.write_all(connection, [{"token": token, "study_pk": pk} for token in tokens])
 
 
 def seal_facts(patient_key: bytes, uid: str, facts: StudyFacts) -> bytes:
@@ -313,9 +322,8 @@ def make_study(core: Core, tx: Transaction, attributes: Attributes, department: 
         "sealed": seal_facts(patient_key, uid, facts),
         "created_at": core.clock(),
     }
-    core.rows.insert(tx.connection, study, values)
-    pk = int(tx.connection.execute(sa.select(study.c.pk).where(study.c.uid == uid)).scalar_one())
-    write_name_tokens(core, tx.connection, pk, named_in(facts))
+    pk = core.rows.add(tx.connection, study, values)
+    _add_name_tokens(core, tx.connection, pk, named_in(facts))
     return HeldStudy(pk, uid, patient_id, patient_key, key_id, key, token, department, tuple(layers))
 
 
