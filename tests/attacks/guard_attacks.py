@@ -21,8 +21,9 @@ from ribcage.crypto.sealing import Envelope, Sealed, Stream
 from ribcage.guard import protocol as p
 from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.frames import encode
-from ribcage.guard.home import create_home, read_facts
+from ribcage.guard.home import create_home
 from ribcage.guard.keyring import Keyring
+from ribcage.guard.place import read_facts
 from ribcage.ledger.errors import LedgerUnavailable
 from ribcage.oversight.drill.scripts import run_script
 from ribcage.oversight.drill.target import Database

@@ -17,9 +17,9 @@ from ribcage.crypto.provider import FileKeyProvider
 from ribcage.crypto.recovery import new_pair
 from ribcage.crypto.shares import join, split
 from ribcage.guard import protocol as p
-from ribcage.guard.home import read_facts
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
+from ribcage.guard.place import read_facts
 from ribcage.guard.recovery import passphrase_changed, renew_passphrase
 
 _NEW = b"a passphrase that nobody was told"

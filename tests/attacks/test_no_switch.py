@@ -92,7 +92,7 @@ def test_limits_are_numbers_and_names_that_nothing_can_be_switched_off_with(kind
 
 
 def test_no_flag_of_serve_weakens_it() -> None:
-    text = (SOURCE / "cli" / "main.py").read_text()
+    text = (SOURCE / "cli" / "serving.py").read_text()
     flags = set(re.findall(r'serve\.add_argument\("(--[a-z-]+)"', text))
     assert flags == {"--quiet"}
 

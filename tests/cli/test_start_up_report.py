@@ -8,7 +8,7 @@ from pathlib import Path
 from helpers.guard_house import new_house
 from helpers.witness_near import new_witness
 from ribcage.cli import serving
-from ribcage.cli.commands import not_defended
+from ribcage.cli.undefended import not_defended
 
 _NO_WITNESS = "Without a witness"
 

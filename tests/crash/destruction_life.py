@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from helpers.guard_house import Clock, House, Officer, attributes, running
-from helpers.patched_serve import apply_patches
+from helpers.patching import apply_patches
 from ribcage.guard import protocol as p
 
 DAYS_SECONDS = 8 * 86400.0

@@ -17,8 +17,8 @@ from helpers.guard_house import PASSPHRASE, running
 from ribcage.cli import settings
 from ribcage.crypto.provider import FileKeyProvider
 from ribcage.guard import protocol as p
-from ribcage.guard.home import read_facts
 from ribcage.guard.keyring import Keyring
+from ribcage.guard.place import read_facts
 
 _DICE = 12
 _CHEAP = """

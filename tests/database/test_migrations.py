@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from helpers.older_homes import at_revision
 from ribcage.database.engine import open_engine
 from ribcage.database.errors import DatabaseLocked, DatabaseNewer, MigrationFailed
-from ribcage.database.migrate import SCRIPTS, migrate
+from ribcage.database.migrate import HEAD, SCRIPTS, migrate
 from ribcage.database.schema import metadata, person
 
 KEY = b"k" * 32
@@ -21,8 +21,8 @@ KEY = b"k" * 32
 
 def test_migrated_database_equals_the_schema(tmp_path: Path) -> None:
     engine = open_engine(tmp_path / "a.db", KEY)
-    migrate(engine)
-    migrate(engine)
+    assert migrate(engine) == (None, HEAD)
+    assert migrate(engine) == (HEAD, HEAD)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         indexes = sa.inspect(connection).get_indexes("parked")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from pydicom.charset import CODES_TO_ENCODINGS, python_encoding
+from pydicom.charset import CODES_TO_ENCODINGS, ENCODINGS_TO_CODES, python_encoding
 from pydicom.datadict import dictionary_VR
 
-from ribcage.dicom import values
+from ribcage.dicom import identifier, values
 from ribcage.dicom.dictionary import vr_of
 
 
 def test_character_sets_and_vrs_are_those_of_pydicom() -> None:
     assert python_encoding == values._CODECS
-    assert values._ESCAPES == CODES_TO_ENCODINGS
+    assert values.ESCAPES == CODES_TO_ENCODINGS
+    assert identifier._ESCAPES == ENCODINGS_TO_CODES
     assert vr_of(0x00100010) == dictionary_VR(0x00100010)
 
 

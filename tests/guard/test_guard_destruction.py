@@ -23,8 +23,8 @@ from ribcage.guard import protocol as p
 from ribcage.guard.destroyer import Destroyer
 from ribcage.guard.destruction import Destructions
 from ribcage.guard.errors import GuardError, GuardRefused
-from ribcage.guard.home import read_facts
 from ribcage.guard.keyring import Keyring
+from ribcage.guard.place import read_facts
 from ribcage.storage.objects import ObjectStore
 from ribcage.storage.retrieve import ObjectReader
 

@@ -21,8 +21,9 @@ from ribcage.guard import protocol as p
 from ribcage.guard.client import GuardClient
 from ribcage.guard.errors import GuardUnavailable, ProtocolFailure
 from ribcage.guard.frames import Decoder, encode
-from ribcage.guard.home import HomeError, create_home, open_core
+from ribcage.guard.home import create_home, open_core
 from ribcage.guard.limits import GuardLimits
+from ribcage.guard.place import HomeError
 
 
 def opened(home: Path, passphrase: bytes = PASSPHRASE) -> None:

@@ -14,8 +14,8 @@ from ribcage.crypto.provider import FileKeyProvider
 from ribcage.database.engine import open_engine
 from ribcage.guard import protocol as p
 from ribcage.guard.errors import GuardRefused, GuardUnavailable
-from ribcage.guard.home import read_facts
 from ribcage.guard.keyring import Keyring
+from ribcage.guard.place import read_facts
 
 STUDY = "1.2.3.1"
 NEWEST = "height = (SELECT max(height) FROM ledger_transaction)"

@@ -15,8 +15,9 @@ from ribcage.crypto.shares import join, split
 from ribcage.guard import protocol as p
 from ribcage.guard.core import Core
 from ribcage.guard.errors import GuardRefused
-from ribcage.guard.home import HomeError, Unlock
+from ribcage.guard.home import Unlock
 from ribcage.guard.limits import GuardLimits
+from ribcage.guard.place import HomeError
 from ribcage.guard.recovery import passphrase_changed, renew_passphrase, shares_used
 
 NEW = b"a new passphrase"

@@ -26,10 +26,10 @@ from ribcage.evidence.proof import make_bundle, verify_bundle
 from ribcage.guard import protocol as p
 from ribcage.guard._keystore import connect
 from ribcage.guard.errors import GuardRefused
-from ribcage.guard.home import read_facts
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
 from ribcage.guard.log_epochs import begin_epoch, load_epochs
+from ribcage.guard.place import read_facts
 from ribcage.guard.witness_wire import WitnessSilent, read_http
 
 STUDY = "1.2.3.1"

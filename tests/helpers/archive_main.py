@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from helpers.patched_serve import patched_plan
+from helpers.patching import patched_plan
 from ribcage.cli import settings
 from ribcage.transfer.supervisor import run_supervisor
 

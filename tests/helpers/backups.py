@@ -19,8 +19,8 @@ from helpers.guard_house import PASSPHRASE, Officer, at_database
 from ribcage.cli.main import main
 from ribcage.crypto.provider import FileKeyProvider
 from ribcage.database.schema import destruction
-from ribcage.guard.home import read_facts
 from ribcage.guard.keyring import Keyring
+from ribcage.guard.place import read_facts
 from ribcage.guard.rows import MacRows
 
 

@@ -26,9 +26,10 @@ from ribcage.database.engine import open_engine
 from ribcage.guard import protocol as p
 from ribcage.guard.client import GuardClient
 from ribcage.guard.clock import boot_seconds
-from ribcage.guard.home import HomePlan, create_home, open_core, read_facts
+from ribcage.guard.home import HomePlan, create_home, open_core
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.limits import GuardLimits
+from ribcage.guard.place import read_facts
 from ribcage.guard.server import GuardServer
 from ribcage.storage.objects import ObjectStore
 

@@ -16,9 +16,9 @@ from ribcage.database.schema import checkpoint, log_leaf, log_tile
 from ribcage.evidence.leaf import SALT_BYTES, make_leaf
 from ribcage.evidence.merkle import leaf_hash
 from ribcage.evidence.tiles import TileBuilder
-from ribcage.guard.home import read_facts
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.log_epochs import load_epochs
+from ribcage.guard.place import read_facts
 from ribcage.guard.second_journal import SecondJournal
 
 Change = Callable[[list[bytes]], list[bytes]]

@@ -18,8 +18,8 @@ from helpers.guard_house import PASSPHRASE
 from ribcage.crypto.provider import FileKeyProvider
 from ribcage.database.engine import open_engine
 from ribcage.database.migrate import SCRIPTS
-from ribcage.guard.home import read_facts
 from ribcage.guard.keyring import Keyring
+from ribcage.guard.place import read_facts
 
 
 def _config() -> Config:

@@ -20,8 +20,8 @@ from ribcage.crypto.provider import FileKeyProvider
 from ribcage.dicom import part10
 from ribcage.evidence.fork import read_fork
 from ribcage.guard import protocol as p
-from ribcage.guard.home import read_facts
 from ribcage.guard.keyring import Keyring
+from ribcage.guard.place import read_facts
 from ribcage.oversight.studies import make_study
 from system.senders import SUCCESS, Instance, instance_of, send
 

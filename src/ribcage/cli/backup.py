@@ -14,7 +14,7 @@ from ribcage.cli.errors import UsageError, files_at
 from ribcage.cli.passphrase import read_passphrase
 from ribcage.cli.rehearsal import rehearse
 from ribcage.guard.client import GuardClient
-from ribcage.guard.home import read_facts
+from ribcage.guard.place import read_facts
 from ribcage.storage.backup import (
     back_up,
     back_up_keys,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Collection
 from pathlib import Path
 
 from ribcage.cli.break_glass import print_alarms
 from ribcage.cli.destroy import read_approver
 from ribcage.cli.errors import UsageError
+from ribcage.cli.undefended import not_defended
 from ribcage.guard.client import GuardClient
 from ribcage.guard.protocol import (
     AddDevice,
@@ -34,7 +34,6 @@ from ribcage.guard.protocol import (
     SuspendPerson,
     WitnessState,
 )
-from ribcage.oversight.drill.promises import load_promises
 
 
 async def person_add(client: GuardClient, options: argparse.Namespace) -> None:
@@ -186,11 +185,6 @@ async def status(client: GuardClient, _options: argparse.Namespace) -> None:
         print(f"finding: {finding}")
     for line in not_defended(s.configuration):
         print(line)
-
-
-def not_defended(configuration: Collection[str]) -> list[str]:
-    """One line for each thing that nothing stands against where these words describe the configuration."""
-    return [f"not defended yet: {one.text}" for one in load_promises().open_in(configuration)]
 
 
 def _witness(known: WitnessState) -> str:

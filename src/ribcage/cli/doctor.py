@@ -29,7 +29,7 @@ from sqlcipher3 import dbapi2 as sqlcipher
 from ribcage import __version__
 from ribcage.cli import machine_facts, settings
 from ribcage.cli.errors import UsageError
-from ribcage.cli.operator import login, operator, socket_path
+from ribcage.cli.operator import login, operator
 from ribcage.cli.passphrase import read_passphrase
 from ribcage.crypto import authority
 from ribcage.crypto.errors import (
@@ -43,7 +43,8 @@ from ribcage.crypto.provider import provider_facts
 from ribcage.database.errors import DatabaseError, DatabaseNewer, MigrationFailed
 from ribcage.guard.client import GuardClient
 from ribcage.guard.errors import GuardError, GuardUnavailable
-from ribcage.guard.home import RESTORING, SUPERSEDED, HomeError
+from ribcage.guard.home import RESTORING, SUPERSEDED
+from ribcage.guard.place import HomeError, socket_path
 from ribcage.guard.protocol import (
     GetHealth,
     GetMetrics,

@@ -20,14 +20,15 @@ from typing import Any, TypeVar
 
 from ribcage.cli import settings
 from ribcage.cli.commands import write_identity
-from ribcage.cli.operator import operator, socket_path
+from ribcage.cli.operator import operator
 from ribcage.cli.own_process import MAIN, OwnProcess
 from ribcage.cli.witness_ground import WitnessGround
 from ribcage.crypto import authority
 from ribcage.crypto.provider import Argon2Parameters, FileKeyProvider
 from ribcage.guard import protocol as p
-from ribcage.guard.home import HomePlan, create_home, read_facts
+from ribcage.guard.home import HomePlan, create_home
 from ribcage.guard.keyring import Keyring
+from ribcage.guard.place import read_facts, socket_path
 from ribcage.oversight.drill.attackers import dicom, kit
 from ribcage.oversight.drill.open_archive import Pair as ServerPair
 from ribcage.oversight.drill.procedures import copy_home

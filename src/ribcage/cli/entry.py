@@ -1,4 +1,4 @@
-"""The `ribcage` command. `deid` needs nothing of the server: it starts without loading that."""
+"""The `ribcage` command. `deid` needs nothing of the server, and `serve` stays: they load what is theirs alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ def main(arguments: list[str] | None = None) -> int:
         from ribcage.cli import deid
 
         return deid.main(words)
+    if words[:1] == ["serve"]:
+        from ribcage.cli import serving
+
+        return serving.main(words)
     from ribcage.cli import main as every_verb
 
     return every_verb.main(words)

@@ -137,9 +137,9 @@ def archive_processes(home: Path, wanted_fronts: int, *, answers: bool) -> Proce
     found: dict[str, list[int]] = {"guard": [], "front": []}
     place = str(home.resolve())
     for pid, words in _commands():
-        role = next((role for role in found if role in words), "")
-        if role and any("ribcage.cli.process" in word for word in words) and place in words:
-            found[role].append(pid)
+        for role, held in found.items():
+            if place in words and any(f"ribcage.cli.{role}_process" in word for word in words):
+                held.append(pid)
     holder = lock_holder(home / "run" / "guard.lock")
     return ProcessFacts(tuple(found["guard"]), len(found["front"]), wanted_fronts, answers, holder)
 

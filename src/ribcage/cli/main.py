@@ -40,6 +40,7 @@ from ribcage.cli import (
 from ribcage.cli.errors import UsageError
 from ribcage.cli.operator import operator
 from ribcage.cli.passphrase import read_passphrase
+from ribcage.cli.verbs import complain, verb
 from ribcage.crypto.errors import CryptoError, WrongPassphrase
 from ribcage.database.errors import DatabaseError
 from ribcage.evidence.errors import EvidenceError
@@ -53,7 +54,6 @@ from ribcage.storage.errors import StorageError
 from ribcage.storage.verify import PARTS
 
 Command = Callable[[GuardClient, argparse.Namespace], Awaitable[int | None]]
-_DEFAULT_HOME = Path("ribcage-home")
 _REFUSALS = {
     "conflict": "that is registered already, or its state does not allow this",
     "invalid": "a value is out of its range or form",
@@ -72,22 +72,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(options.run(options) or 0)
     except UsageError as error:
-        _complain(str(error), error.hint)
+        complain(str(error), error.hint)
     except GuardRefused as refused:
-        _complain(
+        complain(
             f"refused: {_REFUSALS.get(refused.reason, refused.reason)}", "`ribcage --help` shows the forms"
         )
     except WrongPassphrase:
-        _complain("wrong passphrase", "nothing was changed; try again")
+        complain("wrong passphrase", "nothing was changed; try again")
     except (GuardError, CryptoError, DatabaseError, EvidenceError, LedgerError, StorageError) as error:
-        _complain(str(error), "`ribcage status` and `ribcage verify` tell more")
+        complain(str(error), "`ribcage status` and `ribcage verify` tell more")
     except KeyboardInterrupt:
         return 130
     return 2
-
-
-def _complain(message: str, hint: str) -> None:
-    print(f"ribcage: {message}" + (f"\nhint: {hint}" if hint else ""), file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,38 +96,37 @@ def _parser() -> argparse.ArgumentParser:
     _people_verbs(verbs)
     _rights_verbs(verbs)
     _evidence_verbs(verbs)
-    break_glass.add_verbs(_verb, _with_guard, verbs)
-    destinations.add_verbs(_verb, _with_guard, verbs)
-    queue.add_verbs(_verb, _with_guard, verbs)
-    routes.add_verbs(_verb, _with_guard, verbs)
-    destroy.add_verbs(_verb, _with_guard, verbs)
-    conflict.add_verbs(_verb, _with_guard, verbs)
-    rejection.add_verbs(_verb, _with_guard, verbs)
-    patient.add_verbs(_verb, _with_guard, verbs)
-    invite.add_verbs(_verb, _with_guard, verbs)
-    clock.add_verbs(_verb, _with_guard, verbs)
-    certificate.add_verbs(_verb, _with_guard, verbs)
-    witness.add_verbs(_verb, _with_guard, verbs)
-    metrics.add_verbs(_verb, _with_guard, verbs)
-    backup.add_verbs(_verb, _with_guard, verbs)
-    restore.add_verbs(_verb, verbs)
-    doctor.add_verbs(_verb, verbs)
-    recovery.add_verbs(_verb, _with_guard, verbs)
-    migrate.add_verbs(_verb, _with_guard, verbs)
+    break_glass.add_verbs(verb, _with_guard, verbs)
+    destinations.add_verbs(verb, _with_guard, verbs)
+    queue.add_verbs(verb, _with_guard, verbs)
+    routes.add_verbs(verb, _with_guard, verbs)
+    destroy.add_verbs(verb, _with_guard, verbs)
+    conflict.add_verbs(verb, _with_guard, verbs)
+    rejection.add_verbs(verb, _with_guard, verbs)
+    patient.add_verbs(verb, _with_guard, verbs)
+    invite.add_verbs(verb, _with_guard, verbs)
+    clock.add_verbs(verb, _with_guard, verbs)
+    certificate.add_verbs(verb, _with_guard, verbs)
+    witness.add_verbs(verb, _with_guard, verbs)
+    metrics.add_verbs(verb, _with_guard, verbs)
+    backup.add_verbs(verb, _with_guard, verbs)
+    restore.add_verbs(verb, verbs)
+    doctor.add_verbs(verb, verbs)
+    recovery.add_verbs(verb, _with_guard, verbs)
+    migrate.add_verbs(verb, _with_guard, verbs)
     deid_check.add_verb(deid.add_verbs(verbs))
     return parser
 
 
 def _house_verbs(verbs: Any) -> None:
-    init = _verb(verbs, "init", "make a new archive", _init)
+    init = verb(verbs, "init", "make a new archive", _init)
     init.add_argument("--hospital", default="Hospital")
     init.add_argument("--root", type=Path, help="where the authority's root key goes: take it offline")
     init.add_argument("--hostname", action="append", default=[], help="a DNS name peers will use")
     init.add_argument("--address", action="append", default=[], help="an IP address peers will use")
-    serve = _verb(verbs, "serve", "start supervisor, guard and fronts", _serve)
-    serve.add_argument("--quiet", action="store_true", help="no start-up report")
-    _verb(verbs, "status", "numbers, and what is not defended here", _with_guard(commands.status))
-    bring = _verb(verbs, "import", "import DICOM files and folders; run again to resume", None)
+    serving.add_verb(verbs)
+    verb(verbs, "status", "numbers, and what is not defended here", _with_guard(commands.status))
+    bring = verb(verbs, "import", "import DICOM files and folders; run again to resume", None)
     bring.add_argument("path", nargs="+")
     bring.set_defaults(run=_with_guard(importing.import_paths))
     demo = verbs.add_parser("demo", help="the whole story on a throw-away home")
@@ -146,20 +141,20 @@ def _house_verbs(verbs: Any) -> None:
 
 def _people_verbs(verbs: Any) -> None:
     person = verbs.add_parser("person", help="people").add_subparsers(dest="action", required=True)
-    add = _verb(person, "add", "add a person; password and second factor are shown once", None)
+    add = verb(person, "add", "add a person; password and second factor are shown once", None)
     add.add_argument("name")
     add.add_argument("--role", action="append", choices=ROLES, required=True)
     add.add_argument("--display", default="")
     add.add_argument("--department", default="")
     add.set_defaults(run=_with_guard(commands.person_add))
     for action in ("suspend", "restore"):
-        one = _verb(person, action, f"{action} a person, at once", _with_guard(commands.person_suspend))
+        one = verb(person, action, f"{action} a person, at once", _with_guard(commands.person_suspend))
         one.add_argument("name")
     for action, text, command in (
         ("reset", "first administrator: a person lost all second factors", commands.person_reset),
         ("reset-approve", "another administrator: reset them", commands.person_reset_approve),
     ):
-        one = _verb(person, action, text, _with_guard(command))
+        one = verb(person, action, text, _with_guard(command))
         one.add_argument("name")
         one.add_argument(
             "--approver-fd",
@@ -168,7 +163,7 @@ def _people_verbs(verbs: Any) -> None:
             help="read user name, password and code from descriptor N (JSON)",
         )
     device = verbs.add_parser("device", help="devices").add_subparsers(dest="action", required=True)
-    add = _verb(device, "add", "register a device", _with_guard(commands.device_add))
+    add = verb(device, "add", "register a device", _with_guard(commands.device_add))
     add.add_argument("name")
     add.add_argument("--ae", action="append", required=True, help="AE title bound to the certificate")
     add.add_argument("--may", action="append", required=True, choices=RIGHTS)
@@ -176,17 +171,17 @@ def _people_verbs(verbs: Any) -> None:
     add.add_argument("--certificate", default="", help="the device's own certificate (PEM)")
     add.add_argument("--csr", default="", help="a request to be signed (PEM)")
     add.add_argument("--out", default="", help="folder for certificate, key and authority")
-    charset = _verb(device, "charset", "how its text is read", _with_guard(commands.device_charset))
+    charset = verb(device, "charset", "how its text is read", _with_guard(commands.device_charset))
     charset.add_argument("name")
     charset.add_argument("charset", help="as in (0008,0005): GB18030, 'ISO 2022 IR 6\\ISO 2022 IR 58'; none")
     charset.add_argument("--overrides", action="store_true", help="also where it declares another")
     for action in ("suspend", "restore"):
-        one = _verb(device, action, f"{action} a device, at once", _with_guard(commands.device_suspend))
+        one = verb(device, action, f"{action} a device, at once", _with_guard(commands.device_suspend))
         one.add_argument("name")
 
 
 def _rights_verbs(verbs: Any) -> None:
-    grant = _verb(verbs, "grant", "put a grant on the ledger", _with_guard(commands.grant))
+    grant = verb(verbs, "grant", "put a grant on the ledger", _with_guard(commands.grant))
     grant.add_argument("subject", help="person:NAME or device:NAME")
     grant.add_argument("resource", help="study:UID, patient:ID[|ISSUER] or department:NAME")
     grant.add_argument("--view", choices=("masked", "full", "original"), required=True)
@@ -194,47 +189,33 @@ def _rights_verbs(verbs: Any) -> None:
         "--purpose", choices=("TREAT", "ETREAT", "HRESCH", "HOPERAT", "PATRQT"), default="TREAT"
     )
     grant.add_argument("--hours", type=float, default=0.0, help="how long; 24 if not given")
-    revoke = _verb(verbs, "revoke", "end a grant, at once", _with_guard(commands.revoke))
+    revoke = verb(verbs, "revoke", "end a grant, at once", _with_guard(commands.revoke))
     revoke.add_argument("grant", type=int)
-    objection = _verb(
-        verbs, "objection", "a patient's objection, or its end", _with_guard(commands.objection)
-    )
+    objection = verb(verbs, "objection", "a patient's objection, or its end", _with_guard(commands.objection))
     objection.add_argument("patient", help="ID or ID|ISSUER")
     objection.add_argument("subject", nargs="?", default="*", help="person:NAME; everybody if not given")
     objection.add_argument("--withdraw", action="store_true")
-    parked = _verb(verbs, "parked", "conflicts that wait for a person", _with_guard(commands.parked))
+    parked = verb(verbs, "parked", "conflicts that wait for a person", _with_guard(commands.parked))
     parked.add_argument("--count", type=int, default=100)
 
 
 def _evidence_verbs(verbs: Any) -> None:
     actions = verbs.add_parser("audit", help="the log").add_subparsers(dest="action", required=True)
-    show = _verb(actions, "show", "print entries", _with_guard(audit.show))
+    show = verb(actions, "show", "print entries", _with_guard(audit.show))
     show.add_argument("--start", type=int, default=-1, help="first entry; the last ones if not given")
     show.add_argument("--count", type=int, default=50)
     show.add_argument("--person", default="", help="only this person's")
     show.add_argument("--json", action="store_true")
-    verify = _verb(actions, "verify", "recompute log and ledger", _with_guard(audit.verify))
+    verify = verb(actions, "verify", "recompute log and ledger", _with_guard(audit.verify))
     verify.set_defaults(parts=("log", "ledger"))
-    prove = _verb(
-        actions, "prove", "a proof of one entry that a stranger can check", _with_guard(audit.prove)
-    )
+    prove = verb(actions, "prove", "a proof of one entry that a stranger can check", _with_guard(audit.prove))
     prove.add_argument("index", type=int)
     prove.add_argument("--out", default="proof.json")
-    export = _verb(actions, "export", "the log's public bytes, to keep outside", _with_guard(audit.export))
+    export = verb(actions, "export", "the log's public bytes, to keep outside", _with_guard(audit.export))
     export.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new, or an earlier export")
     export.add_argument("--open", action="store_true", help="the entries themselves too, for an auditor")
-    everything = _verb(verbs, "verify", "recompute everything from stored bytes", _with_guard(audit.verify))
+    everything = verb(verbs, "verify", "recompute everything from stored bytes", _with_guard(audit.verify))
     everything.set_defaults(parts=PARTS)
-
-
-def _verb(verbs: Any, name: str, text: str, run: Callable[[argparse.Namespace], int] | None) -> Any:
-    parser = verbs.add_parser(name, help=text)
-    parser.add_argument("--home", type=Path, default=_DEFAULT_HOME, help="the archive's folder")
-    parser.add_argument(
-        "--passphrase-fd", type=int, metavar="N", help="read the passphrase from descriptor N"
-    )
-    parser.set_defaults(run=run)
-    return parser
 
 
 def _with_guard(command: Command) -> Callable[[argparse.Namespace], int]:
@@ -263,12 +244,6 @@ def _init(options: argparse.Namespace) -> int:
     print(f"archive made in {options.home}; next: ribcage serve --home {options.home}")
     print(f"the authority's root key is in {root}, sealed: take that folder offline now")
     return 0
-
-
-def _serve(options: argparse.Namespace) -> int:
-    wanted = settings.load(options.home)
-    passphrase = read_passphrase(options.passphrase_fd, demo=wanted.demo)
-    return serving.serve(options.home, wanted, passphrase, quiet=options.quiet)
 
 
 def _demo(options: argparse.Namespace) -> int:

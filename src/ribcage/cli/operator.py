@@ -17,13 +17,9 @@ from ribcage.crypto.provider import operator_key
 from ribcage.guard.client import GuardClient
 from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.home import open_core
+from ribcage.guard.place import socket_path
 from ribcage.guard.protocol import AdminChallenge, AdminNonce, AdminProof, Noted
 from ribcage.guard.server import GuardServer
-
-
-def socket_path(home: Path) -> Path:
-    """The guard's socket of a home."""
-    return home / "run" / "guard.sock"
 
 
 @contextlib.asynccontextmanager

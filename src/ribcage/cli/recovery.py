@@ -18,7 +18,7 @@ from typing import Any
 from ribcage.cli import settings
 from ribcage.cli.errors import UsageError, files_at
 from ribcage.cli.moments import minute
-from ribcage.cli.operator import login, operator, socket_path
+from ribcage.cli.operator import login, operator
 from ribcage.cli.passphrase import read_new_passphrase, read_passphrase
 from ribcage.crypto.errors import SharesRefused
 from ribcage.crypto.provider import FileKeyProvider, check_passphrase, provider_facts
@@ -27,6 +27,7 @@ from ribcage.crypto.shares import check_numbers, check_share, join, split
 from ribcage.guard.client import GuardClient
 from ribcage.guard.durable import sync_folder
 from ribcage.guard.home import Unlock
+from ribcage.guard.place import socket_path
 from ribcage.guard.protocol import ForgetRecovery, GetRecovery, MakeRecovery, RecoveryState
 from ribcage.guard.recovery import passphrase_changed, renew_passphrase, shares_used
 

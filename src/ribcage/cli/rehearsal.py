@@ -19,10 +19,11 @@ from ribcage.crypto.errors import KeyStoreFailure
 from ribcage.evidence.audit_event import OperatorActor
 from ribcage.evidence.backup_manifest import DATABASE, FACTS, Manifest, manifest_hash
 from ribcage.guard.core import Core
-from ribcage.guard.home import open_core, read_facts
+from ribcage.guard.home import open_core
 from ribcage.guard.limits import GuardLimits
 from ribcage.guard.log_epochs import load_epochs
 from ribcage.guard.maintain import Upkeep
+from ribcage.guard.place import read_facts
 from ribcage.guard.protocol import Difference, VerifyRequest
 from ribcage.guard.restoration import Restoration
 from ribcage.guard.restore import begin_home, make_plan, open_keys, put_back_rights

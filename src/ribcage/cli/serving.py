@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from ribcage.cli.commands import not_defended
+from ribcage.cli import settings
 from ribcage.cli.errors import UsageError
-from ribcage.cli.operator import socket_path
+from ribcage.cli.passphrase import read_passphrase
 from ribcage.cli.settings import Settings
+from ribcage.cli.undefended import not_defended
+from ribcage.cli.verbs import complain, verb
 from ribcage.guard.client import GuardClient
 from ribcage.guard.errors import GuardError
-from ribcage.guard.home import read_facts
+from ribcage.guard.place import read_facts, socket_path
 from ribcage.guard.protocol import GetReadiness, Readiness
 from ribcage.transfer.errors import TransferError
 from ribcage.transfer.supervisor import SupervisorPlan, run_supervisor
@@ -27,21 +31,49 @@ _DEFENDED = (
 )
 
 
+def main(arguments: list[str]) -> int:
+    """`ribcage serve …` alone: the supervisor stays, so it loads what it needs and not every verb."""
+    parser = argparse.ArgumentParser(prog="ribcage")
+    add_verb(parser.add_subparsers(dest="verb", required=True, metavar="COMMAND"))
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except UsageError as error:
+        complain(str(error), error.hint)
+    except GuardError as error:
+        complain(str(error), "`ribcage doctor` tells more")
+    except KeyboardInterrupt:
+        return 130
+    return 2
+
+
+def add_verb(verbs: Any) -> None:
+    """The verb with its options."""
+    serve = verb(verbs, "serve", "start supervisor, guard and fronts", _serve)
+    serve.add_argument("--quiet", action="store_true", help="no start-up report")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    wanted = settings.load(options.home)
+    passphrase = read_passphrase(options.passphrase_fd, demo=wanted.demo)
+    return run(options.home, wanted, passphrase, quiet=options.quiet)
+
+
 def plan_of(home: Path, wanted: Settings) -> SupervisorPlan:
     """What the supervisor runs for this home."""
-    python = (sys.executable, "-m", "ribcage.cli.process")
+    python = (sys.executable, "-m")
     place = ("--home", str(home.resolve()))
     guard = ("--ready", "{ready}", "--passphrase", "{passphrase}", "--lifeline", "{lifeline}")
     return SupervisorPlan(
         listeners=wanted.addresses(),
-        guard_command=(*python, "guard", *place, *guard),
-        front_command=(*python, "front", *place, "--control", "{control}"),
+        guard_command=(*python, "ribcage.cli.guard_process", *place, *guard),
+        front_command=(*python, "ribcage.cli.front_process", *place, "--control", "{control}"),
         fronts=wanted.fronts,
         named_public=frozenset(wanted.listen.public),
     )
 
 
-def serve(home: Path, wanted: Settings, passphrase: bytes, *, quiet: bool) -> int:
+def run(home: Path, wanted: Settings, passphrase: bytes, *, quiet: bool) -> int:
     """Run until SIGTERM or SIGINT. Raises UsageError."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     read_facts(home)

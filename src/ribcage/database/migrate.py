@@ -4,6 +4,7 @@ Rules, in order:
 1. A revision this program does not know is refused and nothing is changed; the message names who wrote it.
 2. All steps are one transaction: after a failure, a kill or a power loss the database is the old one or the new one.
 3. There is no way down: going back is a restore, by the older program, of a backup made before.
+4. A database that is up to date is told by its own rows: what changes schemas is loaded only to change one.
 """
 
 from __future__ import annotations
@@ -11,16 +12,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from ribcage import __version__
 from ribcage.database.errors import DatabaseNewer, MigrationFailed
 from ribcage.database.schema import meta
 
 SCRIPTS = Path(__file__).parent / "migrations"
+HEAD = "0011"  # the newest revision below `SCRIPTS`
+_REVISION = sa.table("alembic_version", sa.column("version_num"))
 PROGRAM = "program"  # the row of `meta` that names the Ribcage which wrote this database last
 
 
@@ -29,6 +28,13 @@ def migrate(engine: sa.Engine, program: str = __version__, scripts: Path = SCRIP
 
     Raises DatabaseNewer and MigrationFailed; the database is unchanged then.
     """
+    if scripts == SCRIPTS and _is_current(engine, program):
+        return HEAD, HEAD
+    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option("script_location", str(scripts))
     folder = ScriptDirectory.from_config(config)
@@ -58,6 +64,14 @@ def migrate(engine: sa.Engine, program: str = __version__, scripts: Path = SCRIP
                 f"({type(failure).__name__}); go on with Ribcage {writer} and report this"
             ) from failure
     return current, head
+
+
+def _is_current(engine: sa.Engine, program: str) -> bool:
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table(_REVISION.name):
+            return False
+        current = connection.execute(sa.select(_REVISION.c.version_num)).scalars().all()
+        return list(current) == [HEAD] and _writer(connection) == program
 
 
 def _writer(connection: sa.Connection) -> str:

@@ -15,9 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from struct import Struct
 from types import MappingProxyType
-from typing import Final, cast
-
-from pydicom.charset import ENCODINGS_TO_CODES
+from typing import Final
 
 from ribcage.dicom.dictionary import vr_of
 from ribcage.dicom.errors import DataSetMalformed
@@ -26,6 +24,7 @@ from ribcage.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from ribcage.dicom.values import (
     CHARSET_VRS,
     DEFAULT_CHARSET,
+    ESCAPES,
     NUMBER_FORMATS,
     Charset,
     charset_of,
@@ -38,7 +37,10 @@ from ribcage.dicom.values import (
 CHARACTER_SET: Final = 0x00080005
 UTF_8: Final = "ISO_IR 192"
 IDENTIFIER_LIMITS: Final = ScanLimits(max_data_set_bytes=262_144, max_depth=8, max_elements=2048)
-_ESCAPES: Final[Mapping[str, bytes]] = MappingProxyType(dict(cast("Mapping[str, bytes]", ENCODINGS_TO_CODES)))
+_KATAKANA: Final = b"\x1b)I"  # of ISO IR 13: its other half is nearly ASCII
+_ESCAPES: Final[Mapping[str, bytes]] = MappingProxyType(
+    {codec: escape for escape, codec in ESCAPES.items()} | {"shift_jis": _KATAKANA}
+)
 _SELF_ESCAPING: Final = frozenset({"iso2022_jp", "iso2022_jp_2"})
 _DELIMITERS: Final = re.compile(r"([\\^=])")
 _IMPLICIT: Final = Struct("<HHI").pack

@@ -60,7 +60,7 @@ _CODECS: Final[Mapping[str, str]] = MappingProxyType(
         "GBK": "GBK",
     }
 )
-_ESCAPES: Final[Mapping[bytes, str]] = MappingProxyType(
+ESCAPES: Final[Mapping[bytes, str]] = MappingProxyType(
     {
         b"\x1b(B": "iso8859",
         b"\x1b-A": "latin_1",
@@ -178,7 +178,7 @@ def _decode_extended(raw: bytes, first: str, delimiters: bytes) -> str:
 def _after_escape(fragment: bytes) -> tuple[str, int]:
     """Codec and escape length of a fragment behind ESC; "" when the escape is unknown."""
     for size in (3, 2):
-        codec = _ESCAPES.get(b"\x1b" + fragment[:size])
+        codec = ESCAPES.get(b"\x1b" + fragment[:size])
         if codec is not None:
             return codec, size
     return "", 0

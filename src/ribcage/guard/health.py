@@ -12,7 +12,8 @@ from ribcage.database.schema import FORMAT_VERSION, checkpoint, log_leaf
 from ribcage.guard import protocol as p
 from ribcage.guard._keystore import FORMAT
 from ribcage.guard.core import Core
-from ribcage.guard.home import AUTHORITY_BLOB, HOME_FORMAT, TLS_CHAIN_BLOB, newest_entry
+from ribcage.guard.home import AUTHORITY_BLOB, TLS_CHAIN_BLOB, newest_entry
+from ribcage.guard.place import HOME_FORMAT
 
 _NEWEST_ENTRIES = 10_000  # that many are counted: cheap, and a cut at the end is what somebody would try
 

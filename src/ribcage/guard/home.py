@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import sqlalchemy as sa
 
@@ -42,7 +41,6 @@ from ribcage.guard.disk import DiskWatch
 from ribcage.guard.durable import make_folder, write_file
 from ribcage.guard.emergency import EmergencyJournal
 from ribcage.guard.emergency_records import read_mark
-from ribcage.guard.errors import GuardError
 from ribcage.guard.filing import finish_all
 from ribcage.guard.identities import Identities
 from ribcage.guard.identity_changes import settle_all
@@ -52,6 +50,7 @@ from ribcage.guard.log import AuditLog
 from ribcage.guard.log_epochs import load_epochs
 from ribcage.guard.people import People
 from ribcage.guard.permits import Permits
+from ribcage.guard.place import HOME_FORMAT, HomeError, HomeFacts, read_facts
 from ribcage.guard.protocol import TlsIdentity
 from ribcage.guard.rejections import any_rejected
 from ribcage.guard.rows import MacRows
@@ -62,7 +61,6 @@ from ribcage.ledger import calls
 from ribcage.ledger.embedded import EmbeddedLedger, verify_journal
 from ribcage.ledger.transactions import transaction_hash
 
-HOME_FORMAT = 1
 RESTORING = "restoring.json"  # a restore into this home is not finished
 SUPERSEDED = "superseded.json"  # a restore went on elsewhere with these keys
 AUTHORITY_BLOB = "authority-chain"
@@ -77,17 +75,6 @@ Unlock = Callable[[Path], FileKeyProvider]
 _FOLDERS = ("keys", "database", "objects", "run")
 
 
-HomeTrouble = Literal["other", "not_a_home", "newer", "superseded", "restoring", "locked"]
-
-
-class HomeError(GuardError):
-    """The home cannot be created or opened; the message says what to do, `trouble` which case it is."""
-
-    def __init__(self, message: str, trouble: HomeTrouble = "other") -> None:
-        super().__init__(message)
-        self.trouble: HomeTrouble = trouble
-
-
 @dataclass(frozen=True)
 class HomePlan:
     """What `ribcage init` decides. `cost` None takes the default of the passphrase's Argon2id."""
@@ -96,14 +83,6 @@ class HomePlan:
     hostnames: Sequence[str] = ()
     addresses: Sequence[str] = ("127.0.0.1", "::1")
     cost: Argon2Parameters | None = None
-
-
-@dataclass(frozen=True)
-class HomeFacts:
-    """`home.json`."""
-
-    hospital: bytes
-    hospital_name: str
 
 
 def create_home(home: Path, root: Path, passphrase: bytes, plan: HomePlan) -> None:
@@ -361,27 +340,6 @@ def older_ledger(engine: sa.Engine, second: SecondJournal) -> list[str]:
         query = sa.select(ledger_transaction).order_by(ledger_transaction.c.height)
         rows = ((int(r.height), int(r.block_time), bytes(r.raw)) for r in connection.execute(query))
         return older_than_key_store(rows, second)
-
-
-def read_facts(home: Path) -> HomeFacts:
-    """`home.json`. Raises HomeError for a missing home or one of a newer format."""
-    try:
-        facts = json.loads((home / "home.json").read_text())
-        version, hospital, name = int(facts["format"]), bytes.fromhex(facts["hospital"]), str(facts["name"])
-    except FileNotFoundError:
-        raise HomeError(
-            f"{home} is not a Ribcage home: run `ribcage init --home {home}`", "not_a_home"
-        ) from None
-    except (ValueError, KeyError, TypeError) as failure:
-        raise HomeError(
-            f"{home}/home.json is damaged: restore it from your backup", "not_a_home"
-        ) from failure
-    if version > HOME_FORMAT:
-        raise HomeError(
-            f"this home has format {version}, this program knows {HOME_FORMAT}: install the newer Ribcage",
-            "newer",
-        )
-    return HomeFacts(hospital, name)
 
 
 def _check_marks(home: Path, restoring: bool) -> None:

@@ -28,9 +28,10 @@ from ribcage.evidence.errors import EvidenceError
 from ribcage.evidence.fork import split_origin
 from ribcage.guard import _keystore as files
 from ribcage.guard.durable import make_folder, sync_folder, write_file
-from ribcage.guard.home import RESTORING, SUPERSEDED, HomeError, Unlock, open_provider
+from ribcage.guard.home import RESTORING, SUPERSEDED, Unlock, open_provider
 from ribcage.guard.keyring import Keyring
 from ribcage.guard.log_epochs import LogEpochs, begin_epoch, load_epochs
+from ribcage.guard.place import HomeError
 from ribcage.guard.second_journal import SecondJournal
 from ribcage.guard.witness_trust import load_trust
 
