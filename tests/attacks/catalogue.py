@@ -23,6 +23,7 @@ from attacks import recovery_attacks as r
 from attacks import retrieve_attacks as retrieve
 from attacks import routing_attacks as routing
 from attacks import saving_attacks as s
+from attacks import store_attacks as store
 from attacks import viewer_attacks as v
 
 
@@ -232,7 +233,14 @@ DEID_ROWS = (
     Row("linked_projects", ("deid_without_key",), "one pseudonym in both", deid.linked_projects),
     Row("two_patients_in_a_study", ("deid_looks_at_no_set",), "both released", deid.two_patients_in_a_study),
 )
+STORE_ROWS = (
+    Row("entity_bomb", ("xml_with_entities",), "a text far longer than what was sent", store.entity_bomb),
+    Row(
+        "a_million_values", ("no_count_of_values",), "a data set of a million values", store.a_million_values
+    ),
+)
 GUARD_ROWS = (
+    *STORE_ROWS,
     *DEID_ROWS,
     *PEOPLE_ROWS,
     *MIGRATION_ROWS,

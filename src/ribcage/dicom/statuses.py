@@ -44,6 +44,7 @@ class Status(IntEnum):
     ELEMENTS_DISCARDED = 0xB006
     DATA_SET_MISMATCH_WARNING = 0xB007
     CANNOT_UNDERSTAND = 0xC000
+    REFERENCED_TRANSFER_SYNTAX = 0xC122  # PS3.18 I.2.2
     CANCEL = 0xFE00
     PENDING = 0xFF00
     PENDING_KEYS_UNSUPPORTED = 0xFF01
@@ -82,6 +83,7 @@ _MEANINGS: Final[Mapping[Status, str]] = {
     Status.ELEMENTS_DISCARDED: "warning: elements discarded",
     Status.DATA_SET_MISMATCH_WARNING: "warning: data set does not match SOP class",
     Status.CANNOT_UNDERSTAND: "error: cannot understand, unable to process",
+    Status.REFERENCED_TRANSFER_SYNTAX: "error: referenced transfer syntax not supported",
     Status.CANCEL: "matching or sub-operations ended by C-CANCEL",
     Status.PENDING: "pending",
     Status.PENDING_KEYS_UNSUPPORTED: "pending: some optional keys are not supported",

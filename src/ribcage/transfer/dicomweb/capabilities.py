@@ -58,7 +58,7 @@ def method_of(name: str, path: str, through: str) -> Method:
     below = path.removeprefix(SERVICE).strip("/").replace(":path}", "}")
     last = below.rpartition("/")[2]
     if through == "capture.admit":
-        return Method(name, below, (DICOM_JSON, DICOM_XML), (STORED,), _EVERYWHERE)
+        return Method(name, below, (DICOM_JSON, DICOM_XML), STORED, _EVERYWHERE)
     if through == "Query":
         matched = sorted(next(keys for level, keys in MATCHES.items() if level == _LEVELS[last]))
         return Method(name, below, _MODELS, (), (*_EVERYWHERE, *_PAGING, *matched))

@@ -40,7 +40,7 @@ def _types() -> dict[str, str]:
 
 
 TYPE_OF_SYNTAX: Final[Mapping[str, str]] = MappingProxyType(_types())
-_DEFAULTS: Final[Mapping[str, str]] = MappingProxyType({
+DEFAULT_SYNTAXES: Final[Mapping[str, str]] = MappingProxyType({
     "image/jpeg": f"{_ROOT}4.70", "image/jls": f"{_ROOT}4.80", "image/jp2": f"{_ROOT}4.90",
     "image/jpx": f"{_ROOT}4.92", "image/jxl": f"{_ROOT}4.110", "image/jphc": f"{_ROOT}4.201",
     "image/dicom-rle": f"{_ROOT}5", "video/mpeg": f"{_ROOT}4.100", "video/mp4": f"{_ROOT}4.102",
@@ -91,5 +91,5 @@ def _form(kind: str, syntax: str, stored: str, multipart: bool) -> FrameForm | N
         return as_stored if fits and syntax in ("", AS_STORED, as_stored.transfer_syntax_uid) else None
     if kind != own or kind == OCTETS:
         return None
-    wanted = syntax or _DEFAULTS.get(kind, "")
+    wanted = syntax or DEFAULT_SYNTAXES.get(kind, "")
     return as_stored if wanted in (AS_STORED, stored) else None

@@ -24,6 +24,8 @@ class WebLimits:
     max_instance_bytes: int = 1024 * _MIB  # one part of it
     max_held_bytes: int = 2048 * _MIB  # parts held in memory at once by the front
     max_parts: int = 10_000
+    max_metadata_bytes: int = 32 * _MIB  # of one part of metadata that comes apart from its bulk data
+    max_metadata_nodes: int = 1_000_000  # values and braces in it
     max_part_head_bytes: int = 8 * 1024
     max_preamble_bytes: int = 4 * 1024
     max_query_bytes: int = 8 * 1024

@@ -26,7 +26,11 @@ DICOM_JSON: Final = "application/dicom+json"
 DICOM_XML: Final = "application/dicom+xml"
 XML_PARTS: Final = 'multipart/related; type="application/dicom+xml"'
 FILES: Final = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-STORED: Final = 'multipart/related; type="application/dicom"'  # what a store takes
+STORED: Final = (  # what a store takes
+    'multipart/related; type="application/dicom"',
+    'multipart/related; type="application/dicom+json"',
+    'multipart/related; type="application/dicom+xml"',
+)
 FILE: Final = "application/dicom; transfer-syntax=*"
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "*"})
 _MULTIPART: Final = ("multipart/related", "multipart/*")

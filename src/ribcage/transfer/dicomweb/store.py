@@ -8,6 +8,7 @@ Rules, in order:
 4. An object of the masked view that was given its patient is stored with a warning; the answer holds UIDs alone.
 5. A body that is cut or malformed after instances were stored is answered 202: they are durable.
 6. `IngestClosed` is sent however the request ends.
+7. Metadata that comes apart from its bulk data becomes files first (`store_models`), which enter alike.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from ribcage.transfer.dicomweb.leaving import accept_of
 from ribcage.transfer.dicomweb.multipart import Event, MultipartLimits, MultipartParser, PartData, PartStart
 from ribcage.transfer.dicomweb.negotiation import (
     DICOM,
+    DICOM_JSON,
     DICOM_XML,
     STORED,
     parse_media_type,
@@ -47,6 +49,7 @@ from ribcage.transfer.dicomweb.negotiation import (
 from ribcage.transfer.dicomweb.places import SERVICE
 from ribcage.transfer.dicomweb.principal import identify
 from ribcage.transfer.dicomweb.qido import check_uid
+from ribcage.transfer.dicomweb.store_models import ModelParts
 from ribcage.transfer.dicomweb.store_response import Named, StoreReport
 
 _ENDING: Final = frozenset({401, 403, 429, 503, 507})  # rule 3
@@ -65,12 +68,16 @@ class StoreResources:
         principal = identify(request)
         media_type = require_response(accept_of(request))
         study = check_uid(request.path_params["study"]) if "study" in request.path_params else ""
-        parser = MultipartParser(_boundary(request), self._part_limits())
+        root, boundary = _root(request)
+        parser = MultipartParser(boundary, self._part_limits())
         limits = self._context.limits
         body = iter_body(request, limits.max_store_bytes, limits.body_idle_seconds)
         report = StoreReport()
         try:
-            await self._store_parts(_events(body, parser), principal, study, report)
+            if root == DICOM:
+                await self._store_parts(_events(body, parser), principal, study, report)
+            else:
+                await self._store_models(root, _events(body, parser), principal, study, report)
         except WebError:
             if not report.stored:
                 await _drain(body)
@@ -114,6 +121,17 @@ class StoreResources:
                 else:
                     report.unnamed.append(answers.CANNOT_UNDERSTAND)
 
+    async def _store_models(
+        self, root: str, events: AsyncIterator[Event], principal: Principal, study: str, report: StoreReport
+    ) -> None:
+        """Make files of metadata and bulk data and admit them (rule 7)."""
+
+        async def admit(file: bytearray) -> None:
+            await self._admit(file, principal, study, report)
+
+        with self._context.budget.hold() as budget:
+            await ModelParts(root, self._context.limits, budget, admit, report).take(events)
+
     async def _admit(self, file: bytearray, principal: Principal, study: str, report: StoreReport) -> None:
         """Admit one file and note what became of it. Raises WebError where the asker himself is refused."""
         try:
@@ -151,17 +169,18 @@ class StoreResources:
         return b""
 
 
-def _boundary(request: Request) -> str:
-    """The boundary of a multipart/related body of DICOM files. Raises UnsupportedMedia, BadRequest."""
+def _root(request: Request) -> tuple[str, str]:
+    """Root type and boundary of a multipart/related body. Raises UnsupportedMedia, BadRequest."""
     media_type = parse_media_type(request.headers.get("content-type", ""))
-    if media_type.essence != "multipart/related" or media_type.parameters.get("type", "").lower() != DICOM:
-        raise UnsupportedMedia('expected multipart/related; type="application/dicom"', (STORED,))
+    root = media_type.parameters.get("type", "").lower()
+    if media_type.essence != "multipart/related" or root not in (DICOM, DICOM_JSON, DICOM_XML):
+        raise UnsupportedMedia("expected multipart/related of DICOM files or metadata", STORED)
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedMedia("expected a body without content coding", (STORED,))
+        raise UnsupportedMedia("expected a body without content coding", STORED)
     boundary = media_type.parameters.get("boundary", "")
     if not boundary:
         raise BadRequest("expected a boundary in Content-Type (RFC 2046 5.1)")
-    return boundary
+    return root, boundary
 
 
 def _is_dicom(content_type: str | None) -> bool:

@@ -33,7 +33,7 @@ from ribcage.usage.pixels import Pixels
 
 DOCUMENT: Final = "00420011"
 _DOCUMENT_TYPE: Final = 0x00420012
-_DOCUMENT_TYPES: Final = frozenset({"application/pdf", "model/stl", "model/obj", "model/mtl"})
+DOCUMENT_TYPES: Final = frozenset({"application/pdf", "model/stl", "model/obj", "model/mtl"})
 _PIECE_BYTES: Final = 1024 * 1024
 
 Pieces = Callable[[int, int], AsyncIterator[bytes]]  # offset and count
@@ -128,7 +128,7 @@ def _form(entries: list[MediaType], own: str) -> tuple[str, bool]:
 def _document_type(scanned: Scan) -> str:
     element = scanned.find(_DOCUMENT_TYPE)
     texts = [] if element is None else text_values(scanned.value(element)[:256], "LO")
-    return texts[0].lower() if texts and texts[0].lower() in _DOCUMENT_TYPES else OCTETS
+    return texts[0].lower() if texts and texts[0].lower() in DOCUMENT_TYPES else OCTETS
 
 
 async def _single(leaving: Leaving, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
