@@ -243,3 +243,25 @@ def test_the_key_that_was_the_conflicts_own_is_destroyed(tmp_path: Path) -> None
         assert not (ward.house.home / "objects" / str(row["location"])).exists()
 
     in_ward(tmp_path, work)
+
+
+def test_what_is_filed_goes_where_the_rules_say_and_not_back(tmp_path: Path) -> None:
+    async def work(ward: Ward) -> None:
+        admin, number = ward.house.admin, await conflict(ward)
+        await ward.house.device("node", "NODE", ["retrieve"])
+        for title, device in (("NODE", "node"), ("CR1", "cr-1")):
+            await admin.call(p.AddDestination(title, device, "127.0.0.1", 2762), p.Noted)
+        for title, conditions in (
+            ("NODE", p.RouteConditions(calling_ae_title="CR1", modality="CR")),
+            ("NODE", p.RouteConditions(device="cr-1")),
+            ("CR1", p.RouteConditions()),
+        ):
+            await admin.call(p.AddRoute(title, conditions), p.RouteAdded)
+        assert (await admin.call(p.QueuePage(0, 10), p.QueueLines)).jobs == []
+        filed = await file(ward, number)
+        (job,) = (await admin.call(p.QueuePage(0, 10), p.QueueLines)).jobs
+        assert (job.ae_title, job.why, job.study_instance_uid) == ("NODE", "rule", filed.study_instance_uid)
+        shown = await admin.call(p.ShowJob(job.job), p.JobShown)
+        assert [uid for uid, _, _ in shown.items] == [filed.sop_instance_uid]
+
+    in_ward(tmp_path, work)

@@ -158,14 +158,16 @@ def test_another_device_in_orthancs_place_gets_nothing(
         stranger.stop()
 
 
-def test_orthanc_asks_for_commitment_twice_and_waits(
-    archive: Archive, orthanc: TlsOrthanc, modality: Identity
-) -> None:
-    """It waits for a report on an association of the archive's, which opens none: see docs/conformance.md."""
-    for _ in range(2):  # the report that waits for it is not taken for the second answer
-        study = new_study()
+def test_orthanc_asks_for_commitment_and_hears_what_it_sent(archive: Archive, orthanc: TlsOrthanc) -> None:
+    """It leaves after its request, and takes the report on an association of the archive's."""
+    sent, unsent = new_study(), new_study()
+    for study in (sent, unsent):
         orthanc.store(study.file)
-        key = orthanc.key(study.instance_uid)
-        orthanc.ask("POST", "/modalities/ribcage/store", [key])
-        asked = orthanc.ask("POST", "/modalities/ribcage/storage-commitment", {"Resources": [key]})
-        assert orthanc.ask("GET", asked["Path"])["Status"] == "Pending"
+    keys = {study: orthanc.key(study.instance_uid) for study in (sent, unsent)}
+    orthanc.ask("POST", "/modalities/ribcage/store", [keys[sent]])
+    for wanted, status in ((sent, "Success"), (unsent, "Failure")):
+        body = {"Resources": [keys[wanted]]}
+        path = orthanc.ask("POST", "/modalities/ribcage/storage-commitment", body)["Path"]
+        wait_for(lambda path=path, status=status: orthanc.ask("GET", path)["Status"] == status)
+    reports = archive.ask(p.ReportPage(0, 10), p.ReportLines).reports
+    assert [(each.state, each.failed) for each in reports] == [("done", 0), ("done", 1)]

@@ -58,6 +58,10 @@ WITHOUT_DATA = {
     p.Refusal,
     p.IngestClosed,
     p.CheckCommitment,  # one word for each instance the asker sent
+    p.ListOwedReports,  # the same words, again
+    p.ReportHeard,
+    p.TakeReport,  # the same words, for a destination that an operator wrote
+    p.ReportOver,
     p.CheckDisclosure,  # one bit of a receipt's own disclosure
     p.DisclosureClosed,
     p.FindDestination,  # an address that an operator wrote, for a device that may retrieve
@@ -130,12 +134,16 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.AddDestination,
     p.RemoveDestination,
     p.ListDestinations,  # addresses and names of devices
+    p.ShowDestination,  # an address and a fingerprint
     p.SetDestinationRetry,
     p.QueueStudy,
     p.QueuePage,  # UIDs, AE titles, times
     p.ShowJob,
     p.RetryJob,
     p.DropJob,
+    p.ReportPage,  # UIDs of transactions, AE titles, times
+    p.RetryReport,
+    p.DropReport,
     p.AddRoute,
     p.RemoveRoute,
     p.ListRoutes,  # conditions that operators wrote

@@ -22,7 +22,6 @@ from ribcage.dicom.dimse import OtherCommand
 from ribcage.dicom.errors import DataSetMalformed
 from ribcage.dicom.sop_classes import STORAGE_COMMITMENT_INSTANCE, STORAGE_COMMITMENT_PUSH
 from ribcage.guard import protocol as p
-from ribcage.transfer.dimse.commitment import Outbox, Report
 
 _SUCCESS, _UNKNOWN, _CLASS_CONFLICT = 0, 0x0112, 0x0119
 
@@ -48,6 +47,10 @@ def _association(house: FrontHouse, context: ssl.SSLContext, calling: str) -> Ra
 def _stored(house: FrontHouse, context: ssl.SSLContext, calling: str, instance: tuple[str, bytes]) -> int:
     with _association(house, context, calling) as association:
         return association.store(CT, *instance)
+
+
+async def reports(house: FrontHouse) -> list[p.ReportLine]:
+    return (await house.house.admin.call(p.ReportPage(0, 1000), p.ReportLines)).reports
 
 
 def _action(association: RawAssociation, references: list[Reference], **more: int | str) -> int:
@@ -190,7 +193,7 @@ def test_a_report_nobody_confirmed_is_delivered_on_the_next_association(
         assert await asyncio.to_thread(next_time, confirm=False) == 2
         assert await asyncio.to_thread(next_time, confirm=True) == 2
         async with asyncio.timeout(5):
-            while house.front._site.outbox.waiting:
+            while (await reports(house))[0].state != "done":
                 await asyncio.sleep(0)
         await asyncio.to_thread(nothing, context, "CT1")
 
@@ -217,17 +220,6 @@ def test_requests_out_of_form_are_refused_with_their_status(template: Path, tmp_
             await house.house.front.ask(p.CheckCommitment(reader, [(CT, "1.2.3")]))
 
     _run(template, tmp_path, work)
-
-
-def test_the_outbox_is_bounded_per_device_and_in_devices() -> None:
-    outbox = Outbox()
-    for device in range(300):
-        for number in range(20):
-            outbox.keep(device.to_bytes(2, "big"), Report(f"1.{number}", (), ()))
-    assert len(outbox.waiting) == 256
-    assert [each.transaction for each in outbox.of((299).to_bytes(2, "big"))] == [
-        f"1.{number}" for number in range(4, 20)
-    ]
 
 
 def test_a_request_reads_back_and_one_with_two_transactions_does_not() -> None:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from typing import Any
 
+from ribcage.cli import settings
 from ribcage.cli.errors import UsageError
+from ribcage.dicom.limits import UpperLayerLimits
 from ribcage.guard.client import GuardClient
 from ribcage.guard.protocol import (
     AddDestination,
     DestinationItems,
+    DestinationKnown,
+    Hello,
     ListDestinations,
     Noted,
     RemoveDestination,
     SetDestinationRetry,
+    ShowDestination,
+    TlsIdentity,
 )
+from ribcage.transfer.dimse.echo import EchoFailed, echo
+from ribcage.transfer.dimse.sender import Peer, pinned_context
+
+_ECHO_SECONDS = 10.0
 
 
 def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: Any) -> None:
@@ -32,6 +43,8 @@ def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: A
     again = verb(actions, "retry", "whether what a C-MOVE could not send is queued", with_guard(retry))
     again.add_argument("name")
     again.add_argument("setting", choices=("on", "off"))
+    one = verb(actions, "check", "call a destination by C-ECHO, and say what fails", with_guard(check))
+    one.add_argument("name")
     verb(actions, "list", "the destinations", with_guard(show))
 
 
@@ -55,6 +68,21 @@ async def retry(client: GuardClient, options: argparse.Namespace) -> None:
     """`ribcage destination retry NAME on|off`."""
     await client.call(SetDestinationRetry(options.name, options.setting == "on"), Noted)
     print(f"destination {options.name}: what a C-MOVE could not send is queued: {options.setting}")
+
+
+async def check(client: GuardClient, options: argparse.Namespace) -> None:
+    """`ribcage destination check NAME`: TLS, certificate, AE titles and C-ECHO. Raises UsageError."""
+    known = await client.call(ShowDestination(options.name), DestinationKnown)
+    context = pinned_context(await client.call(Hello(os.getpid()), TlsIdentity))
+    ours = min(settings.load(options.home).called_ae_titles)
+    peer = Peer(known.address, known.port, known.fingerprint, options.name, ours)
+    try:
+        await echo(peer, context, UpperLayerLimits(idle_seconds=_ECHO_SECONDS))
+    except EchoFailed as failed:
+        raise UsageError(f"destination {options.name}: {failed}") from failed
+    print(
+        f"destination {options.name}: TLS with the registered certificate, association and C-ECHO: all well"
+    )
 
 
 async def show(client: GuardClient, _options: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from ribcage.cli import (
     certificate,
     clock,
     commands,
+    commitments,
     conflict,
     deid,
     deid_check,
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     break_glass.add_verbs(verb, _with_guard, verbs)
     destinations.add_verbs(verb, _with_guard, verbs)
     queue.add_verbs(verb, _with_guard, verbs)
+    commitments.add_verbs(verb, _with_guard, verbs)
     routes.add_verbs(verb, _with_guard, verbs)
     destroy.add_verbs(verb, _with_guard, verbs)
     conflict.add_verbs(verb, _with_guard, verbs)

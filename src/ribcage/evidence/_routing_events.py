@@ -20,6 +20,8 @@ RoutingChange = Literal[
     "job-made",
     "job-retried",
     "job-dropped",
+    "report-retried",
+    "report-dropped",
     "priors-queued",
     "priors-refused",
 ]

@@ -171,7 +171,7 @@ def give_back(
     uncounted = refusal in ("", "interrupted") and row["lease_until"] > now
     tries = 0 if row["progress"] else int(row["tries"]) + (0 if uncounted else 1)
     failed = refusal in FINAL or tries >= limits.queue_tries
-    wait = _wait(limits, tries) if refusal else 0.0
+    wait = wait_seconds(limits, tries) if refusal else 0.0
     change(
         connection,
         number,
@@ -190,7 +190,8 @@ def give_back(
         connection.execute(later.values(next_at=now + wait))
 
 
-def _wait(limits: GuardLimits, tries: int) -> float:
+def wait_seconds(limits: GuardLimits, tries: int) -> float:
+    """After this many tries: doubled each time, up to a limit."""
     doubled = limits.queue_first_seconds * 2.0 ** min(max(tries - 1, 0), 32)
     return min(doubled, limits.queue_most_seconds)
 

@@ -24,15 +24,16 @@ from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.filing import Filing, destroy, forget, said_by
 from ribcage.guard.objects import owner_of
+from ribcage.guard.routing import Routing
 
 
 class Conflicts:
     """Shows, discards and files."""
 
-    def __init__(self, core: Core, approvals: Approvals) -> None:
+    def __init__(self, core: Core, approvals: Approvals, routing: Routing) -> None:
         self._core = core
         self._approvals = approvals
-        self._filing = Filing(core)
+        self._filing = Filing(core, routing)
         self._one_at_a_time = asyncio.Lock()
 
     async def show(self, _: Actor, request: p.ShowConflict) -> p.ConflictShown:

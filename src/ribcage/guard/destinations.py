@@ -121,6 +121,16 @@ class Destinations:
                 return DestinationKnown(fingerprint, str(row["address"]), int(row["port"]))
         raise GuardRefused("not_found")
 
+    def of_device(self, device_id: bytes, ae_title: str) -> tuple[str, DestinationKnown] | None:
+        """Where this device listens, under this AE title if it does; None where nothing is registered for it."""
+        titles = [title for title, row in self._by_title.items() if row["device_id"] == device_id]
+        for title in sorted(titles, key=lambda each: (each != ae_title, each)):
+            try:
+                return title, self.known(title)
+            except GuardRefused:
+                continue
+        return None
+
     def device_of(self, ae_title: str) -> bytes:
         """The id of the device behind a title, b"" where there is none."""
         row = self._by_title.get(ae_title)

@@ -123,16 +123,15 @@ class Devices:
         row = self._by_fingerprint.get(fingerprint)
         if row is None or row["suspended"] or now >= float(row["not_after"]):
             raise GuardRefused("not_authenticated")
-        titles = frozenset(str(row["ae_titles"]).split("\\"))
-        if ae_title is not None and ae_title not in titles:
+        known = _known(row)
+        if ae_title is not None and ae_title not in known.ae_titles:
             raise GuardRefused("not_authenticated")
-        return KnownDevice(
-            device_id=bytes(row["id"]),
-            name=str(row["name"]),
-            ae_titles=titles,
-            may=frozenset(str(row["may"]).split()),
-            department=str(row["department"]),
-        )
+        return known
+
+    def of_id(self, device_id: bytes) -> KnownDevice | None:
+        """A device by its id, suspended or not; None where there is none."""
+        row = next((row for row in self._by_fingerprint.values() if row["id"] == device_id), None)
+        return None if row is None else _known(row)
 
     def terms(self) -> list[Term]:
         """Certificates of the devices that are not suspended; their beginning is not kept."""
@@ -191,3 +190,13 @@ class Devices:
         """Certificates registered as they are (their authority is not ours): trusted leaf by leaf."""
         live = (r for r in self._by_fingerprint.values() if r["foreign_authority"] and not r["suspended"])
         return b"\n".join(bytes(r["certificate_pem"]) for r in live)
+
+
+def _known(row: dict[str, Any]) -> KnownDevice:
+    return KnownDevice(
+        device_id=bytes(row["id"]),
+        name=str(row["name"]),
+        ae_titles=frozenset(str(row["ae_titles"]).split("\\")),
+        may=frozenset(str(row["may"]).split()),
+        department=str(row["department"]),
+    )

@@ -9,7 +9,8 @@ Rules, in order:
    never changes.
 4. Nothing is filed into a study that was closed or destroyed, and nothing that was sent to one is filed elsewhere:
    such a conflict waits, or is discarded.
-5. The commit of the rows decides. A crash before it leaves the conflict and a stray file; one after it leaves the
+5. Routing rules are asked in the same commit (`guard.routing`).
+6. The commit of the rows decides. A crash before it leaves the conflict and a stray file; one after it leaves the
    marked row of a conflict, whose key and file the next start destroys (`finish_all`).
 """
 
@@ -43,6 +44,7 @@ from ribcage.guard.errors import GuardRefused
 from ribcage.guard.identities import Named
 from ribcage.guard.ingest_rows import Held
 from ribcage.guard.objects import open_streams, owner_of, stream_keys
+from ribcage.guard.routing import Routing
 
 FILED: Final = "filed"  # reason of a row whose instance was filed: its key and file are to be destroyed
 _FINAL: Final = frozenset({"study_destroyed", FILED})
@@ -96,8 +98,9 @@ def fresh_uid(blind: BlindIndex, *parts: str) -> str:
 class Filing:
     """Files one conflict at a time; the caller holds the lock of conflicts."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, routing: Routing) -> None:
         self._core = core
+        self._routing = routing
 
     async def file(self, by: PersonActor, row: sa.RowMapping, request: p.FileConflict) -> p.ConflictFiled:
         """Rules 2 to 5. Raises GuardRefused('conflict' | 'not_found' | 'unavailable' | 'full')."""
@@ -119,6 +122,7 @@ class Filing:
             path = Path(core.objects_root) / str(columns["location"])
             await asyncio.to_thread(path.unlink, missing_ok=True)
             raise
+        self._routing.took()
         await asyncio.to_thread(destroy, core, row)
         await core.committer.run(lambda tx: forget(tx.connection, row))
         return answer
@@ -168,6 +172,7 @@ class Filing:
         )
         columns["log_index"] = tx.append(core.entry(stored))
         ingest_rows.index(tx, as_filed, held, Held(None, False, series_pk, held.pk), columns)
+        self._routing.filed(tx, row, by, as_filed, held)
         named = Named(*(getattr(said, name) for name in Named.__struct_fields__))
         what = Filed(
             said.study_instance_uid, said.series_instance_uid, said.sop_instance_uid, named, core.clock()

@@ -165,6 +165,8 @@ def _images(rooms: Rooms) -> Table:
         p.Commit: commit,
         p.IngestClosed: by_principal(rooms, rooms.ingest.closed),
         p.CheckCommitment: by_principal(rooms, rooms.commitments.check),
+        p.ListOwedReports: by_principal(rooms, rooms.commitments.owed),
+        p.ReportHeard: by_principal(rooms, rooms.commitments.heard),
         p.Query: by_principal(rooms, rooms.queries.answer),
         p.Disclose: by_principal(rooms, rooms.disclosures.disclose),
         p.Open: open_,
@@ -183,6 +185,8 @@ def _senders(rooms: Rooms) -> Table:
         p.JobItem: by_anyone(queue.item),
         p.JobOver: by_anyone(queue.over),
         p.QueueMove: by_principal(rooms, queue.move),
+        p.TakeReport: by_anyone(rooms.commitments.take),
+        p.ReportOver: by_anyone(rooms.commitments.over),
     }
 
 
@@ -302,6 +306,7 @@ def _house(rooms: Rooms) -> Table:
         p.AddDestination: by_operator(rooms, rooms.destinations.add),
         p.RemoveDestination: by_operator(rooms, rooms.destinations.remove),
         p.ListDestinations: on_thread(lambda _: rooms.destinations.page()),
+        p.ShowDestination: on_thread(lambda asked: rooms.destinations.known(asked.ae_title)),
         p.GetHealth: on_thread(rooms.examination.health),
         p.RenewCertificate: by_operator(rooms, rooms.listener.renew),
         p.AcceptClock: by_operator(rooms, rooms.administration.accept_clock),
@@ -326,6 +331,9 @@ def _routing(rooms: Rooms) -> Table:
         p.ShowJob: on_thread(queue.show),
         p.RetryJob: by_operator(rooms, queue.retry),
         p.DropJob: by_operator(rooms, queue.drop),
+        p.ReportPage: on_thread(rooms.commitments.page),
+        p.RetryReport: by_operator(rooms, rooms.commitments.retry),
+        p.DropReport: by_operator(rooms, rooms.commitments.drop),
         p.AddRoute: by_operator(rooms, rooms.routing.add),
         p.RemoveRoute: by_operator(rooms, rooms.routing.remove),
         p.ListRoutes: on_thread(rooms.routing.page),

@@ -261,19 +261,76 @@ class IngestClosed(_Body, frozen=True):
 
 
 class CheckCommitment(_Body, frozen=True):
-    """Storage commitment: does the archive answer for these? `references`: SOP class and SOP instance UID."""
+    """Storage commitment: does the archive answer for these? `references`: SOP class and SOP instance UID.
+
+    With a `transaction` the answer is kept as a report that the device is owed.
+    """
 
     principal: Principal
     references: list[tuple[str, str]]
+    transaction: str = ""
 
 
 Held = Literal["held", "unknown", "class_conflict"]
 
 
 class CommitmentChecked(_Body, frozen=True):
-    """One word for each reference, in order; what the asker did not send is unknown."""
+    """One word for each reference, in order; what the asker did not send is unknown. `report`: the kept one."""
 
     held: list[Held]
+    report: int = 0
+
+
+class OwedReport(_Body, frozen=True):
+    """One transaction: SOP class, SOP instance and word of each reference."""
+
+    report: int
+    transaction: str
+    told: list[tuple[str, str, Held]]
+
+
+class ListOwedReports(_Body, frozen=True):
+    """What this device is owed; for a while nobody else sends it."""
+
+    principal: Principal
+
+
+class OwedReports(_Body, frozen=True):
+    """By number; what somebody sends just now is not among them."""
+
+    reports: list[OwedReport]
+
+
+class ReportHeard(_Body, frozen=True):
+    """The device confirmed its report, or left without."""
+
+    principal: Principal
+    report: int
+    confirmed: bool
+
+
+class TakeReport(_Body, frozen=True):
+    """A front asks for a report to deliver: answered with `ReportTaken` or `NoJob`."""
+
+
+class ReportTaken(_Body, frozen=True):
+    """A report under a lease, and who must answer there."""
+
+    owed: OwedReport
+    lease: bytes
+    lease_seconds: float
+    ae_title: str
+    fingerprint: bytes
+    address: str
+    port: int
+
+
+class ReportOver(_Body, frozen=True):
+    """The sender is through with it; `refusal` says why the device has it not."""
+
+    report: int
+    lease: bytes
+    refusal: JobRefusal
 
 
 # --- the way out ----------------------------------------------------------------------------------------
@@ -1337,6 +1394,12 @@ class DestinationItems(_Body, frozen=True):
     items: list[DestinationItem]
 
 
+class ShowDestination(_Body, frozen=True):
+    """Where a destination listens and which certificate must answer: `DestinationKnown`, for an operator."""
+
+    ae_title: str
+
+
 class SetDestinationRetry(_Body, frozen=True):
     """Whether what a C-MOVE to this destination failed to send is queued."""
 
@@ -1412,6 +1475,47 @@ class DropJob(_Body, frozen=True):
     """Forget a job that is not being sent."""
 
     job: int
+
+
+class ReportPage(_Body, frozen=True):
+    """Reports of storage commitment from number `start`."""
+
+    start: int
+    count: int
+
+
+class ReportLine(_Body, frozen=True):
+    """One report. Times in Unix seconds; `failed` of the instances were not committed to."""
+
+    report: int
+    device: str
+    ae_title: str
+    transaction: str
+    state: JobState
+    refusal: JobRefusal
+    tries: int
+    instances: int
+    failed: int
+    made_at: float
+    next_at: float
+
+
+class ReportLines(_Body, frozen=True):
+    """Reports by number."""
+
+    reports: list[ReportLine]
+
+
+class RetryReport(_Body, frozen=True):
+    """Deliver it now, its tries counted anew."""
+
+    report: int
+
+
+class DropReport(_Body, frozen=True):
+    """Forget a report that is not being delivered; the device asks again."""
+
+    report: int
 
 
 class RouteConditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -2213,6 +2317,13 @@ FrontRequest = (
     | Commit
     | IngestClosed
     | CheckCommitment
+    | ListOwedReports
+    | ReportHeard
+    | TakeReport
+    | ReportOver
+    | ReportPage
+    | RetryReport
+    | DropReport
     | Query
     | Disclose
     | Open
@@ -2273,6 +2384,7 @@ AdminRequest = (
     | RemoveDestination
     | ListDestinations
     | SetDestinationRetry
+    | ShowDestination
     | QueueStudy
     | QueuePage
     | ShowJob
@@ -2340,6 +2452,9 @@ Response = (
     | AlreadyHeld
     | Committed
     | CommitmentChecked
+    | OwedReports
+    | ReportTaken
+    | ReportLines
     | QueryAnswer
     | Disclosed
     | Opened

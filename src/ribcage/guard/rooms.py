@@ -139,7 +139,7 @@ def build_rooms(
         rights=rights,
         derivations=derivations,
         ingest=ingest,
-        commitments=Commitments(core, ingest),
+        commitments=Commitments(core, ingest, destinations),
         queries=Queries(core, in_a_fault),
         accounts=accounts,
         own_sessions=OwnSessions(core, push, disclosures.rights_changed),
@@ -170,7 +170,7 @@ def build_rooms(
         listener=ListenerCertificate(core, push),
         resets=FactorResets(core, approvals, push, disclosures.rights_changed),
         waiting=Waiting(core, (accounts.throttle, passkeys.throttle)),
-        conflicts=Conflicts(core, approvals),
+        conflicts=Conflicts(core, approvals, routing),
         rejections=rejections,
         identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, disclosures)),
     )

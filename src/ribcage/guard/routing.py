@@ -4,7 +4,8 @@ Rules, in order:
 1. A rule names a registered destination, asked when it is added; one that is removed later ends its jobs, not others.
 2. A rule is asked when a new instance is committed, in the transaction that makes it durable: what is acknowledged
    stands in the queue once for each destination, and what is not leaves nothing there. Parked instances and those
-   held already are not sent on.
+   held already are not sent on. A conflict that is filed is asked about then, as if its sender sent it now; any AE
+   title of the sender's holds, since the one it used is not kept.
 3. All conditions of a rule must hold; text is compared without case and without surrounding spaces.
 4. Nothing goes back to the device that it came from.
 5. A rule gives no right: `guard.sending`, rule 1. Its row carries the guard's MAC; one that does not hold is ignored
@@ -19,6 +20,7 @@ import fnmatch
 import functools
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +28,8 @@ import msgspec
 import sqlalchemy as sa
 
 from ribcage.crypto.errors import RowTampered
-from ribcage.database.schema import route_rule
-from ribcage.evidence.audit_event import DeviceActor, RoutingChanged
+from ribcage.database.schema import instance, route_rule, series
+from ribcage.evidence.audit_event import DeviceActor, PersonActor, RoutingChanged
 from ribcage.guard import _jobs
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.committer import Transaction
@@ -157,17 +159,27 @@ class Routing:
     # --- at each commit ---------------------------------------------------------------------------------
 
     def arrived(
-        self, tx: Transaction, actor: Actor, attributes: Attributes, begun: HeldStudy | None = None
+        self,
+        tx: Transaction,
+        actor: Actor,
+        attributes: Attributes,
+        begun: HeldStudy | None = None,
+        titles: Sequence[str] = (),
     ) -> None:
         """Queue a new instance where rules say so (rule 2); `begun`: its study, where it begins a series there.
 
-        On the committer's thread.
+        `titles`: AE titles of its sender, any of which may hold. On the committer's thread.
         """
         rules = list(self._rules.items())
         if not rules:
             return
         facts = _facts(actor, attributes)
-        met = [(n, each) for n, each in rules if _holds(each.conditions, facts) and self._away(actor, each)]
+        known = [facts | {"calling_ae_title": title.strip().upper()} for title in titles] or [facts]
+        met = [
+            (n, each)
+            for n, each in rules
+            if any(_holds(each.conditions, one) for one in known) and self._away(actor, each)
+        ]
         for title in sorted({each.destination for _, each in met}):
             core, uid = self._core, attributes.sop_instance_uid
             order = _jobs.Order(title, attributes.study_instance_uid, "rule")
@@ -176,6 +188,23 @@ class Routing:
             if begun is not None and each.priors is not None:
                 pull = Pull(number, each.destination, each.priors)
                 self._priors.pull(tx, actor, attributes, begun, pull)
+
+    def filed(
+        self, tx: Transaction, row: sa.RowMapping, by: PersonActor, said: Attributes, study: HeldStudy
+    ) -> None:
+        """Queue a parked instance that was filed as `said` (rule 2) by a person. On the committer's thread."""
+        kind, _, identifier = str(row["source"]).partition(":")
+        device = self._core.devices.of_id(bytes.fromhex(identifier)) if kind == "device" else None
+        known = device.device_id if device is not None else b""
+        sender = Actor(kind, known, b"", b"", "", "", by, device)
+        titles = sorted(device.ae_titles) if device is not None else []
+        began = tx.connection.execute(
+            sa.select(sa.func.count())
+            .select_from(instance)
+            .join(series, series.c.pk == instance.c.series_pk)
+            .where(series.c.uid == said.series_instance_uid)
+        ).scalar_one()
+        self.arrived(tx, sender, said, study if began == 1 else None, titles)
 
     def _away(self, actor: Actor, rule: _Rule) -> bool:
         """Rule 4."""

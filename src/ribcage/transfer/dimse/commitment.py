@@ -4,17 +4,16 @@ Rules, in order:
 1. A request that names another instance than the well-known one, another action or no references is refused with the
    status of PS3.7 10.1.4.1.10; else it is answered, and its report follows on the same association.
 2. The guard says what is held (`CheckCommitment`); a device hears about what it sent itself.
-3. A report that was not confirmed is kept in this front's memory, `_KEPT` for each device, and delivered on the next
-   association that the device opens here, behind the answer to its first request or when none comes: some devices
-   take nothing else for that answer. After a restart the device asks again.
+3. The guard keeps the report until the device confirms it (`guard.commitment`). What waits is delivered on the next
+   association that the device opens, behind the answer to its first request or when none comes: some devices take
+   nothing else for that answer. What was not confirmed when it ends goes out on one of our own (`dimse.reporting`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from ribcage.dicom import commitment, dimse
@@ -24,119 +23,109 @@ from ribcage.dicom.errors import DataSetLimitExceeded, DicomError
 from ribcage.dicom.sop_classes import STORAGE_COMMITMENT_INSTANCE, STORAGE_COMMITMENT_PUSH
 from ribcage.dicom.statuses import Status
 from ribcage.guard.errors import GuardError, GuardRefused
-from ribcage.guard.protocol import CheckCommitment, CommitmentChecked, Device, Held
+from ribcage.guard.protocol import (
+    CheckCommitment,
+    CommitmentChecked,
+    Device,
+    Held,
+    ListOwedReports,
+    Noted,
+    OwedReport,
+    OwedReports,
+    ReportHeard,
+)
 from ribcage.storage.ports import Guard
 from ribcage.transfer.dimse.exchange import Exchange
 
 _REQUEST_COMMITMENT: Final = 1  # action type, PS3.4 J.3.2
 _ALL_COMMITTED, _SOME_FAILED = 1, 2  # event types, PS3.4 J.3.3
-_KEPT: Final = 16
-_DEVICES: Final = 256
 _FAILURE_REASONS: Final[Mapping[Held, int]] = {  # PS3.3 C.14
     "unknown": Status.NO_SUCH_SOP_INSTANCE, "class_conflict": Status.CLASS_INSTANCE_CONFLICT,
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a device is to be told about one transaction."""
-
-    transaction: str
-    committed: tuple[Reference, ...]
-    failed: tuple[tuple[Reference, int], ...]
-
-
-@dataclass
-class Outbox:
-    """Reports that no device has confirmed yet, by fingerprint and transaction; the oldest give way."""
-
-    waiting: OrderedDict[bytes, OrderedDict[str, Report]] = field(default_factory=OrderedDict)
-
-    def keep(self, fingerprint: bytes, report: Report) -> None:
-        """Until it is confirmed."""
-        own = self.waiting.setdefault(fingerprint, OrderedDict())
-        own[report.transaction] = report
-        if len(own) > _KEPT:
-            own.popitem(last=False)
-        if len(self.waiting) > _DEVICES:
-            self.waiting.popitem(last=False)
-
-    def confirmed(self, fingerprint: bytes, transaction: str) -> None:
-        """The device has it."""
-        own = self.waiting.get(fingerprint, OrderedDict())
-        own.pop(transaction, None)
-        if not own:
-            self.waiting.pop(fingerprint, None)
-
-    def of(self, fingerprint: bytes) -> list[Report]:
-        """What waits for this device."""
-        return list(self.waiting.get(fingerprint, OrderedDict()).values())
+def message_of(owed: OwedReport, message_id: int, syntax: str) -> tuple[OtherCommand, bytes]:
+    """The N-EVENT-REPORT of a report (PS3.4 J.3.3)."""
+    told = [(Reference(sop_class, uid), word) for sop_class, uid, word in owed.told]
+    committed = [each for each, word in told if word == "held"]
+    failed = [(each, _FAILURE_REASONS[word]) for each, word in told if word != "held"]
+    elements: dict[int, Value] = {
+        dimse.AFFECTED_SOP_CLASS: STORAGE_COMMITMENT_PUSH,
+        dimse.MESSAGE_ID: message_id,
+        dimse.AFFECTED_SOP_INSTANCE: STORAGE_COMMITMENT_INSTANCE,
+        dimse.EVENT_TYPE_ID: _SOME_FAILED if failed else _ALL_COMMITTED,
+    }
+    command = OtherCommand(dimse.N_EVENT_REPORT_RQ, elements, has_data_set=True)
+    return command, commitment.write(owed.transaction, committed, failed, syntax)
 
 
 class StorageCommitment:
     """The service for one association."""
 
-    def __init__(self, guard: Guard, outbox: Outbox, device: Device) -> None:
+    def __init__(self, guard: Guard, device: Device) -> None:
         self._guard = guard
-        self._outbox = outbox
         self._device = device
         self._numbers = itertools.count(1)
-        self._sent: dict[int, str] = {}
+        self._sent: dict[int, int] = {}  # message id -> report, until it is confirmed
 
     async def asked(
         self, command: OtherCommand, data_set: bytes | bytearray, syntax: str, exchange: Exchange
     ) -> None:
         """Answer an N-ACTION and report (rules 1 and 2). Raises AssociationOver."""
         try:
-            request = _read(command, data_set, syntax)
-            report = await self._report(request)
+            report = await self._check(_read(command, data_set, syntax))
         except _Refused as refused:
             await exchange.send(_response(command, refused.status))
             return
-        self._outbox.keep(self._device.fingerprint, report)
         await exchange.send(_response(command, Status.SUCCESS))
         await self._send(report, syntax, exchange)
 
     async def deliver(self, syntax: str, exchange: Exchange) -> None:
         """Send what waits for this device, once (rule 3). Raises AssociationOver."""
-        for report in self._outbox.of(self._device.fingerprint):
-            if report.transaction not in self._sent.values():
+        try:
+            owed = await self._guard.call(ListOwedReports(self._device), OwedReports)
+        except GuardError:
+            return
+        for report in owed.reports:
+            if report.report not in self._sent.values():
                 await self._send(report, syntax, exchange)
 
-    def answered(self, response: OtherCommand) -> None:
+    async def answered(self, response: OtherCommand) -> None:
         """An N-EVENT-REPORT-RSP: with success the report is delivered."""
         number = response.elements.get(dimse.MESSAGE_ID_RESPONDED)
-        transaction = self._sent.pop(number, "") if isinstance(number, int) else ""
-        if transaction and response.elements.get(dimse.STATUS) == Status.SUCCESS:
-            self._outbox.confirmed(self._device.fingerprint, transaction)
+        if not isinstance(number, int) or number not in self._sent:
+            return
+        if response.elements.get(dimse.STATUS) == Status.SUCCESS:
+            await self._heard(self._sent.pop(number), confirmed=True)
 
-    async def _report(self, request: CommitmentRequest) -> Report:
+    async def finish(self) -> None:
+        """The association has ended: what was not confirmed is due elsewhere."""
+        sent, self._sent = self._sent, {}
+        for report in sent.values():
+            await self._heard(report, confirmed=False)
+
+    async def _heard(self, report: int, *, confirmed: bool) -> None:
+        with contextlib.suppress(GuardError):  # then it is sent again
+            await self._guard.call(ReportHeard(self._device, report, confirmed), Noted)
+
+    async def _check(self, request: CommitmentRequest) -> OwedReport:
         asked = [(each.sop_class, each.sop_instance) for each in request.references]
         try:
-            answer = await self._guard.call(CheckCommitment(self._device, asked), CommitmentChecked)
+            answer = await self._guard.call(
+                CheckCommitment(self._device, asked, request.transaction), CommitmentChecked
+            )
         except GuardRefused as refused:
             statuses = {"invalid": Status.RESOURCE_LIMITATION, "not_permitted": Status.NOT_AUTHORIZED}
             raise _Refused(statuses.get(refused.reason, Status.PROCESSING_FAILURE)) from refused
         except GuardError as failure:
             raise _Refused(Status.PROCESSING_FAILURE) from failure
-        told = list(zip(request.references, answer.held, strict=True))
-        return Report(
-            request.transaction,
-            tuple(each for each, held in told if held == "held"),
-            tuple((each, _FAILURE_REASONS[held]) for each, held in told if held != "held"),
-        )
+        told = [(*pair, word) for pair, word in zip(asked, answer.held, strict=True)]
+        return OwedReport(answer.report, request.transaction, told)
 
-    async def _send(self, report: Report, syntax: str, exchange: Exchange) -> None:
+    async def _send(self, report: OwedReport, syntax: str, exchange: Exchange) -> None:
         number = next(self._numbers) & 0xFFFF
-        self._sent[number] = report.transaction
-        elements: dict[int, Value] = {
-            dimse.AFFECTED_SOP_CLASS: STORAGE_COMMITMENT_PUSH,
-            dimse.MESSAGE_ID: number,
-            dimse.AFFECTED_SOP_INSTANCE: STORAGE_COMMITMENT_INSTANCE,
-            dimse.EVENT_TYPE_ID: _SOME_FAILED if report.failed else _ALL_COMMITTED,
-        }
-        command = OtherCommand(dimse.N_EVENT_REPORT_RQ, elements, has_data_set=True)
-        data_set = commitment.write(report.transaction, report.committed, report.failed, syntax)
+        self._sent[number] = report.report
+        command, data_set = message_of(report, number, syntax)
         await exchange.send(command, (data_set,))
 
 

@@ -1,4 +1,4 @@
-"""Sending what the guard's queue holds: a job at a time, over one association to its registered destination.
+"""Sending what the guard's queues hold, jobs before reports: one at a time, over one association to its destination.
 
 Rules, in order (DESIGN rules 1 and 4):
 1. Nothing leaves but through `usage.disclose`: the destination's certificate is the asker, or the recipient where a
@@ -29,9 +29,12 @@ from ribcage.guard.protocol import (
     JobRefusal,
     JobTaken,
     Noted,
+    ReportTaken,
     TakeJob,
+    TakeReport,
 )
 from ribcage.transfer.dimse.outgoing import Outgoing
+from ribcage.transfer.dimse.reporting import deliver
 from ribcage.transfer.dimse.retrieval import NotSent, OutletGone
 from ribcage.transfer.dimse.sender import Peer
 from ribcage.transfer.dimse.site import DimseSite
@@ -81,17 +84,25 @@ class Forwarder:
                         await self._stopping.wait()
 
     async def _one(self) -> bool:
-        """Take and send one job; False when there was none."""
+        """Take and send one job or report; False when there was none."""
         self.busy += 1
         try:
             answer = await self._site.guard.ask(TakeJob())
             if not isinstance(answer, JobTaken):
-                return False
+                return await self._report()
             await _Try(self._site, answer, self._stopping).run()
         except GuardError:
             return False
         finally:
             self.busy -= 1
+        return True
+
+    async def _report(self) -> bool:
+        """Take and send one report of storage commitment. Raises GuardError."""
+        answer = await self._site.guard.ask(TakeReport())
+        if not isinstance(answer, ReportTaken):
+            return False
+        await deliver(self._site, answer)
         return True
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from ribcage.dicom.assembler import MessageReceived
-from ribcage.dicom.dimse import CCancelRq, Command, CStoreRsp
+from ribcage.dicom.dimse import RESPONSE, CCancelRq, CEchoRsp, Command, CStoreRsp, OtherCommand
 from ribcage.dicom.errors import ProtocolMisuse
 from ribcage.dicom.upper_layer import UpperLayer
 from ribcage.transfer.errors import TransferError
@@ -69,7 +69,7 @@ class Line:
         """A message came while the line is in use (rule 4)."""
         if isinstance(message.command, CCancelRq) and len(self._cancelled) < _WAITING:
             self._cancelled.add(message.command.responds_to)
-        elif isinstance(message.command, CStoreRsp) and len(self._messages) < _WAITING:
+        elif _is_response(message.command) and len(self._messages) < _WAITING:
             self._messages.append(message)
             self._changed.set()
         else:
@@ -132,12 +132,16 @@ class Line:
 
     async def response(self, message_id: int) -> CStoreRsp:
         """The response to our C-STORE. Raises LineLost."""
-        await self._until(lambda: bool(self._messages))
-        answer = self._messages.popleft().command
+        answer = await self.answer()
         if not isinstance(answer, CStoreRsp) or answer.responds_to != message_id:
             self._wires.abort()
             raise LineLost("expected the response to our C-STORE, got another")
         return answer
+
+    async def answer(self) -> Command:
+        """The next response. Raises LineLost."""
+        await self._until(lambda: bool(self._messages))
+        return self._messages.popleft().command
 
     async def _room(self) -> None:
         if self._full:
@@ -158,3 +162,10 @@ class Line:
     def _check(self) -> None:
         if self._lost:
             raise LineLost("the association ended")
+
+
+def _is_response(command: Command) -> bool:
+    """To what we send: C-STORE, C-ECHO, N-services."""
+    if isinstance(command, OtherCommand):
+        return bool(command.command_field & RESPONSE)
+    return isinstance(command, CStoreRsp | CEchoRsp)

@@ -21,12 +21,17 @@ from dataclasses import dataclass
 from typing import cast
 
 from ribcage.dicom.assembler import MessageReceived
-from ribcage.dicom.association_events import AssociationAccepted, Event, ReleaseRequested
+from ribcage.dicom.association_events import (
+    AssociationAccepted,
+    AssociationRejected,
+    Event,
+    ReleaseRequested,
+)
 from ribcage.dicom.errors import ProtocolMisuse
 from ribcage.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from ribcage.dicom.limits import UpperLayerLimits
-from ribcage.dicom.pdu import AssociateRq
-from ribcage.dicom.pdu_items import ProposedContext, UserInformation
+from ribcage.dicom.pdu import AssociateRj, AssociateRq
+from ribcage.dicom.pdu_items import ProposedContext, RoleSelection, UserInformation
 from ribcage.dicom.transfer_syntaxes import LITTLE_ENDIAN
 from ribcage.dicom.upper_layer import AcceptedContext, Role, UpperLayer
 from ribcage.guard.protocol import InstanceRef, TlsIdentity
@@ -59,18 +64,26 @@ def propose(refs: Sequence[InstanceRef], most: int) -> tuple[ProposedContext, ..
 class Sender(asyncio.BufferedProtocol):
     """One association as requestor. Make it by `open_association`, end it with `close`."""
 
-    def __init__(self, limits: UpperLayerLimits, peer: Peer, contexts: tuple[ProposedContext, ...]) -> None:
+    def __init__(
+        self,
+        limits: UpperLayerLimits,
+        peer: Peer,
+        contexts: tuple[ProposedContext, ...],
+        roles: tuple[RoleSelection, ...] = (),
+    ) -> None:
         self._peer = peer
         self._layer = UpperLayer(Role.REQUESTOR, limits)
         self._buffer = bytearray(_READ_BYTES)
         self._transport: asyncio.Transport | None = None
         self._gone = asyncio.Event()
+        self.roles: tuple[RoleSelection, ...] = ()  # as the peer answered
         self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.line = Line(self._layer, Wires(self._write, self._flush, self.abort), limits.idle_seconds)
         user = UserInformation(
             max_pdu_bytes=limits.max_pdu_bytes,
             implementation_class_uid=IMPLEMENTATION_CLASS_UID,
             implementation_version_name=IMPLEMENTATION_VERSION_NAME,
+            roles=roles,
         )
         self._layer.request(AssociateRq(peer.called_ae_title, peer.calling_ae_title, contexts, user))
 
@@ -112,8 +125,8 @@ class Sender(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
-        self._take(self._layer.connection_lost())
         self._fail("the connection ended")
+        self._take(self._layer.connection_lost())
         self._gone.set()
 
     # --- inside -----------------------------------------------------------------------------------------
@@ -121,12 +134,15 @@ class Sender(asyncio.BufferedProtocol):
     def _take(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, AssociationAccepted):
+                self.roles = event.answer.user.roles
                 if not self.accepted.done():
                     self.accepted.set_result(None)
             elif isinstance(event, MessageReceived):
                 self.line.give(event)
+            elif isinstance(event, AssociationRejected):
+                self._fail(_refusal(event.answer))
             else:
-                self._fail("the destination ended or refused the association")
+                self._fail("the destination ended the association")
                 if isinstance(event, ReleaseRequested):
                     with contextlib.suppress(ProtocolMisuse):
                         self._layer.release()
@@ -165,6 +181,21 @@ class Sender(asyncio.BufferedProtocol):
             self._transport.abort()
 
 
+_REFUSALS = {  # PS3.8 Table 9-21: source and reason
+    (1, 2): "application context name not supported",
+    (1, 3): "calling AE title not recognized",
+    (1, 7): "called AE title not recognized",
+    (2, 2): "protocol version not supported",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded",
+}
+
+
+def _refusal(answer: AssociateRj) -> str:
+    why = _REFUSALS.get((answer.source, answer.reason), f"source {answer.source}, reason {answer.reason}")
+    return f"the association was refused: {why}"
+
+
 def pinned_context(identity: TlsIdentity) -> ssl.SSLContext:
     """TLS with the archive's certificate. Raises IdentityUnusable.
 
@@ -187,13 +218,23 @@ async def open_association(
     peer: Peer, refs: Sequence[InstanceRef], context: ssl.SSLContext, limits: UpperLayerLimits
 ) -> Sender:
     """An association in which these instances can be stored. Raises LineLost."""
-    contexts = propose(refs, limits.max_contexts)
+    return await associate(peer, propose(refs, limits.max_contexts), (), context, limits)
+
+
+async def associate(
+    peer: Peer,
+    contexts: tuple[ProposedContext, ...],
+    roles: tuple[RoleSelection, ...],
+    context: ssl.SSLContext,
+    limits: UpperLayerLimits,
+) -> Sender:
+    """An association with these contexts and roles proposed. Raises LineLost, its cause behind it."""
     loop = asyncio.get_running_loop()
     sender: Sender | None = None
     try:
         async with asyncio.timeout(limits.artim_seconds):
             _, sender = await loop.create_connection(
-                lambda: Sender(limits, peer, contexts), peer.address, peer.port, ssl=context
+                lambda: Sender(limits, peer, contexts, roles), peer.address, peer.port, ssl=context
             )
             await sender.accepted
     except (OSError, LineLost) as failure:

@@ -112,7 +112,7 @@ class AssociationService:
             self._site.refusals.note("user_identity", "dicom", self._address)
             return IDENTITY_NOT_CONFIRMED
         self._known, self._request = known, request
-        self._commitment = StorageCommitment(self._site.guard, self._site.outbox, self._device)
+        self._commitment = StorageCommitment(self._site.guard, self._device)
         store = "store" in known.may
         offer = Offer(store=store, query="query" in known.may, retrieve="retrieve" in known.may, commit=store)
         answer = negotiate(request, offer)
@@ -163,6 +163,8 @@ class AssociationService:
 
     async def finish(self) -> None:
         """The association has ended (rule 5). The guard counts it as unclosed when it cannot be told."""
+        if self._commitment is not None:
+            await self._commitment.finish()
         if self._stored or self._failed:
             closing = IngestClosed(self._device, "dimse", dict(self._stored), self._failed)
             with contextlib.suppress(GuardError):
@@ -224,7 +226,7 @@ class AssociationService:
         if command.command_field == N_ACTION_RQ:
             await self._commitment.asked(command, data_set or b"", context.transfer_syntax, exchange)
         else:
-            self._commitment.answered(command)
+            await self._commitment.answered(command)
         return None
 
     def _failure(self, command: CStoreRq, status: int, comment: str) -> Command:

@@ -12,7 +12,6 @@ from ribcage.cage import Cage
 from ribcage.capture.admit import WayIn
 from ribcage.dicom.limits import UpperLayerLimits
 from ribcage.storage.ports import Guard
-from ribcage.transfer.dimse.commitment import Outbox
 from ribcage.transfer.limits import FrontLimits
 from ribcage.transfer.refusals import Refusals
 from ribcage.usage.disclose import WayOut
@@ -41,7 +40,6 @@ class DimseSite:
     upper_layer: UpperLayerLimits
     cage: Cage
     client_context: Callable[[], ssl.SSLContext]  # raises IdentityUnusable
-    outbox: Outbox = field(default_factory=Outbox)
     associations: set[Drainable] = field(default_factory=set)
     buffered_bytes: int = 0
     draining: bool = False
