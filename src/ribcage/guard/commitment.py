@@ -23,7 +23,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from ribcage.database.schema import commitment_report, instance
+from ribcage.database.commitment_schema import commitment_report
+from ribcage.database.schema import instance
 from ribcage.evidence.audit_event import RoutingChange, RoutingChanged
 from ribcage.guard._jobs import wait_seconds
 from ribcage.guard.committer import Transaction
