@@ -172,6 +172,10 @@ def test_a_rule_with_priors_is_added_shown_and_refused(home: Path, tmp_path: Pat
     assert "modality=CR  and 3 priors of the same modality or body part, at most 5 years old" in listed
     assert "number of priors" in complaint(ribcage(*rule, "--prior-years", "5", *at))
     complaint(ribcage(*rule, "--priors", "11", *at))
+    nobody = ribcage("destination", "check", "NODE", *at)
+    assert "destination NODE: nothing listens there" in complaint(nobody)
+    assert ribcage("commitment", "list", *at).stdout == "0 reports\n"
+    assert "nothing of that name" in complaint(ribcage("commitment", "retry", "7", *at))
 
 
 def test_a_public_address_must_be_named(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from helpers.archive import Archive, Browser, Identity, new_archive, parts
@@ -14,7 +16,7 @@ from helpers.raw_scu import AssociationFailed, RawAssociation, echo
 from ribcage.dicom import dimse
 from ribcage.guard import protocol as p
 from ribcage.oversight.studies import make_study
-from system.senders import SUCCESS, instance_of, multipart, send, stow
+from system.senders import BOUNDARY, SUCCESS, instance_of, multipart, send, stow
 
 STUDY = make_study(21, 1)
 ONE = instance_of(STUDY.file)
@@ -246,3 +248,27 @@ def test_afterwards_everything_verifies_and_nothing_was_told(archive: Archive) -
     for text in (*STUDY.identity.needles(), ONE.study, ONE.uid):
         assert text not in log
         assert text not in entries(archive)
+
+
+def test_metadata_and_bulk_data_become_one_durable_film(archive: Archive, doctor: Browser) -> None:
+    """As another archive gives them, under new UIDs; what points elsewhere is not stored."""
+    told = pydicom.dcmread(pydicom.filebase.DicomBytesIO(make_study(21, 77).file))
+    pixels, address = told.PixelData, f"https://127.0.0.1:{archive.dicom[1]}/pixels"
+    model = told.to_json_dict(bulk_data_threshold=0, bulk_data_element_handler=lambda _: address)
+    boundary = f"--{BOUNDARY.decode()}\r\n".encode()
+    first = boundary + b"Content-Type: application/dicom+json\r\n\r\n" + json.dumps([model]).encode()
+    end = b"\r\n--" + BOUNDARY + b"--\r\n"
+    part = f"\r\nContent-Type: application/octet-stream\r\nContent-Location: {address}\r\n\r\n".encode()
+    whole = first + b"\r\n--" + BOUNDARY + part + pixels + end
+    kind = f'multipart/related; type="application/dicom+json"; boundary={BOUNDARY.decode()}'
+    refused = doctor.request("/dicom-web/studies", first + end, Content_Type=kind)
+    assert refused.status == 409
+    stored = doctor.request("/dicom-web/studies", whole, Content_Type=kind)
+    assert stored.status == 200, stored.body
+    (back,) = parts(doctor.retrieve(f"studies/{told.StudyInstanceUID}"))
+    kept = pydicom.dcmread(pydicom.filebase.DicomBytesIO(back))
+    assert kept.PixelData == pixels
+    assert str(kept.PatientName) == str(told.PatientName)
+    told.SpecificCharacterSet = "ISO_IR 192"  # JSON is Unicode, and is stored so
+    assert kept.to_json_dict(bulk_data_threshold=1 << 30) == told.to_json_dict(bulk_data_threshold=1 << 30)
+    assert archive.verify().clean
