@@ -141,6 +141,7 @@ OUTSIDE = b'<!DOCTYPE n SYSTEM "file:///etc/passwd"><NativeDicomModel/>'
         OUTSIDE,
         b"",
         b"<a/>",
+        b"<NativeDicomModel>\xff</NativeDicomModel>",
         b"<NativeDicomModel>",
         b"<NativeDicomModel><Item/></NativeDicomModel>",
         b'<NativeDicomModel><DicomAttribute vr="LO"/></NativeDicomModel>',

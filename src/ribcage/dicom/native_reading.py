@@ -32,7 +32,7 @@ _DataSet = dict[str, Json]
 def read_native_model(document: bytes | bytearray, most_depth: int, most_elements: int) -> _DataSet:
     """One document. Raises DataSetMalformed, DataSetLimitExceeded."""
     builder = _Builder(most_depth, most_elements)
-    parser = expat.ParserCreate(namespace_separator=" ")
+    parser = expat.ParserCreate("utf-8", " ")  # whatever it declares
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = _refuse
     parser.StartElementHandler = builder.start
@@ -40,7 +40,7 @@ def read_native_model(document: bytes | bytearray, most_depth: int, most_element
     parser.CharacterDataHandler = builder.characters
     try:
         parser.Parse(bytes(document), True)
-    except (expat.ExpatError, ValueError, KeyError, IndexError) as failure:
+    except (expat.ExpatError, ValueError, LookupError) as failure:
         raise DataSetMalformed("expected one document of the Native DICOM Model") from failure
     if builder.found is None:
         raise DataSetMalformed("expected NativeDicomModel")

@@ -55,6 +55,7 @@ from ribcage.guard.protocol import (
 
 _ROWS_AT_ONCE = 500
 _LEASE_BYTES = 16
+_AT_ONCE = 16  # reports to one association
 _LOOKS = 60  # within `queue_most_seconds`, whether there is a destination now
 _NOBODY = b""
 _OPEN = ("waiting", "sending", "failed")
@@ -155,12 +156,11 @@ class Commitments:
         now = self._core.clock()
         free = sa.or_(_row.state.in_(("waiting", "failed")), _row.lease_until <= now)
         mine = sa.and_(_row.device_id == actor.identifier, _row.state.in_(_OPEN), free)
-        query = sa.select(commitment_report).where(mine).order_by(_row.number)
+        query = sa.select(commitment_report).where(mine).order_by(_row.number).limit(_AT_ONCE)
         rows = list(tx.connection.execute(query).mappings())
         later = now + self._core.limits.commitment_wait_seconds
-        tx.connection.execute(
-            sa.update(commitment_report).where(mine, _row.next_at < later).values(next_at=later)
-        )
+        for row in rows:
+            _change(tx.connection, int(row["number"]), next_at=max(later, float(row["next_at"])))
         return rows
 
     def _owed(self, row: sa.RowMapping) -> OwedReport:

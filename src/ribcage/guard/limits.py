@@ -51,7 +51,7 @@ class GuardLimits:
     pending_admissions: int = 4096
     live_disclosures: int = 16384
     commitment_references: int = 20_000  # of one request
-    commitment_reports: int = 256  # kept of one device; the oldest give way
+    commitment_reports: int = 64  # kept of one device; the oldest give way
     commitment_wait_seconds: float = 10.0  # for a device's own association, before one is opened to it
     query_answer_records: int = 1000
     query_candidates: int = 20_000
