@@ -67,7 +67,7 @@ def add_verbs(verbs: Any) -> Any:
     )
     one.add_argument("source", type=Path, metavar="IN")
     one.add_argument("out", type=Path, metavar="OUT", help="folder for what is released")
-    _choice(one)
+    add_choice(one)
     one.add_argument(
         "--project", type=Path, required=True, metavar="P", help="the project's folder, with its key"
     )
@@ -81,13 +81,14 @@ def add_verbs(verbs: Any) -> Any:
         "explain", help="each attribute of a file: what becomes of it, and by which rule"
     )
     one.add_argument("file", type=Path, metavar="FILE")
-    _choice(one)
+    add_choice(one)
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=_told(_explain))
     return actions
 
 
-def _choice(parser: Any) -> None:
+def add_choice(parser: Any) -> None:
+    """The options that choose a profile."""
     parser.add_argument(
         "--profile", default=PACKAGED[0], metavar="NAME", help=f"{', '.join(PACKAGED)}, or a TOML file"
     )
@@ -98,21 +99,23 @@ def _choice(parser: Any) -> None:
 
 def _told(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
     def told(options: argparse.Namespace) -> int:
-        with _errors(), files_at("files"):
+        with deid_errors(), files_at("files"):
             return command(options)
 
     return told
 
 
 @contextlib.contextmanager
-def _errors() -> Iterator[None]:
+def deid_errors() -> Iterator[None]:
+    """What this room raises as one line and a hint."""
     try:
         yield
     except DeidError as failure:
         raise UsageError(str(failure), failure.hint) from failure
 
 
-def _profile(options: argparse.Namespace) -> Profile:
+def chosen_profile(options: argparse.Namespace) -> Profile:
+    """What `add_choice` chose. Raises DeidError, OSError."""
     name = options.profile
     chosen = parse(Path(name).read_text(encoding="utf-8")) if name.endswith(".toml") else packaged(name)
     return chosen.also(options.option)
@@ -120,7 +123,7 @@ def _profile(options: argparse.Namespace) -> Profile:
 
 def _run(options: argparse.Namespace) -> int:
     _apart(options.source, options.out, options.project)
-    profile = _profile(options)
+    profile = chosen_profile(options)
     limits = BatchLimits()
     found = entries(options.source, limits)
     if not found:
@@ -168,7 +171,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    engine = Engine(_profile(options), Pseudonyms(secrets.token_bytes(32)))
+    engine = Engine(chosen_profile(options), Pseudonyms(secrets.token_bytes(32)))
     try:
         released = engine.release(options.file.read_bytes(), trace=True)
     except NotReleased as refusal:

@@ -335,18 +335,23 @@ class ObjectionChanged:
 
 @dataclass(frozen=True)
 class ConsentChanged:
-    """A patient consented to a purpose of use, or withdrew."""
+    """A patient consented to a purpose of use, or withdrew.
+
+    `state`: 'attested' where the hospital says so for the patient, who signed elsewhere.
+    """
 
     actor: Actor
     patient: bytes
     purpose: str
     withdrawn: bool
     transaction: bytes
+    state: Literal["attested"] = "attested"
 
     def to_entry(self, stamp: Stamp) -> Json:
         """PS3.15 A.5.3.11, Object Security Attributes Changed."""
         details = [
             detail("purpose", token(self.purpose)),
+            detail("state", token(self.state)),
             detail("transaction", identity(self.transaction)),
             detail("withdrawn", "yes" if self.withdrawn else "no"),
         ]

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from ribcage.database.schema import metadata
+from ribcage.database.research import metadata  # it and `schema` are the whole of it
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)

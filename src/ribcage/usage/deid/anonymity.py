@@ -41,6 +41,10 @@ class Anonymity:
             "over": ["age band", "sex", "site", "body part", "modality"],
         }
 
+    def small_lines(self) -> list[str]:
+        """The smallest classes, without anybody's identity."""
+        return []
+
     def lines(self) -> list[str]:
         """For people."""
         if not self.patients:
