@@ -396,10 +396,11 @@ def _migration(rooms: Rooms) -> Table:
 
 
 def _research(rooms: Rooms) -> Table:
-    projects, releases, names = rooms.projects, rooms.releases, rooms.reidentifications
+    room = rooms.research
+    projects, releases, names = room.projects, room.releases, room.reidentifications
     return {
-        p.SetConsent: by_operator(rooms, rooms.consents.set),
-        p.GetConsent: on_thread(rooms.consents.show),
+        p.SetConsent: by_operator(rooms, room.consents.set),
+        p.GetConsent: on_thread(room.consents.show),
         p.AddProject: by_operator(rooms, projects.add),
         p.EndProject: by_operator(rooms, projects.end),
         p.ListProjects: on_thread(projects.page),

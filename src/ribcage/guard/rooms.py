@@ -17,7 +17,6 @@ from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.commitment import Commitments
 from ribcage.guard.conflicts import Conflicts
 from ribcage.guard.connection import Connection
-from ribcage.guard.consents import Consents
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.derivation import Derivations
 from ribcage.guard.destinations import Destinations
@@ -43,12 +42,10 @@ from ribcage.guard.patient_list import PatientList
 from ribcage.guard.patient_passkeys import PatientPasskeys
 from ribcage.guard.patient_rights import PatientOwnRights
 from ribcage.guard.people import SessionMisused
-from ribcage.guard.projects import Projects
 from ribcage.guard.query import Queries
 from ribcage.guard.recovery import Recoveries
-from ribcage.guard.reidentification import Reidentifications
 from ribcage.guard.rejections import Rejections
-from ribcage.guard.releases import Releases
+from ribcage.guard.research import Research, build_research
 from ribcage.guard.rights import Rights
 from ribcage.guard.routing import Routing
 from ribcage.guard.sending import SendingQueue
@@ -103,10 +100,7 @@ class Rooms:
     identity_changes: IdentityChanges
     conflicts: Conflicts
     rejections: Rejections
-    consents: Consents
-    projects: Projects
-    releases: Releases
-    reidentifications: Reidentifications
+    research: Research
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -180,10 +174,7 @@ def build_rooms(
         waiting=Waiting(core, (accounts.throttle, passkeys.throttle)),
         conflicts=Conflicts(core, approvals),
         rejections=rejections,
-        consents=Consents(core, rights),
-        projects=Projects(core, disclosures.rights_changed),
-        releases=Releases(core, approvals),
-        reidentifications=Reidentifications(core, approvals),
+        research=build_research(core, approvals, rights, disclosures.rights_changed),
         identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, disclosures)),
     )
 
