@@ -96,8 +96,11 @@ class Research:
 
     async def entries(self, kind: str) -> list[str]:
         """Bodies of the log's entries of a kind."""
-        answer = await self.house.admin.call(p.AuditPage(0, 1000), p.AuditEntries)
-        return [body for _, body in answer.entries if f'"code":"{kind}"' in body]
+        return [body for _, body in await self.log() if f'"code":"{kind}"' in body]
+
+    async def log(self) -> list[tuple[int, str]]:
+        """All entries with their numbers."""
+        return (await self.house.admin.call(p.AuditPage(0, 1000), p.AuditEntries)).entries
 
 
 async def research(house: House, profile: str = "research-basic") -> Research:

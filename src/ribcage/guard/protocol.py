@@ -2251,7 +2251,10 @@ class BeginRelease(_Body, frozen=True):
 
 
 class ReleaseBegun(_Body, frozen=True):
-    """`ticket` makes the principal `Release`; `key` makes the pseudonyms, in this process alone. No image yet."""
+    """`ticket` makes the principal `Release`; `key` makes the pseudonyms, in this process alone. No image yet.
+
+    `page_files`: how many one `SealRelease` may name.
+    """
 
     number: int
     project: bytes
@@ -2260,6 +2263,7 @@ class ReleaseBegun(_Body, frozen=True):
     profile: ProjectProfile
     until: float
     studies: list[str]
+    page_files: int
 
 
 class ReleasedFile(_Body, frozen=True):

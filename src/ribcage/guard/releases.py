@@ -88,6 +88,7 @@ class Releases:
             profile=profile_of(row),
             until=until,
             studies=list(dict.fromkeys(studies)),
+            page_files=core.limits.release_page_files,
         )
 
     def _studies_of(self, patients: list[str]) -> list[str]:

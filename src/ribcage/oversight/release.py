@@ -42,7 +42,6 @@ from ribcage.usage.deid.zipped import write_archive
 from ribcage.usage.disclose import WayOut, open_disclosure
 from ribcage.usage.errors import DisclosureError
 
-_PAGE: Final = 2000  # files that the guard seals at once
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a private folder below it, in memory by `_in_memory`
 _MOUNTS: Final = Path("/proc/self/mounts")
 
@@ -197,8 +196,9 @@ async def _sealed(run: Releasing, work: Path, study: Study, result: Result) -> N
     made, released = study.made, study.released
     if made is None:
         return
-    for at in range(0, len(released), _PAGE):
-        page = released[at : at + _PAGE]
+    step = run.begun.page_files
+    for at in range(0, len(released), step):
+        page = released[at : at + step]
         files = [await asyncio.to_thread(_file, work / each.output) for each in page]
         first = Path(page[0].output)
         request = SealRelease(
