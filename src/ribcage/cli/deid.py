@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from ribcage.cli.errors import UsageError, files_at
-from ribcage.usage.deid.anonymity import anonymity
-from ribcage.usage.deid.batch import BatchLimits, Job, Outcome, entries, run
+from ribcage.usage.deid.anonymity import Anonymity, anonymity
+from ribcage.usage.deid.batch import BatchLimits, Job, Outcome, entries, run, take_back
 from ribcage.usage.deid.engine import Engine
 from ribcage.usage.deid.errors import DeidError, NotReleased
 from ribcage.usage.deid.profile import PACKAGED, Profile, packaged, parse
 from ribcage.usage.deid.project import journal_of, project_key
 from ribcage.usage.deid.pseudonyms import Pseudonyms
 from ribcage.usage.deid.tables import EDITION
+from ribcage.usage.deid.zipped import write_new_archive
 
 _ACTIONS: Final = frozenset({"run", "explain", "check", "-h", "--help"})
 _SHOW_SECONDS: Final = 1.0
@@ -66,13 +67,16 @@ def add_verbs(verbs: Any) -> Any:
         "run", help="de-identify a file, a folder or a ZIP file (the word may be left out)"
     )
     one.add_argument("source", type=Path, metavar="IN")
-    one.add_argument("out", type=Path, metavar="OUT", help="folder for what is released")
+    one.add_argument("out", type=Path, metavar="OUT", help="folder for what is released, or NAME.zip")
     add_choice(one)
     one.add_argument(
         "--project", type=Path, required=True, metavar="P", help="the project's folder, with its key"
     )
     one.add_argument(
         "--processes", type=int, default=0, metavar="N", help="as many as processors if not given"
+    )
+    one.add_argument(
+        "--least-k", type=int, default=1, metavar="K", help="refuse where fewer than K patients look alike"
     )
     one.add_argument("--json", action="store_true", help="one JSON report")
     one.add_argument("--attributes", action="store_true", help="in the report: each attribute and its rule")
@@ -128,23 +132,34 @@ def _run(options: argparse.Namespace) -> int:
     found = entries(options.source, limits)
     if not found:
         raise UsageError("expected files to de-identify, found none")
-    job = Job(profile, project_key(options.project), options.out, trace=options.attributes, limits=limits)
+    zipped = options.out.suffix.lower() == ".zip"
+    place = options.out.with_name(f".{options.out.name}.unzipped") if zipped else options.out
+    job = Job(profile, project_key(options.project), place, trace=options.attributes, limits=limits)
     processes = options.processes if options.processes > 0 else len(os.sched_getaffinity(0))
     outcomes = run(job, found, journal_of(options.project), processes, _progress())
     refused = [outcome for outcome in outcomes if outcome.reason is not None]
+    alike = anonymity(job.out, outcomes)
+    if alike.patients and alike.smallest < options.least_k:
+        take_back(job.out, outcomes)
+        raise UsageError(
+            f"expected {options.least_k} patients or more in each class, got one of {alike.smallest}: nothing left",
+            "\n".join(["take a coarser profile or more patients", *alike.small_lines()]),
+        )
+    if zipped:
+        write_new_archive(options.out, place)
     if options.json:
-        print(json.dumps(_report(job, outcomes), ensure_ascii=False))
+        print(json.dumps(_report(job, outcomes, alike), ensure_ascii=False))
         return 1 if refused else 0
     for outcome in refused:
         print(
             f"not released: {outcome.index} {outcome.name}: {outcome.reason.value if outcome.reason else ''}"
         )
     print(f"{len(outcomes) - len(refused)} of {len(outcomes)} released by {profile.name} ({EDITION})")
-    print("\n".join(anonymity(job.out, outcomes).lines()))
+    print("\n".join(alike.lines()))
     return 1 if refused else 0
 
 
-def _report(job: Job, outcomes: list[Outcome]) -> dict[str, Any]:
+def _report(job: Job, outcomes: list[Outcome], alike: Anonymity) -> dict[str, Any]:
     """The whole run as JSON (docs/deid.md)."""
     counts = Counter("released" if one.reason is None else one.reason.name.lower() for one in outcomes)
     return {
@@ -154,7 +169,7 @@ def _report(job: Job, outcomes: list[Outcome]) -> dict[str, Any]:
         "unread_pixels": job.profile.unread,
         "digest": job.profile.digest,
         "counts": dict(sorted(counts.items())),
-        "anonymity": anonymity(job.out, outcomes).as_json(),
+        "anonymity": alike.as_json(),
         "files": [_row(outcome) for outcome in outcomes],
     }
 

@@ -38,7 +38,7 @@ from ribcage.oversight.deid_making import Made, Work
 from ribcage.usage.deid.anonymity import Anonymity, anonymity
 from ribcage.usage.deid.batch import Outcome
 from ribcage.usage.deid.profile import Profile, option_of
-from ribcage.usage.deid.zipped import write_archive
+from ribcage.usage.deid.zipped import write_new_archive
 from ribcage.usage.disclose import WayOut, open_disclosure
 from ribcage.usage.errors import DisclosureError
 
@@ -214,7 +214,8 @@ async def _sealed(run: Releasing, work: Path, study: Study, result: Result) -> N
             answer = await run.client.call(request, ReleaseSealed)
         except GuardRefused as refused:
             study.refused, study.entry = "NotPermitted", refused.entry
-            shutil.rmtree(work / first.parents[1], ignore_errors=True)
+            for place in (work, work / "reports"):
+                shutil.rmtree(place / first.parents[1], ignore_errors=True)
             return
         study.sealed, result.verifier_key = answer.log_index, answer.verifier_key
         for each, note in zip(page, answer.notes, strict=True):
@@ -232,9 +233,7 @@ def _file(path: Path) -> ReleasedFile:
 def _hand_over(work: Path, out: Path) -> None:
     """The working name becomes OUT: a folder, or a ZIP file."""
     if out.suffix.lower() == ".zip":
-        part = out.with_name(f".{out.name}.part")
-        write_archive(part, work)
-        part.replace(out)
+        write_new_archive(out, work)
     else:
         work.replace(out)
     sync_folder(out.parent)

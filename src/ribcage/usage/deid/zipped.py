@@ -12,11 +12,14 @@ Rules, in order:
 
 from __future__ import annotations
 
+import os
+import shutil
 import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -105,8 +108,14 @@ def _wrong(info: zipfile.ZipInfo, limits: ZipLimits) -> str:
 
 def read_member(path: Path, name: str, most: int) -> bytes:
     """A member that `members` passed; `most + 1` bytes at most. Raises OSError and what zipfile raises."""
-    with zipfile.ZipFile(path) as archive, archive.open(name) as file:
+    with _opened(path, path.stat().st_mtime_ns, os.getpid()).open(name) as file:
         return file.read(most + 1)
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path, changed: int, process: int) -> zipfile.ZipFile:
+    """One archive stays open in each process: its directory is read once, and no two share a position in the file."""
+    return zipfile.ZipFile(path)
 
 
 def write_archive(path: Path, folder: Path) -> None:
@@ -120,6 +129,15 @@ def write_archive(path: Path, folder: Path) -> None:
             with each.open("rb") as source, archive.open(info, "w", force_zip64=large) as target:
                 while piece := source.read(_PIECE):
                     target.write(piece)
+
+
+def write_new_archive(path: Path, folder: Path) -> None:
+    """A working folder's files as an archive, there whole or not at all; the folder goes. Raises OSError."""
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    write_archive(part, folder)
+    part.replace(path)
+    shutil.rmtree(folder)
 
 
 def _broken() -> ArchiveRefused:
