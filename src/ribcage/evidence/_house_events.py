@@ -355,7 +355,7 @@ class ConsentChanged:
             detail("transaction", identity(self.transaction)),
             detail("withdrawn", "yes" if self.withdrawn else "no"),
         ]
-        return _rights(stamp, "consent-changed", self.actor, self.patient, details)
+        return _rights(stamp, "consent-changed", self.actor, self.patient, details, self.purpose)
 
 
 @dataclass(frozen=True)
@@ -473,7 +473,9 @@ def _transaction(transaction: bytes | None) -> list[Json]:
     return [] if transaction is None else [detail("transaction", identity(transaction))]
 
 
-def _rights(stamp: Stamp, kind: str, actor: Actor, patient: bytes, details: list[Json]) -> Json:
+def _rights(
+    stamp: Stamp, kind: str, actor: Actor, patient: bytes, details: list[Json], purpose: str = ""
+) -> Json:
     (whose,) = patient_entity(patient)
     whose["detail"] = [*details]
     return audit_event(
@@ -483,6 +485,7 @@ def _rights(stamp: Stamp, kind: str, actor: Actor, patient: bytes, details: list
         action="E",
         actor=actor,
         subtypes=[_OBJECT_ATTRIBUTES],
+        purpose=purpose,
         entities=[whose],
     )
 
