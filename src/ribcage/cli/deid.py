@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from ribcage.cli import deid_table
 from ribcage.cli.errors import UsageError, files_at
 from ribcage.usage.deid.anonymity import Anonymity, anonymity
 from ribcage.usage.deid.batch import BatchLimits, Job, Outcome, entries, run, take_back
@@ -25,10 +26,11 @@ from ribcage.usage.deid.errors import DeidError, NotReleased
 from ribcage.usage.deid.profile import PACKAGED, Profile, packaged, parse
 from ribcage.usage.deid.project import journal_of, project_key
 from ribcage.usage.deid.pseudonyms import Pseudonyms
+from ribcage.usage.deid.table import Line, write_table
 from ribcage.usage.deid.tables import EDITION
 from ribcage.usage.deid.zipped import write_new_archive
 
-_ACTIONS: Final = frozenset({"run", "explain", "check", "-h", "--help"})
+_ACTIONS: Final = frozenset({"run", "explain", "check", "holder", "open", "-h", "--help"})
 _SHOW_SECONDS: Final = 1.0
 
 
@@ -78,6 +80,10 @@ def add_verbs(verbs: Any) -> Any:
     one.add_argument(
         "--least-k", type=int, default=1, metavar="K", help="refuse where fewer than K patients look alike"
     )
+    one.add_argument(
+        "--table", type=Path, metavar="FILE", help="who is behind the pseudonyms, sealed to two holders"
+    )
+    deid_table.add_two(one, "--holder", "a holder's public key; give two")
     one.add_argument("--json", action="store_true", help="one JSON report")
     one.add_argument("--attributes", action="store_true", help="in the report: each attribute and its rule")
     one.set_defaults(run=_told(_run))
@@ -88,6 +94,7 @@ def add_verbs(verbs: Any) -> Any:
     add_choice(one)
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=_told(_explain))
+    deid_table.add_verbs(actions, _told)
     return actions
 
 
@@ -127,17 +134,22 @@ def chosen_profile(options: argparse.Namespace) -> Profile:
 
 def _run(options: argparse.Namespace) -> int:
     _apart(options.source, options.out, options.project)
-    profile = chosen_profile(options)
+    holders = _holders(options)
     limits = BatchLimits()
     found = entries(options.source, limits)
     if not found:
         raise UsageError("expected files to de-identify, found none")
     zipped = options.out.suffix.lower() == ".zip"
-    place = options.out.with_name(f".{options.out.name}.unzipped") if zipped else options.out
-    job = Job(profile, project_key(options.project), place, trace=options.attributes, limits=limits)
+    job = Job(
+        profile=chosen_profile(options),
+        key=project_key(options.project),
+        out=options.out.with_name(f".{options.out.name}.unzipped") if zipped else options.out,
+        trace=options.attributes,
+        limits=limits,
+        named=holders is not None,
+    )
     processes = options.processes if options.processes > 0 else len(os.sched_getaffinity(0))
     outcomes = run(job, found, journal_of(options.project), processes, _progress())
-    refused = [outcome for outcome in outcomes if outcome.reason is not None]
     alike = anonymity(job.out, outcomes)
     if alike.patients and alike.smallest < options.least_k:
         take_back(job.out, outcomes)
@@ -145,8 +157,32 @@ def _run(options: argparse.Namespace) -> int:
             f"expected {options.least_k} patients or more in each class, got one of {alike.smallest}: nothing left",
             "\n".join(["take a coarser profile or more patients", *alike.small_lines()]),
         )
+    if holders is not None:
+        write_table(options.table, *holders, _lines(outcomes))
     if zipped:
-        write_new_archive(options.out, place)
+        write_new_archive(options.out, job.out)
+    return _tell(options, job, outcomes, alike)
+
+
+def _holders(options: argparse.Namespace) -> tuple[bytes, bytes] | None:
+    """Whose table it is; known before anything is worked on. Raises UsageError."""
+    if options.table is None:
+        return None
+    if options.table.exists() or options.out.resolve() in options.table.resolve().parents:
+        raise UsageError("expected --table as a new file outside OUT", "whoever gets OUT must not get it")
+    return deid_table.two(options.holder, "public")
+
+
+def _lines(outcomes: list[Outcome]) -> Iterator[Line]:
+    for outcome in outcomes:
+        if outcome.reason is None and outcome.behind is not None:
+            pseudonym, study = Path(outcome.output).parts[:2]
+            yield Line(pseudonym, study, outcome.behind)
+
+
+def _tell(options: argparse.Namespace, job: Job, outcomes: list[Outcome], alike: Anonymity) -> int:
+    """What came of it; the status."""
+    refused = [outcome for outcome in outcomes if outcome.reason is not None]
     if options.json:
         print(json.dumps(_report(job, outcomes, alike), ensure_ascii=False))
         return 1 if refused else 0
@@ -154,7 +190,7 @@ def _run(options: argparse.Namespace) -> int:
         print(
             f"not released: {outcome.index} {outcome.name}: {outcome.reason.value if outcome.reason else ''}"
         )
-    print(f"{len(outcomes) - len(refused)} of {len(outcomes)} released by {profile.name} ({EDITION})")
+    print(f"{len(outcomes) - len(refused)} of {len(outcomes)} released by {job.profile.name} ({EDITION})")
     print("\n".join(alike.lines()))
     return 1 if refused else 0
 

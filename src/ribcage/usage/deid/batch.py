@@ -33,6 +33,7 @@ from ribcage.usage.deid.engine import Engine
 from ribcage.usage.deid.errors import NotReleased, ProjectInvalid, Reason
 from ribcage.usage.deid.profile import Profile
 from ribcage.usage.deid.pseudonyms import Pseudonyms
+from ribcage.usage.deid.table import Behind, behind
 from ribcage.usage.deid.walker import Traced
 from ribcage.usage.deid.zipped import ArchiveRefused, ZipLimits, members, read_member
 
@@ -55,6 +56,7 @@ class Job:
     out: Path
     trace: bool = False
     limits: BatchLimits = BatchLimits()
+    named: bool = False  # outcomes say who is behind them, for a sealed table
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Outcome:
     names: tuple[str, ...] = ()
     birth: str = ""
     trace: tuple[Traced, ...] = ()
+    behind: Behind | None = field(default=None, repr=False)
 
 
 _REMEMBERED = ("output", "part", "size", "checksum", "study", "series", "patient", "names", "birth")
@@ -176,6 +179,7 @@ def release_one(job: Job, entry: Entry) -> Outcome:
         names=tuple(sorted(token.hex() for token in released.names)),
         birth=released.birth.hex(),
         trace=released.trace,
+        behind=behind(data) if job.named else None,
     )
 
 
@@ -343,7 +347,7 @@ def _line(job: Job, entry: Entry, outcome: Outcome) -> str:
 
 def _remembered(job: Job, found: list[Entry], journal: Path) -> dict[int, Outcome]:
     """What an earlier run has done already and what still stands there unchanged."""
-    if job.trace or not journal.exists():
+    if job.trace or job.named or not journal.exists():
         return {}
     rows: dict[str, dict[str, object]] = {}
     with journal.open(encoding="ascii", errors="replace") as memory:
