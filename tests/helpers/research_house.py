@@ -52,6 +52,7 @@ class Research:
                 study_instance_uid=study,
                 series_instance_uid=f"{study}.0",
                 patient_id=patient,
+                patient_birth_date=str(ds.PatientBirthDate),
                 modality="CT",
             )
             await self.house.store(self.device, told, encode(ds, EXPLICIT))
@@ -103,14 +104,16 @@ class Research:
         return (await self.house.admin.call(p.AuditPage(0, 1000), p.AuditEntries)).entries
 
 
-async def research(house: House, profile: str = "research-basic") -> Research:
+async def research(
+    house: House, profile: str = "research-basic", clock: Callable[[], float] = time.time
+) -> Research:
     """A project with its officer, and a second administrator."""
     officers = []
     for name, role in (("ou", "officer"), ("ada", "administrator")):
-        officers.append(Officer(name, await house.person(name, role), time.time))
+        officers.append(Officer(name, await house.person(name, role), clock))
     chosen = packaged(profile)
     options = sorted(each.value.replace("_", "-") for each in chosen.options)
     told = p.ProjectProfile(chosen.name, options, chosen.unread, chosen.digest)
-    await house.admin.call(p.AddProject(PROJECT, told, "ou", time.time() + 86400), p.ProjectItem)
+    await house.admin.call(p.AddProject(PROJECT, told, "ou", clock() + 400 * 86400), p.ProjectItem)
     device = await house.device("ct-1", "CT1", ["store"])
     return Research(house, officers[0], officers[1], device)
