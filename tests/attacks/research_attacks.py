@@ -94,7 +94,7 @@ async def one_person_reidentifies(house: House) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         await r.release(Path(folder) / "out", study)
         pseudonym = next(each.name for each in (Path(folder) / "out").iterdir() if each.name != "reports")
-    who = r.second
+    who = await r.second()
     asked = p.AskReidentification(PROJECT, pseudonym, "data-quality", who.approves())
     number = (await house.admin.call(asked, p.ReidentificationItem)).number
     try:

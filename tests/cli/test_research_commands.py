@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +117,23 @@ def test_from_a_project_to_a_name_again(shell: Shell, tmp_path: Path) -> None:
     assert "not the one" in verified(out, "--key", key).stderr
     path.unlink()
     assert "report for each file" in verified(out, "--key", key).stderr
+
+
+def test_by_query_into_a_zip_and_not_without_asking_for_something(shell: Shell, tmp_path: Path) -> None:
+    out = tmp_path / "out.zip"
+    shell.good(
+        "project", "add", "hearts", "--officer", "ada", "--until", "2999-12-31", "--profile", "ai-training"
+    )
+    shell.good("grant", "project:hearts", f"patient:{PATIENT}", "--view", "full", "--purpose", "HRESCH")
+    shell.good("consent", "give", PATIENT)
+    nothing = shell("release", "hearts", str(out))
+    assert nothing[0] == 2 and "expected what to release" in nothing[1]
+    told = shell.good("release", "hearts", str(out), "--modality", "CT", by="ada")
+    assert "2 files of 1 studies" in told and leaks(out.read_bytes(), SECRETS) == []
+    with zipfile.ZipFile(out) as made:
+        assert [name.endswith((".dcm", ".note")) for name in made.namelist()] == [True] * 4
+    assert "hearts" in shell.good("project", "list") and "ended" in shell.good("project", "end", "hearts")
+    assert [each.name for each in tmp_path.iterdir()] == ["out.zip"]
 
 
 def verified(out: Path, *words: str) -> subprocess.CompletedProcess[str]:

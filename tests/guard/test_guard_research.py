@@ -32,7 +32,7 @@ async def ask(r: Research, pseudonym: str) -> int:
 
 
 async def approve(r: Research, number: int, pseudonym: str) -> p.Reidentified:
-    approval = p.ApproveReidentification(number, pseudonym, r.second.approves())
+    approval = p.ApproveReidentification(number, pseudonym, (await r.second()).approves())
     return await r.house.admin.call(approval, p.Reidentified)
 
 
@@ -89,7 +89,7 @@ def test_an_asking_is_for_one_pseudonym_and_one_day(tmp_path: Path) -> None:
         assert await no(approve(r, number, "PAAAAAAAAAAAAAAAA")) == "not_found"
         clock.ahead += DAY + 60
         assert await no(approve(r, number, pseudonym)) == "not_found"
-        cancelled = p.CancelReidentification(number, r.second.approves())
+        cancelled = p.CancelReidentification(number, (await r.second()).approves())
         assert (await r.house.admin.call(cancelled, p.ReidentificationItem)).state == "cancelled"
         assert await no(approve(r, number, pseudonym)) == "conflict"
 
@@ -103,7 +103,9 @@ def test_a_destroyed_study_is_behind_no_pseudonym(tmp_path: Path) -> None:
         asked = p.AskDestruction("1.2.3.1", "retention-end", r.officer.approves())
         item = await r.house.admin.call(asked, p.DestructionItem)
         clock.ahead += 60  # codes of another minute
-        await r.house.admin.call(p.ApproveDestruction(item.number, r.second.approves()), p.DestructionItem)
+        await r.house.admin.call(
+            p.ApproveDestruction(item.number, (await r.second()).approves()), p.DestructionItem
+        )
         clock.ahead += 7 * DAY + 1
         done = await r.house.admin.call(p.RunDestructions(), p.DestructionItems)
         assert [one.state for one in done.items] == ["done"]

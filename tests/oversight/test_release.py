@@ -195,7 +195,7 @@ def test_only_its_officer_releases_and_only_while_the_project_lasts(tmp_path: Pa
         admin, study = r.house.admin, await r.store()
         await r.grant(study)
         await r.consent()
-        other = p.BeginRelease(PROJECT, r.second.approves(), [study], [])
+        other = p.BeginRelease(PROJECT, (await r.second()).approves(), [study], [])
         assert await _no(admin.call(other, p.ReleaseBegun)) == "not_permitted"
         begun = await r.begin()
         who = p.Release(begun.ticket)
