@@ -50,6 +50,10 @@ describe("what a patient reads", () => {
     expect(told({ kind: "break-glass", review: "odd" })).toContain("this will be reviewed");
     expect(told({ kind: "objection", reason: "withdrawn", role: "patient", by: "" })).toContain("You allowed it again");
     expect(told({ kind: "access", reason: "wrong-birth-date" })).toContain("wrong date of birth");
+    expect(told({ kind: "consent", reason: "given", purpose: "HRESCH", view: "" })).toBe("|The hospital wrote down that you agree: for research|");
+    expect(told({ kind: "consent", reason: "withdrawn", purpose: "HRESCH", view: "" })).toContain("no longer agree: for research");
+    expect(told({ kind: "research", reason: "released" })).toContain("gave your images to research, without your name");
+    expect(told({ kind: "research", reason: "named" })).toContain("two people had to agree");
   });
   it("names somebody where nobody is named, and never shows a word of the protocol", () => {
     expect(nameOf({ by: "", role: "unknown", department: "" }, t)).toBe("Somebody");

@@ -20,6 +20,7 @@ from attacks import migration_attacks as migration
 from attacks import patient_attacks as patients
 from attacks import people_attacks as people
 from attacks import recovery_attacks as r
+from attacks import research_attacks as research
 from attacks import retrieve_attacks as retrieve
 from attacks import routing_attacks as routing
 from attacks import saving_attacks as s
@@ -239,9 +240,23 @@ STORE_ROWS = (
         "a_million_values", ("no_count_of_values",), "a data set of a million values", store.a_million_values
     ),
 )
+
+
+def _research(name: str, patches: str, success: str) -> Row:
+    return Row(name, tuple(patches.split()), success, g.against_guard(getattr(research, name)))
+
+
+RESEARCH_ROWS = (
+    _research("release_without_consent", "no_contract", "files of a patient who was never asked"),
+    _research("release_without_grant", "no_contract", "files that the project was not granted"),
+    _research("release_after_withdrawal", "no_recheck_under_receipt", "keys after the withdrawal"),
+    _research("leak_past_the_check", "release_unchecked", "a name in a released file"),
+    _research("one_person_reidentifies", "no_other_reviewer", "a patient's name for one person alone"),
+)
 GUARD_ROWS = (
     *STORE_ROWS,
     *DEID_ROWS,
+    *RESEARCH_ROWS,
     *PEOPLE_ROWS,
     *MIGRATION_ROWS,
     *RETRIEVE_ROWS,

@@ -14,7 +14,8 @@ from helpers.older_homes import at_revision
 from ribcage.database.engine import open_engine
 from ribcage.database.errors import DatabaseLocked, DatabaseNewer, MigrationFailed
 from ribcage.database.migrate import HEAD, SCRIPTS, migrate
-from ribcage.database.schema import metadata, person
+from ribcage.database.schema import person
+from ribcage.database.whole import metadata
 
 KEY = b"k" * 32
 

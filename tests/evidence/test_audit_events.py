@@ -49,6 +49,18 @@ EVENTS = {
     "rejection-refused": (ae.RejectionRefused(DEVICE, "113037", "dimse", "not_permitted"), "110113", "8"),
     "identity-changed": (ae.IdentityChanged(PERSON, 3, "merge", "done", PATIENT, (STUDY,)), "110113", "0"),
     "consent-changed": (ae.ConsentChanged(ROOT, PATIENT, "HRESCH", True, HASH), "110113", "0"),
+    "project-changed": (ae.ProjectChanged(ROOT, OBJECT, "added", PATIENT, 5), "110113", "0"),
+    "release-changed": (ae.ReleaseChanged(PERSON, OBJECT, 2, "withdrawn", 3), "110113", "8"),
+    "study-released": (
+        ae.StudyReleased(PERSON, OBJECT, 2, STUDY, PATIENT, 12, HASH, "research-basic/0a1b2c3d"),
+        "110104",
+        "0",
+    ),
+    "reidentification-changed": (
+        ae.ReidentificationChanged(PERSON, OBJECT, 1, "done", "safety", PATIENT, (STUDY,)),
+        "110113",
+        "0",
+    ),
     "migration-reported": (
         ae.MigrationReported(ROOT, "dicoms", HASH, Totals(2, 3, 3)),
         "object",

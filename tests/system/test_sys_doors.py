@@ -180,6 +180,18 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.MigrationPage,  # verdicts about UIDs that the operator names
     p.MigrationSeal,
     p.BackupKeys,  # wraps alone
+    p.SetConsent,
+    p.GetConsent,  # purposes and times, of a patient that the operator names
+    p.AddProject,
+    p.EndProject,
+    p.ListProjects,  # names, profiles, numbers
+    p.BeginRelease,  # a project's key and UIDs, to its officer, with an entry; images only by `Disclose`
+    p.SealRelease,  # signatures
+    p.EndRelease,
+    p.AskReidentification,
+    p.ApproveReidentification,  # names a patient, to the second of two persons, with an entry
+    p.CancelReidentification,
+    p.ReidentificationPage,  # numbers, reasons and states
     p.MakeRecovery,
     p.ForgetRecovery,
     p.GetRecovery,  # numbers and a public key's hash

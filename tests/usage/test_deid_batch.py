@@ -166,7 +166,7 @@ def test_links_files_that_are_none_and_broken_archives(tmp_path: Path) -> None:
     outcomes = _run(source, tmp_path / "out")
     assert [(one.name, one.reason) for one in outcomes] == [
         ("0.dcm", None),
-        ("broken.zip", Reason.NO_DICOM),
+        ("broken.zip", Reason.ARCHIVE),
         ("notes.txt", Reason.NO_DICOM),
     ]
 

@@ -16,6 +16,8 @@ const ACCESSES: Record<string, PatientWord> = {
 };
 const FOUND: Record<string, PatientWord> = { justified: "foundRight", unjustified: "foundWrong" };
 const DESTRUCTIONS: Record<string, PatientWord> = { destroyed: "destroyed", cancelled: "kept" };
+const CONSENTS: Record<string, PatientWord> = { given: "consented", withdrawn: "consentWithdrawn" };
+const RESEARCH: Record<string, PatientWord> = { released: "releasedToResearch", named: "namedAgain" };
 
 /** The name as far as the hospital tells it, with what they are. */
 export function nameOf(person: Who, t: Tell): string {
@@ -28,6 +30,8 @@ export function nameOf(person: Who, t: Tell): string {
 export function story(row: Row, t: Tell, language: Language): { who: string; what: string; how: string } {
   if (row.kind === "access") return { who: "", what: t(ACCESSES[row.reason] ?? "other"), how: "" };
   if (row.kind === "destruction") return { who: "", what: t(DESTRUCTIONS[row.reason] ?? "destroying"), how: "" };
+  if (row.kind === "consent") return { who: "", what: t(CONSENTS[row.reason] ?? "other", how(row, t)), how: "" };
+  if (row.kind === "research") return { who: nameOf(row, t), what: t(RESEARCH[row.reason] ?? "other"), how: "" };
   if (row.kind === "objection") {
     const withdrawn = row.reason === "withdrawn";
     if (row.role === "patient") return { who: "", what: t(withdrawn ? "youAllowedSomebody" : "youStoppedSomebody"), how: "" };

@@ -27,6 +27,8 @@ _WORDS = {
     "break-glass-in-a-fault": "broke the glass while the archive could not decide 系统故障期间的紧急访问",
     "rejection": "a note hides instances: `ribcage rejection list` 有影像被拒收隐藏",
     "rejection-refused": "a rejection note was refused 拒收通知被拒绝",
+    "reidentified": "two persons were told who stands behind a pseudonym 两人已获知假名对应的患者",
+    "release-withdrawn": "the check of a release found something: withdrawn whole 发布核查发现问题，已整体撤回",
     "priors-too-many": "one sender pulls too many prior studies 同一来源触发过多历史检查转发",
     "break-glass-refused": "a break-glass was refused 紧急访问被拒绝",
     "break-glass-too-many": "one person broke the glass too often 同一人员紧急访问过于频繁",

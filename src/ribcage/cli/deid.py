@@ -17,17 +17,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from ribcage.cli import deid_table
 from ribcage.cli.errors import UsageError, files_at
-from ribcage.usage.deid.anonymity import anonymity
-from ribcage.usage.deid.batch import BatchLimits, Job, Outcome, entries, run
+from ribcage.usage.deid.anonymity import Anonymity, anonymity
+from ribcage.usage.deid.batch import BatchLimits, Job, Outcome, entries, run, take_back
 from ribcage.usage.deid.engine import Engine
 from ribcage.usage.deid.errors import DeidError, NotReleased
 from ribcage.usage.deid.profile import PACKAGED, Profile, packaged, parse
 from ribcage.usage.deid.project import journal_of, project_key
 from ribcage.usage.deid.pseudonyms import Pseudonyms
+from ribcage.usage.deid.table import Line, write_table
 from ribcage.usage.deid.tables import EDITION
+from ribcage.usage.deid.zipped import write_new_archive
 
-_ACTIONS: Final = frozenset({"run", "explain", "check", "-h", "--help"})
+_ACTIONS: Final = frozenset({"run", "explain", "check", "holder", "open", "-h", "--help"})
 _SHOW_SECONDS: Final = 1.0
 
 
@@ -66,14 +69,21 @@ def add_verbs(verbs: Any) -> Any:
         "run", help="de-identify a file, a folder or a ZIP file (the word may be left out)"
     )
     one.add_argument("source", type=Path, metavar="IN")
-    one.add_argument("out", type=Path, metavar="OUT", help="folder for what is released")
-    _choice(one)
+    one.add_argument("out", type=Path, metavar="OUT", help="folder for what is released, or NAME.zip")
+    add_choice(one)
     one.add_argument(
         "--project", type=Path, required=True, metavar="P", help="the project's folder, with its key"
     )
     one.add_argument(
         "--processes", type=int, default=0, metavar="N", help="as many as processors if not given"
     )
+    one.add_argument(
+        "--least-k", type=int, default=1, metavar="K", help="refuse where fewer than K patients look alike"
+    )
+    one.add_argument(
+        "--table", type=Path, metavar="FILE", help="who is behind the pseudonyms, sealed to two holders"
+    )
+    deid_table.add_two(one, "--holder", "a holder's public key; give two")
     one.add_argument("--json", action="store_true", help="one JSON report")
     one.add_argument("--attributes", action="store_true", help="in the report: each attribute and its rule")
     one.set_defaults(run=_told(_run))
@@ -81,13 +91,15 @@ def add_verbs(verbs: Any) -> Any:
         "explain", help="each attribute of a file: what becomes of it, and by which rule"
     )
     one.add_argument("file", type=Path, metavar="FILE")
-    _choice(one)
+    add_choice(one)
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=_told(_explain))
+    deid_table.add_verbs(actions, _told)
     return actions
 
 
-def _choice(parser: Any) -> None:
+def add_choice(parser: Any) -> None:
+    """The options that choose a profile."""
     parser.add_argument(
         "--profile", default=PACKAGED[0], metavar="NAME", help=f"{', '.join(PACKAGED)}, or a TOML file"
     )
@@ -98,21 +110,23 @@ def _choice(parser: Any) -> None:
 
 def _told(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
     def told(options: argparse.Namespace) -> int:
-        with _errors(), files_at("files"):
+        with deid_errors(), files_at("files"):
             return command(options)
 
     return told
 
 
 @contextlib.contextmanager
-def _errors() -> Iterator[None]:
+def deid_errors() -> Iterator[None]:
+    """What this room raises as one line and a hint."""
     try:
         yield
     except DeidError as failure:
         raise UsageError(str(failure), failure.hint) from failure
 
 
-def _profile(options: argparse.Namespace) -> Profile:
+def chosen_profile(options: argparse.Namespace) -> Profile:
+    """What `add_choice` chose. Raises DeidError, OSError."""
     name = options.profile
     chosen = parse(Path(name).read_text(encoding="utf-8")) if name.endswith(".toml") else packaged(name)
     return chosen.also(options.option)
@@ -120,28 +134,68 @@ def _profile(options: argparse.Namespace) -> Profile:
 
 def _run(options: argparse.Namespace) -> int:
     _apart(options.source, options.out, options.project)
-    profile = _profile(options)
+    holders = _holders(options)
     limits = BatchLimits()
     found = entries(options.source, limits)
     if not found:
         raise UsageError("expected files to de-identify, found none")
-    job = Job(profile, project_key(options.project), options.out, trace=options.attributes, limits=limits)
+    zipped = options.out.suffix.lower() == ".zip"
+    job = Job(
+        profile=chosen_profile(options),
+        key=project_key(options.project),
+        out=options.out.with_name(f".{options.out.name}.unzipped") if zipped else options.out,
+        trace=options.attributes,
+        limits=limits,
+        named=holders is not None,
+    )
     processes = options.processes if options.processes > 0 else len(os.sched_getaffinity(0))
     outcomes = run(job, found, journal_of(options.project), processes, _progress())
+    alike = anonymity(job.out, outcomes)
+    if alike.patients and alike.smallest < options.least_k:
+        take_back(job.out, outcomes)
+        raise UsageError(
+            f"expected {options.least_k} patients or more in each class, got one of {alike.smallest}: nothing left",
+            "\n".join(["take a coarser profile or more patients", *alike.small_lines()]),
+        )
+    if holders is not None:
+        write_table(options.table, *holders, _lines(outcomes))
+    if zipped:
+        write_new_archive(options.out, job.out)
+    return _tell(options, job, outcomes, alike)
+
+
+def _holders(options: argparse.Namespace) -> tuple[bytes, bytes] | None:
+    """Whose table it is; known before anything is worked on. Raises UsageError."""
+    if options.table is None:
+        return None
+    if options.table.exists() or options.out.resolve() in options.table.resolve().parents:
+        raise UsageError("expected --table as a new file outside OUT", "whoever gets OUT must not get it")
+    return deid_table.two(options.holder, "public")
+
+
+def _lines(outcomes: list[Outcome]) -> Iterator[Line]:
+    for outcome in outcomes:
+        if outcome.reason is None and outcome.behind is not None:
+            pseudonym, study = Path(outcome.output).parts[:2]
+            yield Line(pseudonym, study, outcome.behind)
+
+
+def _tell(options: argparse.Namespace, job: Job, outcomes: list[Outcome], alike: Anonymity) -> int:
+    """What came of it; the status."""
     refused = [outcome for outcome in outcomes if outcome.reason is not None]
     if options.json:
-        print(json.dumps(_report(job, outcomes), ensure_ascii=False))
+        print(json.dumps(_report(job, outcomes, alike), ensure_ascii=False))
         return 1 if refused else 0
     for outcome in refused:
         print(
             f"not released: {outcome.index} {outcome.name}: {outcome.reason.value if outcome.reason else ''}"
         )
-    print(f"{len(outcomes) - len(refused)} of {len(outcomes)} released by {profile.name} ({EDITION})")
-    print("\n".join(anonymity(job.out, outcomes).lines()))
+    print(f"{len(outcomes) - len(refused)} of {len(outcomes)} released by {job.profile.name} ({EDITION})")
+    print("\n".join(alike.lines()))
     return 1 if refused else 0
 
 
-def _report(job: Job, outcomes: list[Outcome]) -> dict[str, Any]:
+def _report(job: Job, outcomes: list[Outcome], alike: Anonymity) -> dict[str, Any]:
     """The whole run as JSON (docs/deid.md)."""
     counts = Counter("released" if one.reason is None else one.reason.name.lower() for one in outcomes)
     return {
@@ -151,7 +205,7 @@ def _report(job: Job, outcomes: list[Outcome]) -> dict[str, Any]:
         "unread_pixels": job.profile.unread,
         "digest": job.profile.digest,
         "counts": dict(sorted(counts.items())),
-        "anonymity": anonymity(job.out, outcomes).as_json(),
+        "anonymity": alike.as_json(),
         "files": [_row(outcome) for outcome in outcomes],
     }
 
@@ -168,7 +222,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    engine = Engine(_profile(options), Pseudonyms(secrets.token_bytes(32)))
+    engine = Engine(chosen_profile(options), Pseudonyms(secrets.token_bytes(32)))
     try:
         released = engine.release(options.file.read_bytes(), trace=True)
     except NotReleased as refusal:

@@ -11,6 +11,8 @@ def files_at(what: str) -> Iterator[None]:
     """Failures of files below become one line: a full disk, a folder that may not be written."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # nobody reads the output: `cli.entry`
     except OSError as failure:
         where = f" ({failure.filename})" if failure.filename else ""
         raise UsageError(

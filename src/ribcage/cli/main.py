@@ -19,6 +19,7 @@ from ribcage.cli import (
     commands,
     commitments,
     conflict,
+    consent,
     deid,
     deid_check,
     destinations,
@@ -29,9 +30,11 @@ from ribcage.cli import (
     metrics,
     migrate,
     patient,
+    project,
     queue,
     recovery,
     rejection,
+    release,
     restore,
     routes,
     serving,
@@ -116,6 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_verbs(verb, verbs)
     recovery.add_verbs(verb, _with_guard, verbs)
     migrate.add_verbs(verb, _with_guard, verbs)
+    consent.add_verbs(verb, _with_guard, verbs)
+    project.add_verbs(verb, _with_guard, verbs)
+    release.add_verbs(verb, verbs)
     deid_check.add_verb(deid.add_verbs(verbs))
     return parser
 
@@ -184,7 +190,7 @@ def _people_verbs(verbs: Any) -> None:
 
 def _rights_verbs(verbs: Any) -> None:
     grant = verb(verbs, "grant", "put a grant on the ledger", _with_guard(commands.grant))
-    grant.add_argument("subject", help="person:NAME or device:NAME")
+    grant.add_argument("subject", help="person:NAME, device:NAME or project:NAME")
     grant.add_argument("resource", help="study:UID, patient:ID[|ISSUER] or department:NAME")
     grant.add_argument("--view", choices=("masked", "full", "original"), required=True)
     grant.add_argument(

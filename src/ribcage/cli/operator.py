@@ -14,7 +14,7 @@ from ribcage.cli import settings
 from ribcage.cli.errors import UsageError
 from ribcage.crypto.errors import WrongPassphrase
 from ribcage.crypto.provider import operator_key
-from ribcage.guard.client import GuardClient
+from ribcage.guard.client import GuardClient, Push
 from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.home import open_core
 from ribcage.guard.place import socket_path
@@ -23,12 +23,12 @@ from ribcage.guard.server import GuardServer
 
 
 @contextlib.asynccontextmanager
-async def operator(home: Path, passphrase: bytes) -> AsyncIterator[GuardClient]:
-    """A proved administrative connection. Raises UsageError for a wrong passphrase."""
+async def operator(home: Path, passphrase: bytes, push: Push | None = None) -> AsyncIterator[GuardClient]:
+    """A proved administrative connection; `push` gets unsolicited messages. Raises UsageError: wrong passphrase."""
     try:
-        client = await GuardClient.connect(socket_path(home))
+        client = await GuardClient.connect(socket_path(home), push)
     except GuardUnavailable:
-        async with _own_guard(home, passphrase) as client:
+        async with _own_guard(home, passphrase, push) as client:
             yield client
         return
     try:
@@ -50,7 +50,7 @@ async def prove(client: GuardClient, passphrase: bytes) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _own_guard(home: Path, passphrase: bytes) -> AsyncIterator[GuardClient]:
+async def _own_guard(home: Path, passphrase: bytes, push: Push | None) -> AsyncIterator[GuardClient]:
     """No server is running: be the guard for a moment."""
     try:
         limits = settings.load(home).guard_limits()
@@ -65,7 +65,7 @@ async def _own_guard(home: Path, passphrase: bytes) -> AsyncIterator[GuardClient
     if serving.done():
         await serving
     try:
-        client = await GuardClient.connect(socket_path(home))
+        client = await GuardClient.connect(socket_path(home), push)
         await prove(client, passphrase)
         yield client
         await client.close()

@@ -335,22 +335,27 @@ class ObjectionChanged:
 
 @dataclass(frozen=True)
 class ConsentChanged:
-    """A patient consented to a purpose of use, or withdrew."""
+    """A patient consented to a purpose of use, or withdrew.
+
+    `state`: 'attested' where the hospital says so for the patient, who signed elsewhere.
+    """
 
     actor: Actor
     patient: bytes
     purpose: str
     withdrawn: bool
     transaction: bytes
+    state: Literal["attested"] = "attested"
 
     def to_entry(self, stamp: Stamp) -> Json:
         """PS3.15 A.5.3.11, Object Security Attributes Changed."""
         details = [
             detail("purpose", token(self.purpose)),
+            detail("state", token(self.state)),
             detail("transaction", identity(self.transaction)),
             detail("withdrawn", "yes" if self.withdrawn else "no"),
         ]
-        return _rights(stamp, "consent-changed", self.actor, self.patient, details)
+        return _rights(stamp, "consent-changed", self.actor, self.patient, details, self.purpose)
 
 
 @dataclass(frozen=True)
@@ -468,7 +473,9 @@ def _transaction(transaction: bytes | None) -> list[Json]:
     return [] if transaction is None else [detail("transaction", identity(transaction))]
 
 
-def _rights(stamp: Stamp, kind: str, actor: Actor, patient: bytes, details: list[Json]) -> Json:
+def _rights(
+    stamp: Stamp, kind: str, actor: Actor, patient: bytes, details: list[Json], purpose: str = ""
+) -> Json:
     (whose,) = patient_entity(patient)
     whose["detail"] = [*details]
     return audit_event(
@@ -478,6 +485,7 @@ def _rights(stamp: Stamp, kind: str, actor: Actor, patient: bytes, details: list
         action="E",
         actor=actor,
         subtypes=[_OBJECT_ATTRIBUTES],
+        purpose=purpose,
         entities=[whose],
     )
 

@@ -69,6 +69,12 @@ from ribcage.evidence._image_events import (
 )
 from ribcage.evidence._migration_events import MigrationReported
 from ribcage.evidence._patient_events import AccessChange, PatientAccessChanged
+from ribcage.evidence._research_events import (
+    ProjectChanged,
+    ReidentificationChanged,
+    ReleaseChanged,
+    StudyReleased,
+)
 from ribcage.evidence._routing_events import RoutingChange, RoutingChanged
 from ribcage.evidence.entry import ENTRY_VERSION, Json, Stamp, canonical, parse
 
@@ -116,11 +122,14 @@ __all__ = [
     "PatientActor",
     "PersonActor",
     "PersonChanged",
+    "ProjectChanged",
     "QueryAnswered",
     "QueryRefused",
     "RecoveryChanged",
+    "ReidentificationChanged",
     "RejectionChanged",
     "RejectionRefused",
+    "ReleaseChanged",
     "RoutingChange",
     "RoutingChanged",
     "SealingLeased",
@@ -128,6 +137,7 @@ __all__ = [
     "Stamp",
     "StrangerActor",
     "StudyDestroyed",
+    "StudyReleased",
     "SystemActor",
     "describe",
     "entry_body",
@@ -169,13 +179,17 @@ Event = (
     | ObjectionChanged
     | PatientAccessChanged
     | PersonChanged
+    | ProjectChanged
     | QueryAnswered
     | QueryRefused
     | RecoveryChanged
+    | ReidentificationChanged
+    | ReleaseChanged
     | RoutingChanged
     | SealingLeased
     | SessionAlarm
     | StudyDestroyed
+    | StudyReleased
 )
 
 KINDS = MappingProxyType(
@@ -217,15 +231,19 @@ KINDS = MappingProxyType(
         "objection-changed": "patient's objection changed",
         "patient-access": "a patient's way in",
         "person-changed": "person changed",
+        "project-changed": "research project added or ended",
         "query-answered": "query answered",
         "query-refused": "query REFUSED",
         "recovery-changed": "recovery shares made, used or forgotten",
+        "reidentification-changed": "who stands behind a pseudonym: asked or TOLD",
+        "release-changed": "release to a project begun or WITHDRAWN",
         "routing-changed": "routing rule or sending job changed",
         "sealing-leased": "sealing key leased",
         "session-alarm": "ALARM: session or passkey in wrong hands",
         "step-up": "second factor given",
         "step-up-failed": "second factor FAILED",
         "study-destroyed": "study destroyed",
+        "study-released": "study released to a project, de-identified",
     }
 )
 

@@ -34,8 +34,9 @@ from ribcage.guard.limits import GuardLimits
 from ribcage.guard.log import AuditLog
 from ribcage.guard.people import People, Visitor
 from ribcage.guard.permits import Permits
-from ribcage.guard.protocol import Device, Operator, Principal, Session
+from ribcage.guard.protocol import Device, Operator, Principal, Release, Session
 from ribcage.guard.rows import MacRows
+from ribcage.guard.running_releases import RunningReleases
 from ribcage.guard.second_journal import SecondJournal
 from ribcage.guard.witness_watch import WitnessWatch
 from ribcage.ledger.client import AccessLedger
@@ -47,7 +48,7 @@ JournalCheck = Callable[[Iterable[tuple[int, int, bytes]]], tuple[int, bytes]]
 class Actor:
     """A verified principal. `subject` is its identifier on the ledger (32 bytes)."""
 
-    kind: str  # "device", "person", "operator"
+    kind: str  # "device", "person", "operator", "project"
     identifier: bytes  # 16 bytes
     digest: bytes  # 32 bytes: what a receipt is bound to
     subject: bytes
@@ -96,6 +97,7 @@ class Core:
     any_rejected: bool = False  # else nothing is looked up for what is shown (`guard.rejections`)
     findings: list[str] = field(default_factory=list)
     alarms: Alarms = field(default_factory=Alarms)
+    releases: RunningReleases = field(default_factory=RunningReleases)
 
     def close(self) -> None:
         """Commit what waits, close database and key store, give the home free. Call it once, at the end."""
@@ -127,6 +129,8 @@ class Core:
                 evidence=DeviceActor(principal.fingerprint, principal.address, principal.ae_title),
                 device=known,
             )
+        if isinstance(principal, Release):
+            return self._project(principal)
         return self._operator(principal, operator)
 
     def again(self, actor: Actor, principal: Principal | None = None) -> Actor:
@@ -147,6 +151,20 @@ class Core:
             department=visitor.department,
             evidence=PersonActor(visitor.person_id, address, visitor.assurance(self.clock_watch.trusted())),
             visitor=visitor,
+        )
+
+    def _project(self, principal: Release) -> Actor:
+        running = self.releases.find(principal.ticket, self.clock_watch.trusted())
+        if not self.people.active(running.officer):
+            raise GuardRefused("not_authenticated")
+        return Actor(
+            kind="project",
+            identifier=running.project,
+            digest=hashlib.sha256(b"release" + principal.ticket).digest(),
+            subject=self.subject("project", running.project),
+            address=principal.address,
+            department="",
+            evidence=PersonActor(running.officer, principal.address, running.assurance),
         )
 
     def _operator(self, principal: Operator, proved: bool) -> Actor:

@@ -3,7 +3,8 @@
 Rules, in order (DESIGN rule 5):
 1. No verified principal: refused (`Core.actor`).
 2. The contract is asked with the patient, the study and the department as resources; it denies first.
-3. A device gets the full view or nothing, and only with the matching right.
+3. A device gets the full view or nothing, and only with the matching right; so does a research project, for research
+   alone.
 4. A person gets `full` or `original` only while the second factor is fresh: 15 minutes sliding, a shift for a
    radiologist; otherwise `masked`.
 5. Pixels that nobody has checked for burned-in text (all of them, so far) go out masked to the treating roles alone,
@@ -134,6 +135,8 @@ def decide(core: Core, actor: Actor, study: HeldStudy, want: str, purpose: Purpo
         raise Denied("not_permitted", "operators-see-no-images")
     if actor.device is not None and right not in actor.device.may:
         raise Denied("not_permitted", f"device-without-{right}")
+    if actor.kind == "project" and purpose != "HRESCH":
+        raise Denied("not_permitted", "projects-serve-research-alone")
     if core.closed.closes(study.key_id):
         raise Denied("not_permitted", "closed-for-destruction")
     permit = _permit(core, actor, study, purpose)
@@ -151,7 +154,8 @@ def decide(core: Core, actor: Actor, study: HeldStudy, want: str, purpose: Purpo
     if verdict.view == calls.View.NONE:
         raise Denied("not_permitted", verdict.reason.name.lower().replace("_", "-"), verdict.microseconds)
     highest = _ORDER[int(verdict.view)]
-    view = _for_device(highest, want) if actor.device is not None else _for_person(core, actor, highest, want)
+    whole = actor.device is not None or actor.kind == "project"
+    view = _for_device(highest, want) if whole else _for_person(core, actor, highest, want)
     if view == "masked" and right == "retrieve":
         _check_treating(actor, purpose)
     return Decision(view, verdict.grant_id, verdict.microseconds)

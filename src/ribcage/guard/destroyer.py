@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from ribcage.crypto.columns import column_context, open_column
 from ribcage.crypto.errors import CryptoError
+from ribcage.database.research import release_link
 from ribcage.database.schema import (
     destruction,
     filed,
@@ -219,7 +220,7 @@ class Destroyer:
     def _remove_rows(self, connection: sa.Connection, row: Row, patient_too: bool) -> None:
         key_id, uid = row["study_key_id"], str(row["study_uid"])
         connection.execute(sa.delete(parked).where(parked.c.key_id == key_id))
-        for table in (filed, rejected, rejection):
+        for table in (filed, rejected, rejection, release_link):
             connection.execute(sa.delete(table).where(table.c.study_key_id == key_id))
         _jobs.forget_study(connection, uid)
         pk = connection.execute(sa.select(study.c.pk).where(study.c.key_id == key_id)).scalar()

@@ -53,6 +53,7 @@ def admin_table(rooms: Rooms) -> Table:
         **_witness(rooms),
         **_backup(rooms),
         **_migration(rooms),
+        **_research(rooms),
         **_recovery(rooms),
     }
 
@@ -399,6 +400,25 @@ def _migration(rooms: Rooms) -> Table:
     return {
         p.MigrationPage: on_thread(rooms.migrations.page),
         p.MigrationSeal: by_operator(rooms, rooms.migrations.seal),
+    }
+
+
+def _research(rooms: Rooms) -> Table:
+    room = rooms.research
+    projects, releases, names = room.projects, room.releases, room.reidentifications
+    return {
+        p.SetConsent: by_operator(rooms, room.consents.set),
+        p.GetConsent: on_thread(room.consents.show),
+        p.AddProject: by_operator(rooms, projects.add),
+        p.EndProject: by_operator(rooms, projects.end),
+        p.ListProjects: on_thread(projects.page),
+        p.BeginRelease: by_operator(rooms, releases.begin),
+        p.SealRelease: by_operator(rooms, releases.seal),
+        p.EndRelease: by_operator(rooms, releases.end),
+        p.AskReidentification: by_operator(rooms, names.ask),
+        p.ApproveReidentification: by_operator(rooms, names.approve),
+        p.CancelReidentification: by_operator(rooms, names.cancel),
+        p.ReidentificationPage: on_thread(names.page),
     }
 
 

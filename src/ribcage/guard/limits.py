@@ -59,6 +59,9 @@ class GuardLimits:
     password_attempts: int = 5
     password_window_seconds: int = 300
     grant_default_seconds: int = 24 * 3600
+    release_seconds: int = 8 * 3600  # of one release to a project, from its beginning
+    release_page_files: int = 2000  # sealed by one entry
+    projects: int = 1000
     break_glass_seconds: int = 4 * 3600
     break_glass_per_day: int = 5  # of one person
     break_glass_review_hours: int = 72  # then a finding

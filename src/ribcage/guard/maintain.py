@@ -14,6 +14,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ribcage.crypto.errors import CryptoError
+from ribcage.database.research import project, reidentification, release_link
 from ribcage.database.schema import (
     break_glass,
     checkpoint,
@@ -64,7 +65,7 @@ _SUSPENSIONS = tuple(canonical(detail("change", word)) for word in ("suspended",
 _MAC_TABLES = (
     person, factor, session, device, patient, study, destruction, break_glass, emergency_mark,
     invitation, patient_session, patient_passkey, identity_change, study_identity, patient_link, filed,
-    rejection, rejected, device_charset,
+    rejection, rejected, device_charset, project, release_link, reidentification,
 )  # fmt: skip
 _RESOLVED = tuple(canonical(detail("change", word)) for word in ("discarded", "accepted", "attached"))
 _STUDY = re.compile(rb'"study":"([0-9a-f]{32})"')
@@ -94,7 +95,7 @@ class _Promises:
                 self.instances.pop(int(number), None)
             study = _STUDY_DETAIL.search(body)
             self.filed |= {each.decode(): study[1].decode() if study else "" for each in _FILED.findall(body)}
-        elif kind in ("grant-changed", "objection-changed"):
+        elif kind in ("grant-changed", "objection-changed", "consent-changed"):
             self.changes += 1
         elif kind in ("person-changed", "device-changed"):
             self.changes += any(change in body for change in _SUSPENSIONS)

@@ -20,6 +20,7 @@ from ribcage.evidence.audit_event import (
     BreakGlass,
     BreakGlassRefused,
     ConflictResolved,
+    ConsentChanged,
     DestructionChanged,
     DisclosureAllowed,
     DisclosureClosed,
@@ -28,14 +29,17 @@ from ribcage.evidence.audit_event import (
     IdentityChanged,
     ObjectionChanged,
     PatientAccessChanged,
+    ReidentificationChanged,
     RejectionChanged,
     StudyDestroyed,
+    StudyReleased,
 )
 from ribcage.evidence.entry import Json, parse
 from ribcage.evidence.errors import EntryInvalid
 
 Kind = Literal[
     "disclosure", "closed", "refused", "break-glass", "objection", "destruction", "access", "identity",
+    "consent", "research",
 ]  # fmt: skip
 KIND_OF: Final = MappingProxyType[str, Kind](
     {
@@ -51,6 +55,9 @@ KIND_OF: Final = MappingProxyType[str, Kind](
         "identity-changed": "identity",
         "conflict-resolved": "identity",
         "rejection-changed": "identity",
+        "consent-changed": "consent",
+        "study-released": "research",
+        "reidentification-changed": "research",
     }
 )
 _NAMES_A_PATIENT: Final = b'"urn:ribcage:patient"'
@@ -86,6 +93,10 @@ def concern_of(event: Event) -> Concern | None:
             return Concern(patient, "identity", None)
         case RejectionChanged(patient=patient):
             return Concern(patient, "identity", None)
+        case ConsentChanged(patient=patient):
+            return Concern(patient, "consent", None)
+        case StudyReleased(patient=patient) | ReidentificationChanged(patient=bytes(patient)):
+            return Concern(patient, "research", None)
         case PatientAccessChanged(patient=patient):
             return Concern(patient, "access", None)
     return None

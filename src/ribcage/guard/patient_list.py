@@ -299,6 +299,12 @@ def _kind_and_reason(entry: Json) -> tuple[str, str]:
         return "identity", "filed"
     if code == "rejection-changed":
         return "identity", "hidden" if details.get("change") == "rejected" else "shown-again"
+    if code == "consent-changed":
+        return "consent", "withdrawn" if details.get("withdrawn") == "yes" else "given"
+    if code == "study-released":
+        return "research", "released"
+    if code == "reidentification-changed":
+        return "research", "named"
     if code == "patient-access":
         return "access", details.get("change", "")
     if code == "break-glass":

@@ -13,6 +13,7 @@ from typing import Any
 
 from ribcage.crypto.derive import derive
 from ribcage.guard.core import Core
+from ribcage.guard.projects import all_projects, find_project
 from ribcage.guard.protocol import Somebody
 
 _LABEL_BYTES = 5
@@ -48,10 +49,12 @@ class PatientPeople:
         return next((subject for subject, who in self._everybody() if who.label == label), None)
 
     def by_name(self, subject: str) -> Somebody:
-        """Whom a grant names: 'person:NAME' or 'device:NAME'. Raises GuardRefused('not_found')."""
+        """Whom a grant names: 'person:', 'device:' or 'project:NAME'. Raises GuardRefused('not_found')."""
         kind, _, name = subject.partition(":")
         if kind == "person":
             return self._person(self._core.people.find(name))
+        if kind == "project":
+            return self._project(find_project(self._core, name))
         return self._device(self._core.devices.find(name))
 
     def _everybody(self) -> Iterator[tuple[bytes, Somebody]]:
@@ -60,6 +63,8 @@ class PatientPeople:
             yield core.subject("person", bytes(row["id"])), self._person(row)
         for row in core.devices.all():
             yield core.subject("device", bytes(row["id"])), self._device(row)
+        for row in all_projects(core):
+            yield core.subject("project", bytes(row["id"])), self._project(row)
 
     def _person(self, row: dict[str, Any]) -> Somebody:
         roles = str(row["roles"]).split()
@@ -68,6 +73,10 @@ class PatientPeople:
 
     def _device(self, row: dict[str, Any]) -> Somebody:
         return self._somebody(row, str(row["name"]), "device")
+
+    def _project(self, row: dict[str, Any]) -> Somebody:
+        label = label_of(self._key, bytes(row["id"]))
+        return Somebody(str(row["name"]), label, "project", "")
 
     def _somebody(self, row: dict[str, Any], name: str, role: str) -> Somebody:
         department = str(row["department"])

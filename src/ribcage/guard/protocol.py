@@ -38,7 +38,7 @@ SAVED_CLASSES = frozenset(
 View = Literal["none", "masked", "full", "original"]
 Purpose = Literal["TREAT", "ETREAT", "HRESCH", "HOPERAT", "PATRQT"]
 Notice = Literal["recovery_code_used", "few_recovery_codes"]
-Channel = Literal["dimse", "dicomweb", "import", "cli"]
+Channel = Literal["dimse", "dicomweb", "import", "cli", "release"]
 RefusalReason = Literal[
     "not_authenticated",  # no valid session, unregistered or suspended certificate
     "not_permitted",  # authenticated, but neither grant nor role allows it
@@ -87,7 +87,14 @@ class Operator(_Body, frozen=True):
     name: str
 
 
-Principal = Device | Session | Operator
+class Release(_Body, frozen=True):
+    """A research project whose officer began a release. `ticket`: of `ReleaseBegun`; it serves research alone."""
+
+    ticket: bytes
+    address: str = "127.0.0.1"  # the operator's own socket
+
+
+Principal = Device | Session | Operator | Release
 
 
 # --- the way in -----------------------------------------------------------------------------------------
@@ -584,6 +591,8 @@ class Alarm(_Body, frozen=True):
         "rejection",  # a note hides instances
         "rejection-refused",
         "priors-too-many",  # one sender's studies pulled as many priors as it may in an hour
+        "reidentified",  # two persons were told who stands behind a pseudonym
+        "release-withdrawn",  # the check of a release found something
     ]
     at: float
     number: int = -1
@@ -2254,6 +2263,207 @@ class RecoveryState(_Body, frozen=True):
     changed: bool = False
 
 
+# --- research -------------------------------------------------------------------------------------------
+
+NamingReason = Literal["incidental-finding", "safety", "consent-withdrawn", "data-quality", "law"]
+
+
+class SetConsent(_Body, frozen=True):
+    """A patient ('ID' or 'ID|ISSUER') consents to a purpose, or withdraws; in force when answered."""
+
+    patient: str
+    purpose: Purpose
+    given: bool
+
+
+class GetConsent(_Body, frozen=True):
+    """What a patient consents to."""
+
+    patient: str
+
+
+class ConsentItem(_Body, frozen=True):
+    """The last word about one purpose. `state`: how it is known. `at` in Unix seconds; `entry` of the log."""
+
+    purpose: str
+    given: bool
+    state: str
+    at: float
+    entry: int
+
+
+class ConsentItems(_Body, frozen=True):
+    """By purpose; one that is absent was never spoken of."""
+
+    items: list[ConsentItem]
+
+
+class ProjectProfile(_Body, frozen=True):
+    """How a project's files are made; the guard keeps it and understands none of it. `digest`: of what it does."""
+
+    name: str
+    options: list[str]
+    unread: str
+    digest: str
+
+
+class AddProject(_Body, frozen=True):
+    """A research project with a new key. `officer`: the person who may release. `until` in Unix seconds."""
+
+    name: str
+    profile: ProjectProfile
+    officer: str
+    until: float
+
+
+class EndProject(_Body, frozen=True):
+    """The project gets nothing any more; running releases are cut. Its pseudonyms stay known to the archive."""
+
+    name: str
+
+
+class ListProjects(_Body, frozen=True):
+    """All projects, by name."""
+
+
+class ProjectItem(_Body, frozen=True):
+    """One project. `ended_at` 0: not ended early. `releases`: how many were begun."""
+
+    name: str
+    project: bytes
+    profile: ProjectProfile
+    officer: str
+    until: float
+    ended_at: float
+    releases: int
+    studies: int
+
+
+class ProjectItems(_Body, frozen=True):
+    """By name."""
+
+    items: list[ProjectItem]
+
+
+class BeginRelease(_Body, frozen=True):
+    """The project's officer begins a release. `patients`: 'ID' or 'ID|ISSUER', all their studies."""
+
+    project: str
+    by: Approver
+    studies: list[str]
+    patients: list[str]
+
+
+class ReleaseBegun(_Body, frozen=True):
+    """`ticket` makes the principal `Release`; `key` makes the pseudonyms, in this process alone. No image yet.
+
+    `page_files`: how many one `SealRelease` may name.
+    """
+
+    number: int
+    project: bytes
+    ticket: bytes
+    key: bytes
+    profile: ProjectProfile
+    until: float
+    studies: list[str]
+    page_files: int
+
+
+class ReleasedFile(_Body, frozen=True):
+    """One file as it will be handed over."""
+
+    sha256: bytes
+    octets: int
+
+
+class SealRelease(_Body, frozen=True):
+    """What was made of a study and found clean: the guard asks the contract once more, then writes its entry.
+
+    `pseudonym` and `study_pseudonym` stand for patient and study in the files. `edition`, `checker`: of the tables
+    that made and judged them.
+    """
+
+    ticket: bytes
+    study_instance_uid: str
+    pseudonym: str
+    study_pseudonym: str
+    edition: str
+    checker: str
+    files: list[ReleasedFile]
+
+
+class ReleaseSealed(_Body, frozen=True):
+    """A signed report for each file, in their order, and the entry that names them all."""
+
+    notes: list[bytes]
+    log_index: int
+    verifier_key: str
+
+
+class EndRelease(_Body, frozen=True):
+    """The ticket is void. `findings`: of the check; with any, nothing was handed over."""
+
+    ticket: bytes
+    findings: int = 0
+
+
+class AskReidentification(_Body, frozen=True):
+    """First person: who stands behind a pseudonym of a project (a patient's, or a study's UID)?"""
+
+    project: str
+    pseudonym: str
+    reason: NamingReason
+    by: Approver
+
+
+class ApproveReidentification(_Body, frozen=True):
+    """Second person, another one; is told the answer, and so is the patient that it was asked."""
+
+    number: int
+    pseudonym: str
+    by: Approver
+
+
+class CancelReidentification(_Body, frozen=True):
+    """Take back what nobody approved."""
+
+    number: int
+    by: Approver
+
+
+class Reidentified(_Body, frozen=True):
+    """Who it is. `patient` as 'ID' or 'ID|ISSUER'."""
+
+    patients: list[str]
+    studies: list[str]
+    log_index: int
+
+
+class ReidentificationPage(_Body, frozen=True):
+    """Askings from a number on."""
+
+    start: int = 0
+    count: int = 100
+
+
+class ReidentificationItem(_Body, frozen=True):
+    """One asking; no pseudonym and no identity."""
+
+    number: int
+    project: str
+    state: Literal["asked", "cancelled", "done"]
+    reason: NamingReason
+    asked_at: float
+    ended_at: float
+
+
+class ReidentificationItems(_Body, frozen=True):
+    """In order."""
+
+    items: list[ReidentificationItem]
+
+
 class AcceptClock(_Body, frozen=True):
     """The operator says that the clock is right, after a step."""
 
@@ -2436,6 +2646,18 @@ AdminRequest = (
     | MigrationPage
     | MigrationSeal
     | BackupKeys
+    | SetConsent
+    | GetConsent
+    | AddProject
+    | EndProject
+    | ListProjects
+    | BeginRelease
+    | SealRelease
+    | EndRelease
+    | AskReidentification
+    | ApproveReidentification
+    | CancelReidentification
+    | ReidentificationPage
     | MakeRecovery
     | ForgetRecovery
     | GetRecovery
@@ -2523,6 +2745,14 @@ Response = (
     | MigrationLines
     | MigrationSealed
     | KeysCopied
+    | ConsentItems
+    | ProjectItem
+    | ProjectItems
+    | ReleaseBegun
+    | ReleaseSealed
+    | Reidentified
+    | ReidentificationItem
+    | ReidentificationItems
     | RecoveryState
     | CertificateRenewed
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ribcage.database.research import release_link
 from ribcage.database.schema import (
     break_glass,
     destruction,
@@ -206,7 +207,7 @@ class Restoration:
         count = sa.select(sa.func.count()).where(instance.c.study_pk == row["pk"])
         held = int(connection.execute(count).scalar_one())
         connection.execute(sa.delete(parked).where(parked.c.key_id == key_id))
-        for table in (filed, rejected, rejection):
+        for table in (filed, rejected, rejection, release_link):
             connection.execute(sa.delete(table).where(table.c.study_key_id == key_id))
         for table in (instance, series, name_token):
             connection.execute(sa.delete(table).where(table.c.study_pk == row["pk"]))

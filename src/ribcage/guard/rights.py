@@ -25,6 +25,7 @@ from ribcage.guard import catalogue, protocol
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.projects import find_project
 from ribcage.guard.protocol import AddGrant, GrantAdded, Noted, RevokeGrant
 from ribcage.guard.second_journal import Row
 from ribcage.ledger import calls
@@ -170,6 +171,8 @@ class Rights:
             return self._core.subject("person", bytes(self._core.people.find(name)["id"]))
         if kind == "device":
             return self._core.subject("device", bytes(self._core.devices.find(name)["id"]))
+        if kind == "project":
+            return self._core.subject("project", bytes(find_project(self._core, name)["id"]))
         raise GuardRefused("invalid")
 
     def _resource(self, written: str) -> bytes:

@@ -45,6 +45,7 @@ from ribcage.guard.people import SessionMisused
 from ribcage.guard.query import Queries
 from ribcage.guard.recovery import Recoveries
 from ribcage.guard.rejections import Rejections
+from ribcage.guard.research import Research, build_research
 from ribcage.guard.rights import Rights
 from ribcage.guard.routing import Routing
 from ribcage.guard.sending import SendingQueue
@@ -99,6 +100,7 @@ class Rooms:
     identity_changes: IdentityChanges
     conflicts: Conflicts
     rejections: Rejections
+    research: Research
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -172,6 +174,7 @@ def build_rooms(
         waiting=Waiting(core, (accounts.throttle, passkeys.throttle)),
         conflicts=Conflicts(core, approvals, routing),
         rejections=rejections,
+        research=build_research(core, approvals, rights, disclosures.rights_changed),
         identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, disclosures)),
     )
 

@@ -10,9 +10,14 @@ from collections import Counter
 from ribcage.evidence.audit_event import AssociationRefused, StrangerActor
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Core
-from ribcage.guard.protocol import Device, Operator, Principal, Session
+from ribcage.guard.protocol import Device, Operator, Principal, Release, Session
 
-_REASONS = {Session: "unknown-session", Device: "unknown-certificate", Operator: "not-an-operator"}
+_REASONS = {
+    Session: "unknown-session",
+    Device: "unknown-certificate",
+    Operator: "not-an-operator",
+    Release: "unknown-ticket",
+}
 _REMEMBERED = 4096
 _ELSEWHERE = "::"  # where the addresses beyond those remembered are counted together
 

@@ -2,9 +2,9 @@
 
 from alembic import context
 
-from ribcage.database.commitment_schema import commitment_report
+from ribcage.database.whole import metadata
 
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=commitment_report.metadata, transactional_ddl=True)
+context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
 with context.begin_transaction():
     context.run_migrations()

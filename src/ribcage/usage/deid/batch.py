@@ -1,7 +1,8 @@
 """A whole set: folders and ZIP files through the engine in several processes, checked as a set, then published.
 
 Rules, in order:
-1. Every input is released or refused with a reason; nothing is skipped. Links are not followed.
+1. Every input is released or refused with a reason; nothing is skipped. Links are not followed. A ZIP file that
+   `zipped` refuses is one refused input.
 2. Outputs are written under a working name and get their own only when the whole set was seen: a study in
    which patients, names or birth dates contradict each other is withdrawn whole, so are two files of one SOP Instance
    UID that differ.
@@ -32,7 +33,9 @@ from ribcage.usage.deid.engine import Engine
 from ribcage.usage.deid.errors import NotReleased, ProjectInvalid, Reason
 from ribcage.usage.deid.profile import Profile
 from ribcage.usage.deid.pseudonyms import Pseudonyms
+from ribcage.usage.deid.table import Behind, behind
 from ribcage.usage.deid.walker import Traced
+from ribcage.usage.deid.zipped import ArchiveRefused, ZipLimits, members, read_member
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Job:
     out: Path
     trace: bool = False
     limits: BatchLimits = BatchLimits()
+    named: bool = False  # outcomes say who is behind them, for a sealed table
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Entry:
     name: str
     path: Path
     member: str = ""
+    refused: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class Outcome:
     names: tuple[str, ...] = ()
     birth: str = ""
     trace: tuple[Traced, ...] = ()
+    behind: Behind | None = field(default=None, repr=False)
 
 
 _REMEMBERED = ("output", "part", "size", "checksum", "study", "series", "patient", "names", "birth")
@@ -89,13 +95,22 @@ Progress = Callable[[int, int], None]
 
 
 def entries(source: Path, limits: BatchLimits) -> list[Entry]:
-    """Every file of a folder, every member of a ZIP file, or the one file. Raises OSError, ProjectInvalid."""
+    """Every file of a folder, every member of a ZIP file, or the one file.
+
+    Raises OSError, ProjectInvalid; ArchiveRefused where the ZIP file is all there is.
+    """
     found: list[Entry] = []
     root = source if source.is_dir() else source.parent
     for path in _files(source):
         name = path.relative_to(root).as_posix()
-        members = _members(path)
-        for member in members if members is not None else ("",):
+        try:
+            members = _members(path, limits)
+        except ArchiveRefused:
+            if path == source:
+                raise
+            found.append(Entry(len(found), name, path, refused=Reason.ARCHIVE))
+            continue
+        for member in members:
             if len(found) >= limits.max_files:
                 raise ProjectInvalid(
                     f"expected at most {limits.max_files} files, got more", "split the input"
@@ -126,9 +141,18 @@ def run(
     return judged
 
 
+def take_back(out: Path, outcomes: Iterable[Outcome]) -> None:
+    """Remove what was published: the set as a whole may not leave. Raises OSError."""
+    for outcome in outcomes:
+        if outcome.reason is None:
+            _withdraw(out, outcome)
+
+
 def release_one(job: Job, entry: Entry) -> Outcome:
     """One input through the engine, its output under the working name."""
     try:
+        if entry.refused is not None:
+            raise NotReleased(entry.refused)
         data = _read(entry, job.limits)
         released = _engine(job.profile, job.key).release(data, trace=job.trace)
     except NotReleased as refusal:
@@ -155,6 +179,7 @@ def release_one(job: Job, entry: Entry) -> Outcome:
         names=tuple(sorted(token.hex() for token in released.names)),
         birth=released.birth.hex(),
         trace=released.trace,
+        behind=behind(data) if job.named else None,
     )
 
 
@@ -175,15 +200,11 @@ def _files(source: Path) -> Iterator[Path]:
                 yield path
 
 
-def _members(path: Path) -> list[str] | None:
-    """The members of a ZIP file, None for another file."""
+def _members(path: Path, limits: BatchLimits) -> list[str]:
+    """The members of a ZIP file, "" for another file. Raises ArchiveRefused, OSError."""
     if path.suffix.lower() != ".zip":
-        return None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return [info.filename for info in archive.infolist() if not info.is_dir()]
-    except (zipfile.BadZipFile, NotImplementedError):
-        return None
+        return [""]
+    return members(path, ZipLimits(max_members=limits.max_files, max_member_bytes=limits.max_file_bytes))
 
 
 def _read(entry: Entry, limits: BatchLimits) -> bytes:
@@ -192,8 +213,7 @@ def _read(entry: Entry, limits: BatchLimits) -> bytes:
             if os.fstat(file.fileno()).st_size > limits.max_file_bytes:
                 raise NotReleased(Reason.TOO_LARGE)
             return file.read()
-    with zipfile.ZipFile(entry.path) as archive, archive.open(entry.member) as file:
-        data = file.read(limits.max_file_bytes + 1)
+    data = read_member(entry.path, entry.member, limits.max_file_bytes)
     if len(data) > limits.max_file_bytes:
         raise NotReleased(Reason.TOO_LARGE)
     return data
@@ -283,6 +303,12 @@ def _publish(out: Path, worked: Outcome, judged: Outcome) -> None:
         if part.exists():
             part.replace(out / judged.output)
         return
+    _withdraw(out, worked)
+
+
+def _withdraw(out: Path, worked: Outcome) -> None:
+    """The output and its folders, as far as they are empty then."""
+    part = out / worked.part
     part.unlink(missing_ok=True)
     (out / worked.output).unlink(missing_ok=True)
     for folder in part.relative_to(out).parents:
@@ -321,7 +347,7 @@ def _line(job: Job, entry: Entry, outcome: Outcome) -> str:
 
 def _remembered(job: Job, found: list[Entry], journal: Path) -> dict[int, Outcome]:
     """What an earlier run has done already and what still stands there unchanged."""
-    if job.trace or not journal.exists():
+    if job.trace or job.named or not journal.exists():
         return {}
     rows: dict[str, dict[str, object]] = {}
     with journal.open(encoding="ascii", errors="replace") as memory:

@@ -3,6 +3,7 @@
 DeidError
 ├── ProfileInvalid   a profile file or an option that cannot be understood
 ├── ProjectInvalid   the project's folder or key cannot be used
+├── ArchiveRefused   a ZIP file that is not read (`usage.deid.zipped`)
 └── NotReleased      one instance stays inside; `reason` says why, the message names no value
 """
 
@@ -29,6 +30,7 @@ class Reason(Enum):
     NO_SAFE_VALUE = "an attribute that must stand has no safe value 必需的属性没有安全的取值"
     MIXED_PATIENTS = "one study with several patients 同一检查含有多名患者"
     DUPLICATE = "another file has the same SOP Instance UID 另一文件有相同的 SOP 实例 UID"
+    ARCHIVE = "a ZIP file that is damaged, encrypted, too large or made to harm 压缩包损坏、加密、过大或有害"
     UNREADABLE = "the file cannot be read 文件无法读取"
 
 

@@ -1,0 +1,8 @@
+"""The whole database: `schema` and the modules of tables beside it, for whoever compares or migrates it."""
+
+from __future__ import annotations
+
+from ribcage.database import commitment_schema, research
+from ribcage.database.schema import metadata
+
+__all__ = ["commitment_schema", "metadata", "research"]
