@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from pydicom import Dataset
@@ -35,10 +36,10 @@ def tls_of(leaf: Issued, trusted_pem: bytes) -> ssl.SSLContext:
     return tls
 
 
-@contextlib.contextmanager
-def listening(
+@contextlib.asynccontextmanager
+async def listening(
     title: str, tls: ssl.SSLContext | None, *, status: int = 0, port: int = 0, role: bool = True
-) -> Iterator[tuple[Heard, int]]:
+) -> AsyncIterator[tuple[Heard, int]]:
     """What it heard, and its port. `role`: whether it takes the archive as SCP. Without `tls` it is plain."""
     heard = Heard()
 
@@ -63,4 +64,4 @@ def listening(
     try:
         yield heard, server.socket.getsockname()[1]
     finally:
-        server.shutdown()
+        await asyncio.to_thread(server.shutdown)  # it waits for handshakes, whose other end is this loop's

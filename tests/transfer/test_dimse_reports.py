@@ -105,7 +105,7 @@ def test_a_device_that_left_hears_its_report_on_an_association_of_ours(
     async def main() -> None:
         async with front_house(template, tmp_path, limits=IMPATIENT) as house:
             device, uid = await modality(house), ct_slice(1)[0]
-            with listening("CT1", tls_of(device.leaf, device.trusted)) as (heard, port):
+            async with listening("CT1", tls_of(device.leaf, device.trusted)) as (heard, port):
                 await device.at(port)
                 references = [Reference(CT, uid), Reference(CT, "1.2.404")]
                 await asyncio.to_thread(device.ask, references, ct_slice(1))
@@ -128,17 +128,17 @@ def test_a_report_is_tried_again_fails_visibly_and_is_retried_by_an_operator(
             device = await modality(house)
             tls = tls_of(device.leaf, device.trusted)
             admin = house.house.admin
-            with listening("CT1", tls, status=0x0110) as (heard, port):
+            async with listening("CT1", tls, status=0x0110) as (heard, port):
                 await device.at(port)
                 await asyncio.to_thread(device.ask, [Reference(CT, "1.2.404")])
                 line = await device.reaches("failed", "refused_by_destination")
                 assert (line.tries, len(heard.reports)) == (3, 3)
             await admin.call(p.RetryReport(line.report), p.Noted)
             await device.reaches("failed", "no_association")
-            with listening("CT1", tls, port=port, role=False):
+            async with listening("CT1", tls, port=port, role=False):
                 await admin.call(p.RetryReport(line.report), p.Noted)
                 await device.reaches("failed", "refused_by_destination")
-            with listening("CT1", tls, port=port) as (heard, _):
+            async with listening("CT1", tls, port=port) as (heard, _):
                 await admin.call(p.RetryReport(line.report), p.Noted)
                 await device.reaches("done")
                 assert len(heard.reports) == 1
@@ -158,7 +158,7 @@ def test_another_certificate_in_the_devices_place_hears_nothing(template: Path, 
         async with front_house(template, tmp_path, limits=IMPATIENT) as house:
             device = await modality(house)
             other, trusted = await house.leaf("ct2", "CT2", ["store"])
-            with listening("CT1", tls_of(other, trusted)) as (heard, port):
+            async with listening("CT1", tls_of(other, trusted)) as (heard, port):
                 await device.at(port)
                 await asyncio.to_thread(device.ask, [Reference(CT, "1.2.404")])
                 await device.reaches("failed", "no_association")
@@ -174,7 +174,7 @@ def test_without_a_destination_a_report_waits_for_the_device(template: Path, tmp
             await asyncio.to_thread(device.ask, [Reference(CT, "1.2.404")])
             line = await device.reaches("waiting", "destination_unknown")
             assert line.tries == 0
-            with listening("CT1", tls_of(device.leaf, device.trusted)) as (heard, port):
+            async with listening("CT1", tls_of(device.leaf, device.trusted)) as (heard, port):
                 await device.at(port)  # registered later
                 await device.reaches("done")
                 assert len(heard.reports) == 1
@@ -190,7 +190,7 @@ def test_what_is_gone_when_it_is_delivered_is_not_called_held(template: Path, tm
             await asyncio.to_thread(device.ask, [Reference(CT, uid)], (uid, data))
             (location,) = house.objects.list_files()
             (house.objects._root / location).unlink()
-            with listening("CT1", tls_of(device.leaf, device.trusted)) as (heard, port):
+            async with listening("CT1", tls_of(device.leaf, device.trusted)) as (heard, port):
                 await device.at(port)
                 await device.reaches("done")
             ((kind, found),) = heard.reports
@@ -217,15 +217,15 @@ def test_a_destination_is_verified_and_what_fails_is_named(template: Path, tmp_p
                     return str(failed)
                 return "well"
 
-            with listening("CT1", tls_of(device.leaf, device.trusted)) as (_, port):
+            async with listening("CT1", tls_of(device.leaf, device.trusted)) as (_, port):
                 assert await verdict(port) == "well"
                 assert "called AE title not recognized" in await verdict(port, "CT9")
             assert "nothing listens there" in await verdict(port)
-            with listening("CT1", tls_of(stranger, trusted)) as (_, other):
+            async with listening("CT1", tls_of(stranger, trusted)) as (_, other):
                 assert "another certificate" in await verdict(other)
-            with listening("CT1", None) as (_, plain):
+            async with listening("CT1", None) as (_, plain):
                 assert "TLS" in await verdict(plain)
-            with listening("CT1", tls_of(device.leaf, stranger.certificate_pem)) as (_, unwilling):
+            async with listening("CT1", tls_of(device.leaf, stranger.certificate_pem)) as (_, unwilling):
                 assert "may not trust the archive's certificate" in await verdict(unwilling)
             with socket.create_server(("127.0.0.1", 0)) as silent:
                 assert "in time" in await verdict(silent.getsockname()[1])
