@@ -5,7 +5,8 @@ One frame is `uint32 big-endian length ‖ msgpack`. A frame carries `Call(id, b
 strictly by msgspec: an unknown field, tag or type is `ProtocolFailure` and ends the connection.
 
 Rules, in order:
-1. A key leaves only in `Admitted`, `Opened` or `TlsIdentity`, each after its durable entry.
+1. A key leaves only in `Admitted`, `Opened` or `TlsIdentity`, each after its durable entry; so does that of a
+   research project's pseudonyms, which opens nothing, in `ReleaseBegun`.
 2. A front states what it saw (fingerprint, address, AE title); the guard decides what it means.
 3. Answers to refused calls are `Refused` with a closed reason; they never say what exists.
 """
@@ -2355,7 +2356,7 @@ class BeginRelease(_Body, frozen=True):
 
 
 class ReleaseBegun(_Body, frozen=True):
-    """`ticket` makes the principal `Release`; `key` makes the pseudonyms, in this process alone. No image yet.
+    """`ticket` makes the principal `Release`; `project_key` makes the pseudonyms, in the asker alone. No image yet.
 
     `page_files`: how many one `SealRelease` may name.
     """
@@ -2363,7 +2364,7 @@ class ReleaseBegun(_Body, frozen=True):
     number: int
     project: bytes
     ticket: bytes
-    key: bytes
+    project_key: bytes
     profile: ProjectProfile
     until: float
     studies: list[str]

@@ -84,7 +84,7 @@ class Releases:
             number=running.number,
             project=running.project,
             ticket=core.releases.begin(running, now),
-            key=key_of(core, row),
+            project_key=key_of(core, row),
             profile=profile_of(row),
             until=until,
             studies=list(dict.fromkeys(studies)),

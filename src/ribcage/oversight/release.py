@@ -163,7 +163,7 @@ async def _made(run: Releasing, profile: Profile, work: Path, uid: str) -> Study
             await _fetch(run, uid, originals)
         except DisclosureError as failure:
             return Study(uid, refused=type(failure).__name__, entry=failure.entry)
-        job = Work(profile, run.begun.key, originals, work, run.processes)
+        job = Work(profile, run.begun.project_key, originals, work, run.processes)
         made = await asyncio.get_running_loop().run_in_executor(run.executor, run.make, job)
     return Study(uid, made)
 
