@@ -27,7 +27,14 @@ from ribcage.dicom.values import DEFAULT_CHARSET, Charset, charset_of, text_valu
 from ribcage.usage.deid.errors import NotReleased, Reason
 from ribcage.usage.deid.handling import HANDLING
 from ribcage.usage.deid.markers import markers
-from ribcage.usage.deid.pixels import PixelReader, PixelVerdict, checked_pixels, not_read, text_is_likely
+from ribcage.usage.deid.pixels import (
+    PixelReader,
+    PixelVerdict,
+    checked_pixels,
+    described,
+    not_read,
+    text_is_likely,
+)
 from ribcage.usage.deid.plan import Plan
 from ribcage.usage.deid.profile import Profile
 from ribcage.usage.deid.pseudonyms import Pseudonyms
@@ -103,7 +110,7 @@ class Engine:
         except DicomError:  # a new value does not fit its VR's length
             raise NotReleased(Reason.NO_SAFE_VALUE) from None
         if scanned.bulk is not None:
-            body += checked_pixels(scanned, scanned.bulk)
+            body += checked_pixels(scanned, scanned.bulk, described(scanned))
         if scanned.deflated:
             body = deflate(body)
         keep = Option.UIDS in self._profile.options
