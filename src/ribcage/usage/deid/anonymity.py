@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, Final
 
 from ribcage.dicom.errors import DicomError
 from ribcage.dicom.part10 import split
-from ribcage.dicom.scan import scan
+from ribcage.dicom.scan import Scan, scan
 from ribcage.usage.deid.batch import Outcome
 
 _AGE, _SEX, _MODALITY, _INSTITUTION, _BODY_PART = 0x00101010, 0x00100040, 0x00080060, 0x00080080, 0x00180015
@@ -69,18 +70,23 @@ def anonymity(out: Path, outcomes: list[Outcome]) -> Anonymity:
 
 
 def _facts(path: Path) -> tuple[str, ...]:
-    data = path.read_bytes()
-    try:
-        meta = split(data)
-        scanned = scan(data, meta.transfer_syntax_uid, start=meta.prefix_bytes)
-    except DicomError:
-        return ("unreadable",)
+    with (
+        path.open("rb") as file,
+        mmap(file.fileno(), 0, access=ACCESS_READ) as mapped,  # so that pixels are not read
+        memoryview(mapped) as data,
+    ):
+        try:
+            meta = split(data)
+            scanned = scan(data, meta.transfer_syntax_uid, start=meta.prefix_bytes)
+        except DicomError:
+            return ("unreadable",)
+        age, *others = (_text(scanned, tag) for tag in (_AGE, _SEX, _INSTITUTION, _BODY_PART, _MODALITY))
+        return (_band(age), *others)
 
-    def text(tag: int) -> str:
-        element = scanned.find(tag)
-        return "" if element is None else scanned.value(element).strip(b" \0").decode("latin-1")
 
-    return (_band(text(_AGE)), text(_SEX), text(_INSTITUTION), text(_BODY_PART), text(_MODALITY))
+def _text(scanned: Scan, tag: int) -> str:
+    element = scanned.find(tag)
+    return "" if element is None else scanned.value(element).strip(b" \0").decode("latin-1")
 
 
 def _band(age: str) -> str:

@@ -21,11 +21,8 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -180,12 +177,26 @@ def _worked(job: Job, waiting: list[Entry], processes: int) -> Iterator[tuple[Ou
         return
     _engine(job.profile, job.key).warm()
     step = max(1, min(job.limits.files_at_once, len(waiting) // (processes * _BUNDLES)))
-    bundles = iter([waiting[at : at + step] for at in range(0, len(waiting), step)])
+    yield from _pooled(job, [waiting[at : at + step] for at in range(0, len(waiting), step)], processes)
+
+
+def _pooled(job: Job, bundles: list[list[Entry]], processes: int) -> Iterator[tuple[Outcome, str]]:
+    """The bundles in several processes, made from this one, which has read all tables."""
+    from concurrent.futures import (
+        FIRST_COMPLETED,
+        Future,
+        ProcessPoolExecutor,
+        wait,
+    )  # a few files need no pool
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    left = iter(bundles)
     with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
         pending: set[Future[list[tuple[Outcome, str]]]] = set()
         try:
             while True:
-                while len(pending) < 2 * processes and (bundle := next(bundles, None)) is not None:
+                while len(pending) < 2 * processes and (bundle := next(left, None)) is not None:
                     pending.add(pool.submit(_bundle, job, bundle))
                 if not pending:
                     return
