@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -212,22 +213,26 @@ def test_no_slot_is_an_attribute_that_the_engine_looks_at(monkeypatch: pytest.Mo
 
 
 @given(
-    raw=st.binary(max_size=48),
+    raw=st.binary(min_size=2, max_size=48),
     allocated=st.sampled_from([8, 16]),
     unused=st.integers(1, 7),
+    signed=st.booleans(),
     little=st.booleans(),
 )
-def test_the_look_at_words_says_what_the_look_at_bytes_says(
-    raw: bytes, allocated: int, unused: int, little: bool
+def test_unused_bits_are_cleared_in_every_piece(
+    raw: bytes, allocated: int, unused: int, signed: bool, little: bool
 ) -> None:
-    stored = allocated - unused
+    stored, size = allocated - unused, allocated // 8
     raw = raw[: len(raw) // 2 * 2]
-    words = [raw[at : at + allocated // 8] for at in range(0, len(raw), allocated // 8)]
-    order = "little" if little else "big"
-    blank = all(int.from_bytes(word, order) >> stored == 0 for word in words)  # type: ignore[arg-type]
-    blanks = pixels._Blanks()
-    blanks._seen_bytes = pixels._WORTH_NUMPY
-    assert blanks.are_blank(memoryview(raw), allocated, stored, little) == blank
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pixels, "_PIECE", 4)
+        cleared = bytes(pixels._clear(memoryview(raw), allocated, stored, signed, little))
+    order: Literal["little", "big"] = "little" if little else "big"
+    for at in range(0, len(raw), size):
+        was, now = (int.from_bytes(one[at : at + size], order) for one in (raw, cleared))
+        low = was & (1 << stored) - 1
+        sign = ((1 << allocated) - 1) ^ ((1 << stored) - 1) if low >> (stored - 1) else 0
+        assert now in ({low, low | sign} if signed else {low})
 
 
 def test_parts_of_a_pattern_are_those_of_the_file() -> None:

@@ -43,7 +43,7 @@ class PixelVerdict(Enum):
 PixelReader = Callable[[Scan], PixelVerdict]
 
 _ITEM_BYTES: Final = 8
-_WORTH_NUMPY: Final = 48 * 1024**2  # looked at in pure Python before numpy is loaded
+_PIECE: Final = 256 * 1024
 _BURNED_IN, _IMAGE_TYPE, _CLASS = 0x00280301, 0x00080008, 0x00080016
 _STORED, _HIGH, _SIGNED = 0x00280101, 0x00280102, 0x00280103
 _CONVERSION: Final = 0x00080064
@@ -134,40 +134,15 @@ def _native(scanned: Scan, bulk: Element, told: Described) -> list[Buffer]:
 
 def _clear(value: memoryview, allocated: int, stored: int, signed: bool, little: bool) -> memoryview:
     """Bits beyond those stored, cleared where they hold neither nothing nor the sign (rule 5)."""
-    if _BLANKS.are_blank(value, allocated, stored, little):
-        return value
-    raw = bytes(value)
     lane = slice(1 if little else 0, None, 2) if allocated == 16 else slice(None)
     good, table = _lane(stored % 8, signed and stored % 8 > 0)
-    if not raw[lane].translate(None, good):
+    pieces = range(0, len(value), _PIECE)  # such as stay in the processor's cache
+    if not any(bytes(value[at : at + _PIECE])[lane].translate(None, good) for at in pieces):
         return value
+    raw = bytes(value)
     cleared = bytearray(raw)
     cleared[lane] = raw[lane].translate(table)
     return memoryview(bytes(cleared))
-
-
-class _Blanks:
-    """A quick look whether all bits beyond those stored are noughts; numpy is loaded when it is worth its start."""
-
-    def __init__(self) -> None:
-        self._seen_bytes = 0
-
-    def are_blank(self, value: memoryview, allocated: int, stored: int, little: bool) -> bool:
-        """Whether they certainly are; False also when nobody looked."""
-        self._seen_bytes += len(value)
-        if self._seen_bytes < _WORTH_NUMPY:
-            return False
-        import numpy  # 0.1 s of start: only where there are many pixels
-
-        whole = len(value) // 8 * 8
-        unused = ((1 << allocated) - 1) ^ ((1 << stored) - 1)
-        mask = unused.to_bytes(allocated // 8, "little" if little else "big") * (64 // allocated)
-        told = int(numpy.bitwise_or.reduce(numpy.frombuffer(value[:whole], "<u8"))) if whole else 0
-        rest = int.from_bytes(bytes(value[whole:]).ljust(8, b"\0"), "little")
-        return not (told | rest) & int.from_bytes(mask, "little")
-
-
-_BLANKS: Final = _Blanks()
 
 
 @lru_cache(maxsize=32)
