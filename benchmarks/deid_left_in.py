@@ -1,7 +1,7 @@
 """What de-identifiers leave in the truth set, each judged by `ribcage deid check` under the Basic Profile.
 
-The others are installed into a virtual environment of a temporary folder, called as their documents show, without
-options; what one does not write counts as refused. `python benchmarks/deid_left_in.py [films]`
+The others are those of `deid_peers`; what is missing on the machine is named, with how to get it. An input that a
+tool does not write counts as refused. `python benchmarks/deid_left_in.py [films]`
 """
 
 from __future__ import annotations
@@ -9,35 +9,24 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import venv
+import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import harness  # noqa: F401 - puts the tests' harness on the path
+from deid_peers import PROGRAMS, Peer, gdcmanon, orthanc, packaged
 
 from deid import truth
+from ribcage import __version__
 from ribcage.oversight.deid_check.checking import check
 from ribcage.usage.deid.engine import Engine
 from ribcage.usage.deid.errors import NotReleased
 from ribcage.usage.deid.profile import Profile
 from ribcage.usage.deid.pseudonyms import Pseudonyms
 
-# Package, and the program that takes a folder `sys.argv[1]` and fills `sys.argv[2]`, file by file.
-OTHERS = {
-    "dcmanon": "a = dcmanon.Anonymizer()\nfor s in files: out(s).write_bytes(a.anonymize(str(s)))",
-    "dicognito": "import pydicom\na = dicognito.anonymizer.Anonymizer()\n"
-    "for s in files:\n d = pydicom.dcmread(s); a.anonymize(d); d.save_as(out(s))",
-    "dicom-anonymizer": "for s in files: dicomanonymizer.anonymize_dicom_file(str(s), str(out(s)))",
-}
-MODULES = {"dcmanon": "dcmanon", "dicognito": "dicognito.anonymizer", "dicom-anonymizer": "dicomanonymizer"}
-PRELUDE = """
-import pathlib, sys
-import {module}
-files = sorted(pathlib.Path(sys.argv[1]).iterdir())
-def out(path): return pathlib.Path(sys.argv[2]) / path.name
-"""
-MOST_SECONDS = 300
+APART = ("identity", "pattern")
 
 
 @dataclass(frozen=True)
@@ -45,18 +34,23 @@ class Row:
     """What one tool left in."""
 
     name: str
+    seconds: float
     written: int
     identities: int  # findings of an identity or a pattern
     films: int  # films with at least one of them
     kinds: Counter[str]
 
 
-def judged(name: str, out: Path, originals: Path) -> Row:
+def row(peer: Peer, originals: Path, out: Path) -> Row:
     """Its row of the table."""
+    start = time.perf_counter()
+    peer.call(originals, out)
+    seconds = time.perf_counter() - start
     report = check(out, originals, options=frozenset())
-    left = [each for each in report.findings if each.kind in ("identity", "pattern")]
+    left = [each for each in report.findings if each.kind in APART]
     kinds = Counter(each.kind for each in report.findings)
-    return Row(name, len(list(out.iterdir())), len(left), len({each.file for each in left}), kinds)
+    films = len({each.file for each in left})
+    return Row(f"{peer.name} {peer.version}", seconds, len(list(out.iterdir())), len(left), films, kinds)
 
 
 def ours(originals: Path, out: Path) -> None:
@@ -69,43 +63,39 @@ def ours(originals: Path, out: Path) -> None:
             continue
 
 
-def other(name: str, python: Path, originals: Path, out: Path) -> None:
-    """One of the others, file by file in one process; a file that it fails on is left out."""
-    program = PRELUDE.format(module=MODULES[name]) + OTHERS[name].replace("for s in files:", "def one(s):", 1)
-    program += "\nfor s in files:\n try: one(s)\n except Exception as e: print(s.name, type(e).__name__)\n"
-    subprocess.run(
-        [python, "-W", "ignore", "-c", program, originals, out], check=True, timeout=MOST_SECONDS, text=True
-    )
+def peers(places: Path) -> Iterator[Peer]:
+    """Ours and all that can be had."""
+    yield Peer("Ribcage", __version__, ours)
+    for name in PROGRAMS:
+        try:
+            yield packaged(name, places)
+        except (OSError, subprocess.SubprocessError):
+            print(f"missing: {name} (pip install {name}, in a virtual environment of its own)")
+    for name, found in (("libgdcm-tools", gdcmanon(places)), ("orthanc", orthanc())):
+        if found is None:
+            print(f"missing: apt-get install {name}")
+        else:
+            yield found
 
 
 def main(count: int) -> None:
     """Print the table."""
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         originals = root / "in"
         originals.mkdir()
         for data, film in truth.films(count=count):
             (originals / film.name).write_bytes(data)
-        for name in ("Ribcage", *OTHERS):
-            out = root / name
+        print(f"{'tool':<24}{'seconds':>8}{'written':>8}{'identities':>12}{'films':>7}  other findings")
+        for peer in peers(root):
+            out = root / peer.name
             out.mkdir()
-            if name != "Ribcage":
-                place = root / f"{name}-venv"
-                venv.create(place, with_pip=True)
-                pip = [place / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", name]
-                subprocess.run(pip, check=True, timeout=MOST_SECONDS)
-            if name == "Ribcage":
-                ours(originals, out)
-            else:
-                other(name, root / f"{name}-venv" / "bin" / "python", originals, out)
-            rows.append(judged(name, out, originals))
-    print(f"{'tool':<18}{'written':>8}{'identities':>12}{'films':>7}  other findings")
-    for row in rows:
-        rest = ", ".join(
-            f"{kind} {n}" for kind, n in row.kinds.most_common() if kind not in ("identity", "pattern")
-        )
-        print(f"{row.name:<18}{row.written:>8}{row.identities:>12}{row.films:>7}  {rest}")
+            one = row(peer, originals, out)
+            rest = ", ".join(f"{kind} {n}" for kind, n in one.kinds.most_common() if kind not in APART)
+            print(
+                f"{one.name:<24}{one.seconds:>8.1f}{one.written:>8}{one.identities:>12}{one.films:>7}  {rest}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 
 from harness import ROOT, line
 
-SCRIPTS = ("ingest", "retrieve", "readers", "query", "decision", "memory")
+SCRIPTS = ("ingest", "retrieve", "readers", "query", "decision", "memory", "deid_speed")
 HERE = Path(__file__).resolve().parent
 _SECONDS = 1800
 

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -131,22 +132,23 @@ def anonymity(out: Path, outcomes: Iterable[Outcome]) -> Anonymity:
 
 def _look(path: Path, patient: _Patient) -> None:
     """Rules 1 and 2 of one instance."""
-    data = path.read_bytes()
-    try:
-        meta = split(data)
-        scanned = scan(data, meta.transfer_syntax_uid, start=meta.prefix_bytes)
-    except DicomError:
-        patient.facts.add(Facts("unreadable"))
-        return
-
-    def text(tag: int) -> str:
-        element = scanned.find(tag)
-        return "" if element is None else scanned.value(element).strip(b" \0").decode("latin-1")
-
-    patient.facts.add(
-        Facts(_band(text(_AGE)), text(_SEX), text(_INSTITUTION), text(_BODY_PART), text(_MODALITY))
-    )
-    patient.findings.update(_words(scanned), _codes(scanned))
+    with (
+        path.open("rb") as file,
+        mmap(file.fileno(), 0, access=ACCESS_READ) as mapped,  # so that pixels are not read
+        memoryview(mapped) as data,
+    ):
+        try:
+            meta = split(data)
+            scanned = scan(data, meta.transfer_syntax_uid, start=meta.prefix_bytes)
+        except DicomError:
+            patient.facts.add(Facts("unreadable"))
+            return
+        age, *others = (
+            _value(scanned, scanned.elements, tag)
+            for tag in (_AGE, _SEX, _INSTITUTION, _BODY_PART, _MODALITY)
+        )
+        patient.facts.add(Facts(_band(age), *others))
+        patient.findings.update(_words(scanned), _codes(scanned))
 
 
 def _words(scanned: Scan) -> Iterator[str]:

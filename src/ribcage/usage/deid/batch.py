@@ -5,37 +5,38 @@ Rules, in order:
    `zipped` refuses is one refused input.
 2. Outputs are written under a working name and get their own only when the whole set was seen: a study in
    which patients, names or birth dates contradict each other is withdrawn whole, so are two files of one SOP Instance
-   UID that differ.
+   UID that differ, byte by byte.
 3. An output's folders and name are pseudonyms: patient, study, series, instance.
 4. The journal remembers by keyed name what came of an input; a run that was cut goes on there. A changed input,
-   profile or output is done again.
+   profile or output is done again; changed is what has another size or time of change.
 5. Same key, profile and input give the same bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import filecmp
 import json
 import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
+from ribcage.dicom.scan import Buffer
 from ribcage.guard.durable import make_folder
 from ribcage.usage.deid.engine import Engine
 from ribcage.usage.deid.errors import NotReleased, ProjectInvalid, Reason
+from ribcage.usage.deid.inout import files, members_of, read, write
 from ribcage.usage.deid.profile import Profile
 from ribcage.usage.deid.pseudonyms import Pseudonyms
 from ribcage.usage.deid.table import Behind, behind
 from ribcage.usage.deid.walker import Traced
-from ribcage.usage.deid.zipped import ArchiveRefused, ZipLimits, members, read_member
+from ribcage.usage.deid.zipped import ArchiveRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Outcome:
     output: str = ""
     part: str = ""
     size: int = 0
-    checksum: int = 0
+    changed_ns: int = 0  # the output's time of change
     study: str = ""
     series: str = ""
     patient: str = ""
@@ -90,7 +91,8 @@ class Outcome:
     behind: Behind | None = field(default=None, repr=False)
 
 
-_REMEMBERED = ("output", "part", "size", "checksum", "study", "series", "patient", "names", "birth")
+_REMEMBERED = ("output", "part", "size", "changed_ns", "study", "series", "patient", "names", "birth")
+_BUNDLES: Final = 8  # for each process at least, so that all end together
 Progress = Callable[[int, int], None]
 
 
@@ -100,17 +102,15 @@ def entries(source: Path, limits: BatchLimits) -> list[Entry]:
     Raises OSError, ProjectInvalid; ArchiveRefused where the ZIP file is all there is.
     """
     found: list[Entry] = []
-    root = source if source.is_dir() else source.parent
-    for path in _files(source):
-        name = path.relative_to(root).as_posix()
+    for path, name in files(source):
         try:
-            members = _members(path, limits)
+            inside = members_of(path, limits.max_files, limits.max_file_bytes)
         except ArchiveRefused:
             if path == source:
                 raise
             found.append(Entry(len(found), name, path, refused=Reason.ARCHIVE))
             continue
-        for member in members:
+        for member in inside:
             if len(found) >= limits.max_files:
                 raise ProjectInvalid(
                     f"expected at most {limits.max_files} files, got more", "split the input"
@@ -129,15 +129,17 @@ def run(
     waiting = [entry for entry in found if entry.index not in done]
     with journal.open("a", encoding="ascii") as memory:
         _alone(memory)
-        for outcome in _worked(job, waiting, processes):
+        for outcome, line in _worked(job, waiting, processes):
             outcomes[outcome.index] = outcome
-            memory.write(_line(job, found[outcome.index], outcome))
+            memory.write(line)
             progress(len(outcomes), len(found))
-    judged = _judged([outcomes[entry.index] for entry in found])
+    judged = _judged(job.out, [outcomes[entry.index] for entry in found])
     for outcome in judged:
         _publish(job.out, outcomes[outcome.index], outcome)
-    for left_over in job.out.rglob(".*.part"):
-        left_over.unlink()
+    for folder, _, names in os.walk(job.out):
+        for name in names:
+            if name.startswith(".") and name.endswith(".part"):
+                os.unlink(os.path.join(folder, name))
     return judged
 
 
@@ -164,7 +166,7 @@ def release_one(job: Job, entry: Entry) -> Outcome:
     folder = f"{released.pseudonym}/{released.study_instance_uid}/{released.series_instance_uid}"
     output = f"{folder}/{released.sop_instance_uid}.dcm"
     part = f"{folder}/.{released.sop_instance_uid}.{entry.index}.part"
-    size, checksum = _write(job.out / part, released.parts)
+    size, changed_ns = write(job.out, part, released.parts)
     return Outcome(
         index=entry.index,
         name=entry.name,
@@ -172,7 +174,7 @@ def release_one(job: Job, entry: Entry) -> Outcome:
         output=output,
         part=part,
         size=size,
-        checksum=checksum,
+        changed_ns=changed_ns,
         study=released.study_instance_uid,
         series=released.series_instance_uid,
         patient=released.patient.hex(),
@@ -188,62 +190,38 @@ def _engine(profile: Profile, key: bytes) -> Engine:
     return Engine(profile, Pseudonyms(key))
 
 
-def _files(source: Path) -> Iterator[Path]:
-    if not source.is_dir():
-        yield source
-        return
-    for folder, folders, names in os.walk(source):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(folder, name)
-            if path.is_file() and not path.is_symlink():
-                yield path
+def _read(entry: Entry, limits: BatchLimits) -> Buffer:
+    return read(entry.path, entry.member, limits.max_file_bytes)
 
 
-def _members(path: Path, limits: BatchLimits) -> list[str]:
-    """The members of a ZIP file, "" for another file. Raises ArchiveRefused, OSError."""
-    if path.suffix.lower() != ".zip":
-        return [""]
-    return members(path, ZipLimits(max_members=limits.max_files, max_member_bytes=limits.max_file_bytes))
-
-
-def _read(entry: Entry, limits: BatchLimits) -> bytes:
-    if not entry.member:
-        with entry.path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size > limits.max_file_bytes:
-                raise NotReleased(Reason.TOO_LARGE)
-            return file.read()
-    data = read_member(entry.path, entry.member, limits.max_file_bytes)
-    if len(data) > limits.max_file_bytes:
-        raise NotReleased(Reason.TOO_LARGE)
-    return data
-
-
-def _write(path: Path, parts: Iterable[bytes | bytearray | memoryview]) -> tuple[int, int]:
-    """Size and CRC-32 of what was written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    size = checksum = 0
-    with path.open("wb", buffering=0) as file:
-        joined = b"".join(parts)
-        file.write(joined)
-        size, checksum = len(joined), zlib.crc32(joined)
-    return size, checksum
-
-
-def _worked(job: Job, waiting: list[Entry], processes: int) -> Iterator[Outcome]:
-    """Outcomes as they come; in this process when one is enough."""
+def _worked(job: Job, waiting: list[Entry], processes: int) -> Iterator[tuple[Outcome, str]]:
+    """Outcomes as they come, each with its line of the journal; in this process when one is enough."""
     if processes <= 1 or len(waiting) <= job.limits.files_at_once:
         for entry in waiting:
-            yield release_one(job, entry)
+            yield _done(job, entry)
         return
     _engine(job.profile, job.key).warm()
-    step = job.limits.files_at_once
-    bundles = iter([waiting[at : at + step] for at in range(0, len(waiting), step)])
+    step = max(1, min(job.limits.files_at_once, len(waiting) // (processes * _BUNDLES)))
+    yield from _pooled(job, [waiting[at : at + step] for at in range(0, len(waiting), step)], processes)
+
+
+def _pooled(job: Job, bundles: list[list[Entry]], processes: int) -> Iterator[tuple[Outcome, str]]:
+    """The bundles in several processes, made from this one, which has read all tables."""
+    from concurrent.futures import (
+        FIRST_COMPLETED,
+        Future,
+        ProcessPoolExecutor,
+        wait,
+    )  # a few files need no pool
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    left = iter(bundles)
     with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
-        pending: set[Future[list[Outcome]]] = set()
+        pending: set[Future[list[tuple[Outcome, str]]]] = set()
         try:
             while True:
-                while len(pending) < 2 * processes and (bundle := next(bundles, None)) is not None:
+                while len(pending) < 2 * processes and (bundle := next(left, None)) is not None:
                     pending.add(pool.submit(_bundle, job, bundle))
                 if not pending:
                     return
@@ -256,33 +234,57 @@ def _worked(job: Job, waiting: list[Entry], processes: int) -> Iterator[Outcome]
             ) from None
 
 
-def _bundle(job: Job, bundle: list[Entry]) -> list[Outcome]:
-    return [release_one(job, entry) for entry in bundle]
+def _bundle(job: Job, bundle: list[Entry]) -> list[tuple[Outcome, str]]:
+    return [_done(job, entry) for entry in bundle]
 
 
-def _judged(outcomes: list[Outcome]) -> list[Outcome]:
+def _done(job: Job, entry: Entry) -> tuple[Outcome, str]:
+    try:
+        name = _name(job, entry)  # first: what is written to the input from here on is a change
+    except OSError:
+        return Outcome(entry.index, entry.name, Reason.UNREADABLE), ""
+    outcome = release_one(job, entry)
+    return outcome, _line(name, outcome)
+
+
+def _judged(out: Path, outcomes: list[Outcome]) -> list[Outcome]:
     """The set as a whole (rule 2)."""
     studies: dict[str, list[Outcome]] = {}
-    outputs: dict[str, set[tuple[int, int]]] = {}
+    outputs: dict[str, list[Outcome]] = {}
     series: dict[str, set[str]] = {}
     for outcome in outcomes:
         if outcome.reason is None:
             studies.setdefault(outcome.study, []).append(outcome)
-            outputs.setdefault(Path(outcome.output).name, set()).add((outcome.size, outcome.checksum))
+            outputs.setdefault(outcome.output.rpartition("/")[2], []).append(outcome)
             series.setdefault(outcome.series, set()).add(outcome.study)
     mixed = {study for study, members in studies.items() if _contradict(members)}
     mixed |= {study for shared in series.values() if len(shared) > 1 for study in shared}
+    twice = {name for name, shared in outputs.items() if len(shared) > 1 and _differ(out, shared)}
     judged = []
     for outcome in outcomes:
         reason = outcome.reason
         if reason is None and outcome.study in mixed:
             reason = Reason.MIXED_PATIENTS
-        elif reason is None and len(outputs[Path(outcome.output).name]) > 1:
+        elif reason is None and outcome.output.rpartition("/")[2] in twice:
             reason = Reason.DUPLICATE
         judged.append(
             outcome if reason is outcome.reason else replace(outcome, reason=reason, output="", trace=())
         )
     return judged
+
+
+def _differ(out: Path, shared: list[Outcome]) -> bool:
+    """Whether outputs of one SOP Instance UID are not the same bytes."""
+    if len({outcome.size for outcome in shared}) > 1:
+        return True
+    first, *others = (_standing(out, outcome) for outcome in shared)
+    return not all(filecmp.cmp(first, other, shallow=False) for other in others)
+
+
+def _standing(out: Path, outcome: Outcome) -> Path:
+    """Where an output stands: under its working name, or its own."""
+    part = out / outcome.part
+    return part if part.exists() else out / outcome.output
 
 
 def _contradict(members: list[Outcome]) -> bool:
@@ -298,10 +300,9 @@ def _publish(out: Path, worked: Outcome, judged: Outcome) -> None:
     """The working name becomes the output's own, or goes."""
     if not worked.part:
         return
-    part = out / worked.part
     if judged.reason is None:
-        if part.exists():
-            part.replace(out / judged.output)
+        with contextlib.suppress(FileNotFoundError):  # it has its own name from an earlier run
+            os.replace(os.path.join(out, worked.part), os.path.join(out, judged.output))
         return
     _withdraw(out, worked)
 
@@ -323,7 +324,12 @@ def _name(job: Job, entry: Entry) -> str:
     """The keyed name of an input in its present state, for this profile and output (rule 4)."""
     state = entry.path.stat()
     told = (os.path.abspath(entry.path), entry.member, str(state.st_size), str(state.st_mtime_ns))
-    return _tokens(job.key).token("journal", job.profile.digest, os.path.abspath(job.out), *told).hex()
+    return _tokens(job.key).token("journal", _digest(job.profile), os.path.abspath(job.out), *told).hex()
+
+
+@lru_cache(maxsize=2)
+def _digest(profile: Profile) -> str:
+    return profile.digest
 
 
 @lru_cache(maxsize=2)
@@ -339,9 +345,9 @@ def _alone(memory: TextIO) -> None:
         raise ProjectInvalid("another run of this project is at work", "wait for its end") from None
 
 
-def _line(job: Job, entry: Entry, outcome: Outcome) -> str:
+def _line(input_name: str, outcome: Outcome) -> str:
     row: dict[str, object] = {name: getattr(outcome, name) for name in _REMEMBERED}
-    row |= {"input": _name(job, entry), "reason": outcome.reason.name if outcome.reason else ""}
+    row |= {"input": input_name, "reason": outcome.reason.name if outcome.reason else ""}
     return json.dumps(row, separators=(",", ":")) + "\n"
 
 
@@ -384,6 +390,8 @@ def _again(out: Path, entry: Entry, row: dict[str, object]) -> Outcome | None:
         return outcome
     for place in (outcome.output, outcome.part):
         path = out / place
-        if path.is_file() and path.stat().st_size == outcome.size:
-            return outcome if zlib.crc32(path.read_bytes()) == outcome.checksum else None
+        if path.is_file():
+            state = path.stat()
+            unchanged = (state.st_size, state.st_mtime_ns) == (outcome.size, outcome.changed_ns)
+            return outcome if unchanged else None
     return None

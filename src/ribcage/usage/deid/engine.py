@@ -6,7 +6,8 @@ Rules, in order:
 2. Each element at each level takes the step of `plan`; a VR other than the table's is a value that does not fit.
 3. Patient's Name and Patient ID at the top are the project's pseudonym, also where they were absent.
 4. File meta information is written anew, the preamble is zero, bytes behind the last element do not leave.
-5. Patient Identity Removed, De-identification Method and its codes, and Longitudinal Temporal Information Modified
+5. What a series repeats may be decided once for all its instances (`repeated`), never otherwise than by these rules.
+6. Patient Identity Removed, De-identification Method and its codes, and Longitudinal Temporal Information Modified
    are written anew and name what was done to this instance; Burned In Annotation NO only when pixels were read.
 """
 
@@ -19,7 +20,7 @@ from itertools import takewhile
 from typing import Final
 
 from ribcage.dicom.errors import DataSetLimitExceeded, DicomError
-from ribcage.dicom.part10 import check_uid, file_prefix, split
+from ribcage.dicom.part10 import FileMeta, check_uid, file_prefix, split
 from ribcage.dicom.pixel_frames import pixel_facts
 from ribcage.dicom.rewrite import deflate
 from ribcage.dicom.scan import BULK_TAGS, DEFAULT_LIMITS, Buffer, Element, Scan, ScanLimits, scan
@@ -27,10 +28,18 @@ from ribcage.dicom.values import DEFAULT_CHARSET, Charset, charset_of, text_valu
 from ribcage.usage.deid.errors import NotReleased, Reason
 from ribcage.usage.deid.handling import HANDLING
 from ribcage.usage.deid.markers import markers
-from ribcage.usage.deid.pixels import PixelReader, PixelVerdict, checked_pixels, not_read, text_is_likely
+from ribcage.usage.deid.pixels import (
+    PixelReader,
+    PixelVerdict,
+    checked_pixels,
+    described,
+    not_read,
+    text_is_likely,
+)
 from ribcage.usage.deid.plan import Plan
 from ribcage.usage.deid.profile import Profile
 from ribcage.usage.deid.pseudonyms import Pseudonyms
+from ribcage.usage.deid.repeated import Known, Repeated
 from ribcage.usage.deid.tables import Option, actions, concepts, iod_of, listed_codes, safe_private, words
 from ribcage.usage.deid.texts import Identities
 from ribcage.usage.deid.walker import Facts, Traced, Walker
@@ -83,6 +92,7 @@ class Engine:
         self._reader = reader
         self._limits = limits
         self._plans: dict[str, Plan] = {}
+        self._repeated = Repeated(pseudonyms, limits, _ONCE | _NUMBERS | {_BIRTH})
 
     def warm(self) -> None:
         """Read all tables, so that processes made from this one share them."""
@@ -91,42 +101,77 @@ class Engine:
 
     def release(self, data: Buffer, *, trace: bool = False) -> Released:
         """The whole file without the identity. Raises NotReleased."""
-        scanned = self._scanned(data)
+        try:
+            meta = split(data)
+        except DicomError:
+            raise NotReleased(Reason.NO_DICOM) from None
+        if not trace and self._reader is not_read:
+            released = self._repeated_release(data, meta)
+            if released is not None:
+                return released
+        return self._ordinary_release(data, meta, trace=trace)
+
+    def _repeated_release(self, data: Buffer, meta: FileMeta) -> Released | None:
+        """By what its series repeats; None for the ordinary way."""
+        found = self._repeated.fitted(data, meta)
+        if found is None:
+            return None
+        uid, known = _uid_text(found.sop_instance_uid), found.known
+        try:
+            check_uid(uid, "the data set")
+        except DicomError:
+            return None
+        if meta.sop_class_uid not in ("", known.sop_class_uid) or meta.sop_instance_uid not in ("", uid):
+            return None
+        pixels = checked_pixels(found.scanned, found.bulk, known.described)
+        return self._released(known, uid, found.scanned, [found.body, *pixels], ())
+
+    def _ordinary_release(self, data: Buffer, meta: FileMeta, *, trace: bool) -> Released:
+        scanned = self._scanned(data, meta)
         uids = {tag: _uid(scanned, tag) for tag in (_CLASS, _INSTANCE, _STUDY, _SERIES)}
         plan = self._plan(uids[_CLASS])
         facts = self._facts(scanned, uids[_STUDY])
         verdict = self._pixels(scanned, uids[_CLASS])
         walker = Walker(scanned, plan, self._pseudonyms, facts, HANDLING, trace=trace)
-        new = markers(self._profile, verdict is PixelVerdict.NO_TEXT, scanned.encoding)
+        merged = walker.merged(markers(self._profile, verdict is PixelVerdict.NO_TEXT, scanned.encoding))
+        told = described(scanned)
+        known = Known(plan, facts, told, uids[_CLASS], uids[_SERIES], uids[_STUDY], merged)
         try:
-            body = walker.data_set(new)
+            body = walker.data_set(merged)
         except DicomError:  # a new value does not fit its VR's length
             raise NotReleased(Reason.NO_SAFE_VALUE) from None
-        if scanned.bulk is not None:
-            body += checked_pixels(scanned, scanned.bulk)
+        pixels = [] if scanned.bulk is None else checked_pixels(scanned, scanned.bulk, told)
+        if not trace and self._reader is not_read:
+            self._repeated.learn(scanned, known, body)
+        body += pixels
         if scanned.deflated:
             body = deflate(body)
-        keep = Option.UIDS in self._profile.options
-        mapped = {tag: uid if keep else self._pseudonyms.uid(uid) for tag, uid in uids.items()}
+        return self._released(known, uids[_INSTANCE], scanned, body, tuple(walker.traced))
+
+    def _released(
+        self, known: Known, uid: str, scanned: Scan, body: Sequence[Buffer], traced: tuple[Traced, ...]
+    ) -> Released:
+        """An instance as it leaves, with its file meta information (rule 4)."""
+        keep, facts = Option.UIDS in self._profile.options, known.facts
+        instance, series, study = (
+            one if keep else self._pseudonyms.uid(one)
+            for one in (uid, known.series_instance_uid, known.study_instance_uid)
+        )
         return Released(
-            parts=(file_prefix(uids[_CLASS], mapped[_INSTANCE], scanned.transfer_syntax_uid), *body),
-            sop_instance_uid=mapped[_INSTANCE],
-            series_instance_uid=mapped[_SERIES],
-            study_instance_uid=mapped[_STUDY],
-            pseudonym=self._pseudonyms.name(facts.patient),
-            sop_class_uid=uids[_CLASS],
+            parts=(file_prefix(known.sop_class_uid, instance, scanned.transfer_syntax_uid), *body),
+            sop_instance_uid=instance,
+            series_instance_uid=series,
+            study_instance_uid=study,
+            pseudonym=facts.pseudonym,
+            sop_class_uid=known.sop_class_uid,
             patient=facts.patient,
             names=facts.names,
             birth=facts.birth,
-            trace=tuple(walker.traced),
+            trace=traced,
         )
 
-    def _scanned(self, data: Buffer) -> Scan:
+    def _scanned(self, data: Buffer, meta: FileMeta) -> Scan:
         """The data set of a file (rule 1)."""
-        try:
-            meta = split(data)
-        except DicomError:
-            raise NotReleased(Reason.NO_DICOM) from None
         try:
             scanned = scan(data, meta.transfer_syntax_uid, self._limits, meta.prefix_bytes)
         except DataSetLimitExceeded:
@@ -236,6 +281,10 @@ def _text(scanned: Scan, tag: int, charset: Charset = DEFAULT_CHARSET) -> str:
     vr = "PN" if tag == _NAME else "LO"
     values = text_values(scanned.value(element), vr, charset)
     return "\\".join(values)
+
+
+def _uid_text(raw: bytes) -> str:
+    return "\\".join(text_values(raw, "LO", DEFAULT_CHARSET)) if 0 < len(raw) < 4096 else ""
 
 
 def _uid(scanned: Scan, tag: int) -> str:

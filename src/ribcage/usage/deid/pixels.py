@@ -15,13 +15,14 @@ Rules, in order (DESIGN rule 7):
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from struct import pack
 from typing import Final
 
 from ribcage.dicom.errors import DicomError
-from ribcage.dicom.pixel_frames import FrameIndex, PixelElement, PixelFacts, pixel_facts
+from ribcage.dicom.pixel_frames import PIXEL_FACTS, FrameIndex, PixelElement, PixelFacts, pixel_facts
 from ribcage.dicom.rewrite import element_header
 from ribcage.dicom.scan import ITEM, SEQUENCE_END, UNDEFINED, Buffer, Element, Encoding, Scan
 from ribcage.dicom.transfer_syntaxes import lookup
@@ -42,6 +43,7 @@ class PixelVerdict(Enum):
 PixelReader = Callable[[Scan], PixelVerdict]
 
 _ITEM_BYTES: Final = 8
+_PIECE: Final = 256 * 1024
 _BURNED_IN, _IMAGE_TYPE, _CLASS = 0x00280301, 0x00080008, 0x00080016
 _STORED, _HIGH, _SIGNED = 0x00280101, 0x00280102, 0x00280103
 _CONVERSION: Final = 0x00080064
@@ -74,38 +76,57 @@ def text_is_likely(scanned: Scan, sop_class_uid: str, facts: PixelFacts) -> bool
     return facts.samples_per_pixel != 1 or any(word in told for word in _SCREENS)
 
 
-def checked_pixels(scanned: Scan, bulk: Element) -> list[Buffer]:
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a data set says of its pixels, as far as their release rests on it."""
+
+    facts: PixelFacts
+    stored: int
+    high: int
+    signed: bool
+
+
+# The attributes that `described` and `text_is_likely` look at.
+ASKED: Final = PIXEL_FACTS | {_STORED, _HIGH, _SIGNED, _BURNED_IN, _IMAGE_TYPE, _CONVERSION}
+
+
+def described(scanned: Scan) -> Described:
+    """The description of a scanned instance's pixels."""
+    stored, high, signed = (_number(scanned, tag) for tag in (_STORED, _HIGH, _SIGNED))
+    return Described(pixel_facts(scanned), stored, high, signed == 1)
+
+
+def checked_pixels(scanned: Scan, bulk: Element, told: Described) -> list[Buffer]:
     """The pixel element as it leaves (rules 4 to 6). Raises NotReleased."""
     try:
         if bulk.length == UNDEFINED:
-            return _compressed(scanned, bulk)
+            return _compressed(scanned, bulk, told.facts)
         if lookup(scanned.transfer_syntax_uid).encapsulated:
             raise NotReleased(Reason.CONTRADICTORY)
-        return _native(scanned, bulk)
+        return _native(scanned, bulk, told)
     except NoMaskingRule:
         raise NotReleased(Reason.CODESTREAM) from None
     except DicomError:
         raise NotReleased(Reason.PIXEL_LAYOUT) from None
 
 
-def _native(scanned: Scan, bulk: Element) -> list[Buffer]:
-    facts = pixel_facts(scanned)
+def _native(scanned: Scan, bulk: Element, told: Described) -> list[Buffer]:
+    facts, stored = told.facts, told.stored
     due = -(-facts.frame_bits * facts.frames // 8)
     if not due or not due <= bulk.length <= due + (due & 1):
         raise NotReleased(Reason.PIXEL_LAYOUT)
     view = memoryview(scanned.data)
     head, value = view[bulk.start : bulk.value], view[bulk.value : bulk.end]
-    stored, high = _number(scanned, _STORED), _number(scanned, _HIGH)
     if facts.bits_allocated in (8, 16) and stored and bulk.tag == 0x7FE00010:
         if (
             not 1 <= stored <= facts.bits_allocated
-            or high != stored - 1
+            or told.high != stored - 1
             or (stored < 8 < facts.bits_allocated)
         ):
             raise NotReleased(Reason.PIXEL_LAYOUT)
         if stored < facts.bits_allocated:
             little = scanned.encoding is not Encoding.EXPLICIT_BE
-            value = _clear(value, facts.bits_allocated, stored, _number(scanned, _SIGNED) == 1, little)
+            value = _clear(value, facts.bits_allocated, stored, told.signed, little)
     if bulk.length > due and value[due]:
         value = memoryview(bytes(value[:due]) + b"\0")
     return [head, value]
@@ -113,11 +134,12 @@ def _native(scanned: Scan, bulk: Element) -> list[Buffer]:
 
 def _clear(value: memoryview, allocated: int, stored: int, signed: bool, little: bool) -> memoryview:
     """Bits beyond those stored, cleared where they hold neither nothing nor the sign (rule 5)."""
-    raw = bytes(value)
     lane = slice(1 if little else 0, None, 2) if allocated == 16 else slice(None)
     good, table = _lane(stored % 8, signed and stored % 8 > 0)
-    if not raw[lane].translate(None, good):
+    pieces = range(0, len(value), _PIECE)  # such as stay in the processor's cache
+    if not any(bytes(value[at : at + _PIECE])[lane].translate(None, good) for at in pieces):
         return value
+    raw = bytes(value)
     cleared = bytearray(raw)
     cleared[lane] = raw[lane].translate(table)
     return memoryview(bytes(cleared))
@@ -135,9 +157,8 @@ def _lane(bits: int, signed: bool) -> tuple[bytes, bytes]:
     return bytes(value for value in range(256) if value == low[value]), bytes(low)
 
 
-def _compressed(scanned: Scan, bulk: Element) -> list[Buffer]:
+def _compressed(scanned: Scan, bulk: Element, facts: PixelFacts) -> list[Buffer]:
     view = memoryview(scanned.data)
-    facts = pixel_facts(scanned)
     element = PixelElement(bulk.tag, bulk.vr, bulk.value - bulk.start, UNDEFINED, little=True)
     index = FrameIndex(facts, element, bulk.end - bulk.start)
 

@@ -98,7 +98,8 @@ class Iod:
 
 def _rows(name: str) -> list[dict[str, str]]:
     text = files(__package__).joinpath(name).read_text(encoding="utf-8")
-    return list(csv.DictReader(io.StringIO(text)))
+    head, *rows = csv.reader(io.StringIO(text))
+    return [dict(zip(head, row, strict=True)) for row in rows if row]
 
 
 @cache

@@ -97,19 +97,33 @@ class Walker:
         self._trace = trace
         self._path: list[str] = []
 
-    def data_set(self, new: Sequence[tuple[int, bytes]]) -> list[Buffer]:
-        """The top level without its pixel element; `new` are encoded elements to merge, ascending by tag."""
+    def merged(self, new: Sequence[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
+        """Encoded elements to merge into the top level, ascending by tag: `new` and the pseudonym's."""
         pseudonym = self.facts.pseudonym.encode("ascii")
         encoding = self.scan.encoding
-        merged = sorted(
-            [
-                *new,
-                (_NAME, encode_element(_NAME, "PN", pseudonym, encoding)),
-                (_ID, encode_element(_ID, "LO", pseudonym, encoding)),
-            ]
+        named = (
+            (_NAME, encode_element(_NAME, "PN", pseudonym, encoding)),
+            (_ID, encode_element(_ID, "LO", pseudonym, encoding)),
         )
+        return tuple(sorted([*new, *named]))
+
+    def data_set(self, merged: Sequence[tuple[int, bytes]]) -> list[Buffer]:
+        """The top level without its pixel element."""
         parts, _ = self.container(self.scan.elements, 0, self.facts.charset, merged)
         return parts
+
+    def one(self, element: Element, step: Step) -> bytes:
+        """One top-level element alone, as it leaves; its step is one of a plain value."""
+        if step.do == _REMOVE:
+            return b""
+        answer = self._handling.handlers[step.do](self, element, step, self.facts.charset)
+        if answer is UNFIT:
+            answer = self.second(element, step)
+        if answer is KEEP:
+            return bytes(self.view[element.start : element.end])
+        if isinstance(answer, bytes):
+            return self._encoded(element, step, answer)
+        return b"".join(answer) if isinstance(answer, list) else b""
 
     def container(
         self,
@@ -118,8 +132,12 @@ class Walker:
         charset: Charset,
         merged: Sequence[tuple[int, bytes]] = (),
         edits: Mapping[int, Answer] | None = None,
+        siblings: Sequence[Element] = (),
     ) -> tuple[list[Buffer], bool]:
-        """The elements of the data set or of one item as parts, and whether anything changed."""
+        """The elements of the data set or of one item as parts, and whether anything changed.
+
+        `siblings`: all of the container, where `elements` are a part of it.
+        """
         parts: list[Buffer] = []
         view, steps, decide, key = self.view, self.plan.steps, self.plan.step, parent << 32
         handlers = self._handling.handlers
@@ -141,7 +159,7 @@ class Walker:
             elif step.do == _REMOVE or tag in replaced:
                 answer = None
             elif step.do == _PRIVATE:
-                answer = self._handling.private(self, element, elements, charset)
+                answer = self._handling.private(self, element, siblings or elements, charset)
             else:
                 answer = handlers[step.do](self, element, step, charset)
                 if answer is UNFIT:
