@@ -23,6 +23,7 @@ from ribcage.guard.destinations import Destinations
 from ribcage.guard.destroyer import Destroyer
 from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
+from ribcage.guard.edges import Edges
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.factor_resets import FactorResets
 from ribcage.guard.glass_in_a_fault import GlassInAFault
@@ -99,6 +100,7 @@ class Rooms:
     identity_changes: IdentityChanges
     conflicts: Conflicts
     rejections: Rejections
+    edges: Edges
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -172,6 +174,7 @@ def build_rooms(
         waiting=Waiting(core, (accounts.throttle, passkeys.throttle)),
         conflicts=Conflicts(core, approvals),
         rejections=rejections,
+        edges=Edges(core),
         identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, disclosures)),
     )
 

@@ -73,60 +73,30 @@ class Outbox:
         return list(self.waiting.get(fingerprint, OrderedDict()).values())
 
 
-class StorageCommitment:
-    """The service for one association."""
+class Reports:
+    """Reports to one device over one association. `whose`: the device's name in the outbox."""
 
-    def __init__(self, guard: Guard, outbox: Outbox, device: Device) -> None:
-        self._guard = guard
+    def __init__(self, outbox: Outbox, whose: bytes) -> None:
         self._outbox = outbox
-        self._device = device
+        self._whose = whose
         self._numbers = itertools.count(1)
         self._sent: dict[int, str] = {}
 
-    async def asked(
-        self, command: OtherCommand, data_set: bytes | bytearray, syntax: str, exchange: Exchange
-    ) -> None:
-        """Answer an N-ACTION and report (rules 1 and 2). Raises AssociationOver."""
-        try:
-            request = _read(command, data_set, syntax)
-            report = await self._report(request)
-        except _Refused as refused:
-            await exchange.send(_response(command, refused.status))
-            return
-        self._outbox.keep(self._device.fingerprint, report)
-        await exchange.send(_response(command, Status.SUCCESS))
-        await self._send(report, syntax, exchange)
-
     async def deliver(self, syntax: str, exchange: Exchange) -> None:
         """Send what waits for this device, once (rule 3). Raises AssociationOver."""
-        for report in self._outbox.of(self._device.fingerprint):
+        for report in self._outbox.of(self._whose):
             if report.transaction not in self._sent.values():
-                await self._send(report, syntax, exchange)
+                await self.send(report, syntax, exchange)
 
     def answered(self, response: OtherCommand) -> None:
         """An N-EVENT-REPORT-RSP: with success the report is delivered."""
         number = response.elements.get(dimse.MESSAGE_ID_RESPONDED)
         transaction = self._sent.pop(number, "") if isinstance(number, int) else ""
         if transaction and response.elements.get(dimse.STATUS) == Status.SUCCESS:
-            self._outbox.confirmed(self._device.fingerprint, transaction)
+            self._outbox.confirmed(self._whose, transaction)
 
-    async def _report(self, request: CommitmentRequest) -> Report:
-        asked = [(each.sop_class, each.sop_instance) for each in request.references]
-        try:
-            answer = await self._guard.call(CheckCommitment(self._device, asked), CommitmentChecked)
-        except GuardRefused as refused:
-            statuses = {"invalid": Status.RESOURCE_LIMITATION, "not_permitted": Status.NOT_AUTHORIZED}
-            raise _Refused(statuses.get(refused.reason, Status.PROCESSING_FAILURE)) from refused
-        except GuardError as failure:
-            raise _Refused(Status.PROCESSING_FAILURE) from failure
-        told = list(zip(request.references, answer.held, strict=True))
-        return Report(
-            request.transaction,
-            tuple(each for each, held in told if held == "held"),
-            tuple((each, _FAILURE_REASONS[held]) for each, held in told if held != "held"),
-        )
-
-    async def _send(self, report: Report, syntax: str, exchange: Exchange) -> None:
+    async def send(self, report: Report, syntax: str, exchange: Exchange) -> None:
+        """N-EVENT-REPORT (PS3.4 J.3.3). Raises AssociationOver."""
         number = next(self._numbers) & 0xFFFF
         self._sent[number] = report.transaction
         elements: dict[int, Value] = {
@@ -140,29 +110,71 @@ class StorageCommitment:
         await exchange.send(command, (data_set,))
 
 
-class _Refused(Exception):
+class StorageCommitment(Reports):
+    """The service for one association."""
+
+    def __init__(self, guard: Guard, outbox: Outbox, device: Device) -> None:
+        super().__init__(outbox, device.fingerprint)
+        self._guard = guard
+        self._device = device
+
+    async def asked(
+        self, command: OtherCommand, data_set: bytes | bytearray, syntax: str, exchange: Exchange
+    ) -> None:
+        """Answer an N-ACTION and report (rules 1 and 2). Raises AssociationOver."""
+        try:
+            request = read_action(command, data_set, syntax)
+            report = await self._report(request)
+        except ActionRefused as refused:
+            await exchange.send(answer_action(command, refused.status))
+            return
+        self._outbox.keep(self._whose, report)
+        await exchange.send(answer_action(command, Status.SUCCESS))
+        await self.send(report, syntax, exchange)
+
+    async def _report(self, request: CommitmentRequest) -> Report:
+        asked = [(each.sop_class, each.sop_instance) for each in request.references]
+        try:
+            answer = await self._guard.call(CheckCommitment(self._device, asked), CommitmentChecked)
+        except GuardRefused as refused:
+            statuses = {"invalid": Status.RESOURCE_LIMITATION, "not_permitted": Status.NOT_AUTHORIZED}
+            raise ActionRefused(statuses.get(refused.reason, Status.PROCESSING_FAILURE)) from refused
+        except GuardError as failure:
+            raise ActionRefused(Status.PROCESSING_FAILURE) from failure
+        told = list(zip(request.references, answer.held, strict=True))
+        return Report(
+            request.transaction,
+            tuple(each for each, held in told if held == "held"),
+            tuple((each, _FAILURE_REASONS[held]) for each, held in told if held != "held"),
+        )
+
+
+class ActionRefused(Exception):
+    """An N-ACTION that is answered with this status (PS3.7 10.1.4.1.10)."""
+
     def __init__(self, status: int) -> None:
         super().__init__(f"{status:04X}H")
         self.status = status
 
 
-def _read(command: OtherCommand, data_set: bytes | bytearray, syntax: str) -> CommitmentRequest:
+def read_action(command: OtherCommand, data_set: bytes | bytearray, syntax: str) -> CommitmentRequest:
+    """What an N-ACTION asks (rule 1). Raises ActionRefused."""
     elements = command.elements
     if elements.get(dimse.REQUESTED_SOP_CLASS) != STORAGE_COMMITMENT_PUSH:
-        raise _Refused(Status.NO_SUCH_SOP_CLASS)
+        raise ActionRefused(Status.NO_SUCH_SOP_CLASS)
     if elements.get(dimse.REQUESTED_SOP_INSTANCE) != STORAGE_COMMITMENT_INSTANCE:
-        raise _Refused(Status.NO_SUCH_SOP_INSTANCE)
+        raise ActionRefused(Status.NO_SUCH_SOP_INSTANCE)
     if elements.get(dimse.ACTION_TYPE_ID) != _REQUEST_COMMITMENT:
-        raise _Refused(Status.NO_SUCH_ACTION)
+        raise ActionRefused(Status.NO_SUCH_ACTION)
     try:
         return commitment.read(data_set, syntax)
     except DataSetLimitExceeded as exceeded:
-        raise _Refused(Status.RESOURCE_LIMITATION) from exceeded
+        raise ActionRefused(Status.RESOURCE_LIMITATION) from exceeded
     except DicomError as failure:
-        raise _Refused(Status.INVALID_ARGUMENT_VALUE) from failure
+        raise ActionRefused(Status.INVALID_ARGUMENT_VALUE) from failure
 
 
-def _response(request: OtherCommand, status: int) -> OtherCommand:
+def answer_action(request: OtherCommand, status: int) -> OtherCommand:
     """N-ACTION-RSP (PS3.7 10.3.5.2)."""
     elements: dict[int, Value] = {dimse.STATUS: status, dimse.AFFECTED_SOP_CLASS: STORAGE_COMMITMENT_PUSH}
     for ours, theirs in (
