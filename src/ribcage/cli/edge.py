@@ -33,6 +33,7 @@ from ribcage.transfer.edge.home import (
 )
 from ribcage.transfer.edge.limits import DEFAULT_PORT, STATUS_PORT
 from ribcage.transfer.edge.serve import serve_edge
+from ribcage.transfer.edge.spool import read_receipts
 
 _DEFAULT_HOME = Path("ribcage-edge")
 _ANSWER_SECONDS = 5.0
@@ -58,6 +59,10 @@ def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: A
     one.add_argument("--quiet", action="store_true", help="one JSON line when ready")
     one = _own(verb, actions, "status", "what waits, and how it goes with the archive", _status)
     one.add_argument("--json", action="store_true")
+    one = _own(
+        verb, actions, "receipts", "what the archive answered, for tools/verify_edge_receipt.py", _receipts
+    )
+    one.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     one = verb(verbs, "trust-edge", "at the archive: take films from this edge", with_guard(_trust))
     one.add_argument("name", help="what the archive calls it")
     one.add_argument("--request", type=Path, required=True, help="made by `ribcage edge init`")
@@ -154,6 +159,15 @@ def _status(options: argparse.Namespace) -> int:
             print(f"finding: {state[name]} {text}")
     for cause, count in sorted(state["turned_away"].items()):
         print(f"turned away: {count} times {cause}")
+    return 0
+
+
+def _receipts(options: argparse.Namespace) -> int:
+    kept = read_receipts(options.home)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for sequence, note in kept:
+        (options.out / f"{sequence}.note").write_bytes(note)
+    print(f"{len(kept)} receipts in {options.out}; tools/verify_edge_receipt.py checks each, offline")
     return 0
 
 

@@ -207,12 +207,6 @@ class Spool:
             row = self._receipts.execute(query, (tag,)).fetchone()
         return "unknown" if row is None else str(row[0])
 
-    def receipts(self) -> list[tuple[int, bytes]]:
-        """Every receipt that is kept, by number."""
-        with self._lock:
-            rows = self._receipts.execute("SELECT sequence, note FROM receipt ORDER BY sequence").fetchall()
-        return [(int(sequence), bytes(note)) for sequence, note in rows]
-
     def depth(self) -> Depth:
         """What waits now."""
         with self._lock:
@@ -240,6 +234,22 @@ class Spool:
     def _outcome(self, sequence: int) -> str:
         row = self._receipts.execute("SELECT outcome FROM receipt WHERE sequence = ?", (sequence,)).fetchone()
         return "taken" if row is None else str(row[0])
+
+
+def read_receipts(folder: Path) -> list[tuple[int, bytes]]:
+    """Every receipt that is kept in this home, by number, beside a running edge too. Raises EdgeHomeUnusable."""
+    path = folder / "receipts.db"
+    try:
+        if not path.is_file():
+            raise EdgeHomeUnusable(f"{folder} has no receipts: this is no edge's home, or it never ran")
+        link = sqlite3.connect(path, timeout=_BUSY_SECONDS)
+        try:
+            rows = link.execute("SELECT sequence, note FROM receipt ORDER BY sequence").fetchall()
+        finally:
+            link.close()
+    except sqlite3.Error as failure:
+        raise EdgeHomeUnusable(f"the receipts cannot be read: {type(failure).__name__}") from failure
+    return [(int(sequence), bytes(note)) for sequence, note in rows]
 
 
 class GrowingEntry:
