@@ -158,8 +158,7 @@ class Edges:
         header = front.header
         if header.sequence == row["sequence"] and front.digest == bytes(row["digest"]):
             return p.EdgeAnswer(bytes(row["receipt"]))
-        if header.sequence != int(row["sequence"]) + 1:
-            raise GuardRefused("conflict")
+        _check_next(header.sequence, int(row["sequence"]))
         if self._edge_of.get(header.device) != header.edge:
             raise GuardRefused("not_permitted")
         core.witness.check_not_behind()
@@ -267,8 +266,7 @@ class Edges:
         """A front that this edge signed (rule 1). Raises GuardRefused('invalid' | 'not_permitted')."""
         try:
             front = EntryFront.parse(data)
-            if front.header.edge != actor.identifier:
-                raise GuardRefused("not_permitted")
+            _check_sender(front, actor)
             front.verify(bytes(row["signing_key"]))
         except EdgeEntryRefused as failure:
             raise GuardRefused("invalid") from failure
@@ -310,3 +308,15 @@ class Edges:
     def _note(self, actor: Actor, told: p.EdgeReport | None = None) -> None:
         before = self._seen.get(actor.identifier, (0.0, None))[1]
         self._seen[actor.identifier] = (self._core.clock(), told or before)
+
+
+def _check_sender(front: EntryFront, actor: Actor) -> None:
+    """Rule 1: an edge brings its own entries. Raises GuardRefused('not_permitted')."""
+    if front.header.edge != actor.identifier:
+        raise GuardRefused("not_permitted")
+
+
+def _check_next(sequence: int, answered: int) -> None:
+    """Rule 2. Raises GuardRefused('conflict')."""
+    if sequence != answered + 1:
+        raise GuardRefused("conflict")
