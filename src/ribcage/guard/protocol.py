@@ -263,7 +263,7 @@ class EdgeEntryOpened(_Body, frozen=True):
 
     device: Device
     hospital: bytes  # 16 bytes
-    key: bytes  # 32 bytes
+    object_key: bytes  # 32 bytes
 
 
 class EdgeEntryOver(_Body, frozen=True):

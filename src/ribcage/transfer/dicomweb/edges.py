@@ -115,7 +115,7 @@ class EdgeResources:
             sizes = sealed_segments(header.sealed_bytes)
             head = await body.exactly(ENVELOPE_BYTES + SEALING_HEADER_BYTES)
             digest = hashlib.sha256(head)
-            opener = Opener(opened.key, header.envelope(opened.hospital), head)
+            opener = Opener(opened.object_key, header.envelope(opened.hospital), head)
         except CryptoError as failure:
             raise Damaged("the sealed bytes do not open") from failure
         flow: Flow | None = None
