@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from system.senders import SUCCESS, instance_of
 
 MODALITY_ADDRESS, EDGE_INSIDE = "10.77.1.1", "10.77.1.2"
 EDGE_OUTSIDE, ARCHIVE_ADDRESS = "10.77.2.1", "10.77.2.2"
+STORESCU, ECHOSCU = "/usr/bin/storescu", "/usr/bin/echoscu"
 _DEADLINE_SECONDS = 900.0
 _PER_ASSOCIATION = 20
 
@@ -195,6 +198,38 @@ def journey(site: Site, tmp_path: Path, count: int, kills: int) -> None:
     for stream in plain.stop():
         control.feed(stream)
     assert control.found == set(range(count + 1))
+
+
+@pytest.mark.peers
+def test_dcmtk_as_a_plain_modality_is_answered_by_the_edge_and_held_by_the_archive(
+    site: Site, tmp_path: Path
+) -> None:
+    if not Path(STORESCU).exists():
+        if os.environ.get("CI"):
+            pytest.fail("DCMTK is not installed: .ci/run installs it")
+        pytest.skip("DCMTK is not installed: apt-get install dcmtk")
+    address, port = site.edge.dicom
+    films = [make_study(181, number) for number in (1, 2)]
+    files = []
+    for number, each in enumerate(films):
+        files.append(tmp_path / f"{number}.dcm")
+        files[-1].write_bytes(each.file)
+
+    def dcmtk(tool: str, calling: str, called: str, *words: str) -> int:
+        where = ["ip", "netns", "exec", site.hosts[0].name, tool, "-to", "10"]
+        command = [*where, "-aet", calling, "-aec", called, address, str(port), *words]
+        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode
+
+    assert dcmtk(ECHOSCU, MODALITY, EDGE_AE) == 0
+    assert dcmtk(ECHOSCU, "SOMEBODY", EDGE_AE) != 0
+    assert dcmtk(ECHOSCU, MODALITY, "SOMEWHERE") != 0
+    assert dcmtk(STORESCU, MODALITY, EDGE_AE, *map(str, files)) == 0
+    site.hosts[1].inside(site.edge.until_sent)
+    assert site.archive.ask(p.GetStatus(), p.Status).instances == 2
+    assert site.edge.enrolment is not None
+    key = VerifierKey.parse(site.edge.enrolment.log_key)
+    taken = {read_receipt(note, key).header.data_set_sha256 for _, note in read_receipts(site.edge.home)}
+    assert taken == {hashlib.sha256(instance_of(each.file).data_set).digest() for each in films}
 
 
 @pytest.mark.peers
