@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from helpers.edge_entries import MODALITY, bring, enrolled
@@ -125,3 +126,20 @@ async def test_what_an_edge_reports_is_seen_and_bounded(tmp_path: Path) -> None:
         assert (seen.waiting, seen.waiting_bytes, seen.oldest_seconds, seen.refused) == (3, 900, 12.5, 1)
         assert seen.seen_at > 0
         assert await refusal(house, p.EdgeReport(edge.credential, -1, 0, 0.0, 0)) == "invalid"
+
+
+async def test_only_an_operator_passes_over_numbers_and_only_forward(tmp_path: Path) -> None:
+    async with new_house(tmp_path) as house:
+        edge = await enrolled(house)
+        await bring(house, edge, 1)
+        asked = p.OpenEdgeEntry(edge.credential, edge.front(7))
+        assert await refusal(house, asked) == "conflict"
+        again = p.TrustEdge(
+            "edge-1", "EDGE-1", edge.csr_pem, edge.signer.public_key, [p.EdgeModality(MODALITY)]
+        )
+        for number in (1, 2, -1):
+            with pytest.raises(GuardRefused):
+                await house.admin.call(msgspec.structs.replace(again, go_on_at=number), p.EdgeTrusted)
+        await house.admin.call(msgspec.structs.replace(again, go_on_at=7), p.EdgeTrusted)
+        await house.front.call(asked, p.EdgeEntryOpened)
+        assert await refusal(house, p.OpenEdgeEntry(edge.credential, edge.front(6))) == "conflict"

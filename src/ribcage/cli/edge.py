@@ -75,6 +75,9 @@ def add_verbs(verb: Callable[..., Any], with_guard: Callable[..., Any], verbs: A
         help="a modality behind it, and where it calls from",
     )
     one.add_argument("--department", default="radiology")
+    one.add_argument(
+        "--go-on-at", type=int, default=0, metavar="N", help="numbers before N will never come: take N next"
+    )
     one.add_argument("--out", type=Path, default=Path("edge-enrolment.json"), help="to bring to the edge")
 
 
@@ -151,6 +154,8 @@ def _status(options: argparse.Namespace) -> int:
     print(
         f"{state['waiting']} films wait ({state['waiting_bytes']} bytes), the oldest for {state['oldest_seconds']} s"
     )
+    if state["waiting"]:
+        print(f"next is number {state['next_number']}")
     for name, text in (
         ("refused", "films the archive refused for good"),
         ("damaged", "films the disk damaged"),
@@ -198,6 +203,7 @@ async def _trust(client: GuardClient, options: argparse.Namespace) -> None:
         request.signing_key,
         [EdgeModality(title) for title in places],
         options.department,
+        options.go_on_at,
     )
     enrolment = enrolment_of(await client.call(asked, EdgeTrusted), options.url, places)
     write_file(options.out, msgspec.json.encode(enrolment) + b"\n")

@@ -5,7 +5,7 @@ Rules, in order (docs/adr/0018):
    when its header names that device and its signature verifies; a certificate alone, or another edge's signature,
    opens nothing.
 2. Entries are taken in their order, each once. The next one opens; the one before is answered with the receipt it
-   got; any other is refused as a conflict.
+   got; any other is refused as a conflict. Only an operator passes over numbers that will never come, forward.
 3. The private key that opens entries never leaves; a front gets the key of one entry, under a lease whose log entry
    is durable, and for an edge and a modality that are not suspended.
 4. A modality behind an edge is a device without a certificate: its identity is what its edge signed. It is admitted
@@ -42,6 +42,7 @@ from ribcage.guard.home import authority_pem, load_issuer
 _BLOB = "edge-seed"
 _SIGNING_KEY_BYTES = 32
 _MOST_MODALITIES = 64
+_MOST_ENTRIES = 1 << 62
 _NEVER = datetime(9999, 12, 31, tzinfo=UTC)  # a modality has no certificate that could end: its edge's does
 
 
@@ -126,6 +127,7 @@ class Edges:
             tx.append(core.entry(DeviceChanged(actor.evidence, info.fingerprint, "added", ("edge",))))
         else:
             identifier = bytes(known["id"])
+            self._pass_over(tx, identifier, request.go_on_at)
         held = {
             str(row["ae_titles"])
             for row in core.devices.all()
@@ -144,8 +146,23 @@ class Edges:
             core.rows.insert(tx.connection, edge_device, {"id": made[-1], "edge_id": identifier})
             tx.append(core.entry(DeviceChanged(actor.evidence, fingerprint, "added", ("store",))))
         digest = hashlib.sha256(request.signing_key).digest()
-        tx.append(core.entry(EdgeTold(actor.evidence, identifier, "trusted", digest=digest)))
+        tx.append(core.entry(EdgeTold(actor.evidence, identifier, "trusted", request.go_on_at, digest)))
         return made
+
+    def _pass_over(self, tx: Transaction, identifier: bytes, go_on_at: int) -> None:
+        """Rule 2. Raises GuardRefused('invalid') backwards."""
+        if not go_on_at:
+            return
+        held = self._held(tx.connection, identifier)
+        if not int(held["sequence"]) + 1 < go_on_at < _MOST_ENTRIES:
+            raise GuardRefused("invalid")
+        values = dict(held, sequence=go_on_at - 1, digest=b"", receipt=b"")
+        self._core.rows.update(tx.connection, edge, values)
+
+    def _held(self, connection: sa.Connection, identifier: bytes) -> dict[str, Any]:
+        """An edge's row as the database has it."""
+        found = connection.execute(sa.select(edge).where(edge.c.id == identifier)).mappings().one()
+        return self._core.rows.check(edge, found)
 
     # --- fronts -----------------------------------------------------------------------------------------
 
@@ -198,8 +215,7 @@ class Edges:
         )
 
         def write(tx: Transaction) -> dict[str, Any]:
-            found = tx.connection.execute(sa.select(edge).where(edge.c.id == header.edge)).mappings().one()
-            now = core.rows.check(edge, found)
+            now = self._held(tx.connection, header.edge)
             if int(now["sequence"]) != header.sequence - 1:
                 raise GuardRefused("conflict")
             values = dict(now, sequence=header.sequence, digest=front.digest, receipt=receipt)

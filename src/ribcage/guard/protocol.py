@@ -1351,7 +1351,10 @@ class EdgeModality(_Body, frozen=True):
 
 
 class TrustEdge(_Body, frozen=True):
-    """Register an edge by its CSR and signing key, and the modalities behind it; again: more of them."""
+    """Register an edge by its CSR and signing key, and the modalities behind it; again: more of them.
+
+    `go_on_at`: the number that is taken next, where numbers before it will never come; only forward. 0: as it is.
+    """
 
     name: str
     ae_title: str
@@ -1359,6 +1362,7 @@ class TrustEdge(_Body, frozen=True):
     signing_key: bytes
     modalities: list[EdgeModality]
     department: str = "radiology"
+    go_on_at: int = 0
 
 
 class EdgeTrusted(_Body, frozen=True):

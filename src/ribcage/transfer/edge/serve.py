@@ -84,11 +84,12 @@ class Edge:
 
     def state(self) -> dict[str, Any]:
         """Numbers and words (rule 3)."""
-        depth, link = self._spool.depth(), self._forwarder.state
+        depth, link, first = self._spool.depth(), self._forwarder.state, self._spool.oldest()
         return {
             "running_since": int(self._began),
             "waiting": depth.waiting,
             "waiting_bytes": depth.waiting_bytes,
+            "next_number": 0 if first is None else first.front.header.sequence,
             "oldest_seconds": int(depth.oldest_seconds),
             "refused": depth.refused,
             "damaged": depth.damaged,
