@@ -13,6 +13,7 @@ from pathlib import Path
 
 from attacks import cage_attacks as c
 from attacks import deid_attacks as deid
+from attacks import edge_attacks as edge
 from attacks import glass_attacks
 from attacks import guard_attacks as g
 from attacks import identity_attacks as identity
@@ -253,8 +254,25 @@ RESEARCH_ROWS = (
     _research("leak_past_the_check", "release_unchecked", "a name in a released file"),
     _research("one_person_reidentifies", "no_other_reviewer", "a patient's name for one person alone"),
 )
+
+
+def _edge(name: str, patches: str, success: str) -> Row:
+    return Row(name, tuple(patches.split()), success, g.against_guard(getattr(edge, name)))
+
+
+EDGE_ROWS = (
+    _edge("forged_entry", "no_edge_signature", "the key of a film that the edge did not sign"),
+    _edge("entry_of_another_edge", "any_edge_brings no_edge_signature", "the key of another edge's film"),
+    _edge("replayed_entry", "no_edge_order", "the key of a film a second time"),
+    _edge("reordered_entry", "no_edge_order", "a later film before an earlier one"),
+    _edge("front_speaks_for_the_modality", "edge_films_unchecked", "an invented film in the modality's name"),
+    _edge("receipt_without_the_film", "receipts_for_the_asking", "a receipt for what is not held"),
+    _edge("stolen_edge_credential", "no_device_rights", "a list, a study or a way to store"),
+    Row("stolen_spool", ("no_sealing",), "identities read from the edge's disk", edge.stolen_spool),
+)
 GUARD_ROWS = (
     *STORE_ROWS,
+    *EDGE_ROWS,
     *DEID_ROWS,
     *RESEARCH_ROWS,
     *PEOPLE_ROWS,

@@ -66,6 +66,7 @@ EVENTS = {
         "object",
         "0",
     ),
+    "edge-told": (ae.EdgeTold(DEVICE, OBJECT, "taken", 3, HASH, HASH), "object", "0"),
     "home-restored": (
         ae.HomeRestored(ROOT, (PATIENT, STUDY), "disk-failed", HASH, 2, 70, 90, HASH, 1, 1, False),
         "object",

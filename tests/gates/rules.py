@@ -24,6 +24,7 @@ LONG_TABLES: dict[str, str] = {}
 SLEEPERS: dict[str, str] = {
     "tests/guard/test_guard_clock.py": "asks again, within a deadline, until the ticker has looked at the clock",
     "tests/guard/test_guard_disk.py": "asks again, within a deadline, until the ticker has looked at the disk",
+    "tests/helpers/edge_house.py": "asks again, within a deadline, until an edge has nothing left to send",
     "tests/helpers/queue_house.py": "asks again, within a deadline, until a job of the queue has ended",
     "tests/transfer/test_dimse_store.py": "polls the log, within a deadline, for what a front reports unasked",
     "tests/transfer/test_dimse_supervisor.py": "asks again, within a deadline, while a process restarts",

@@ -17,6 +17,7 @@ from ribcage.dicom.limits import UpperLayerLimits
 from ribcage.dicom.scan import ScanLimits
 from ribcage.guard.limits import GuardLimits
 from ribcage.transfer.dicomweb.limits import WebLimits
+from ribcage.transfer.edge.limits import EdgeLimits
 from ribcage.transfer.limits import FrontLimits, ListenLimits
 from ribcage.usage.deid.batch import BatchLimits
 
@@ -41,6 +42,7 @@ LIMITS = (
     UpperLayerLimits,
     ScanLimits,
     CageLimits,
+    EdgeLimits,
     BatchLimits,
 )
 

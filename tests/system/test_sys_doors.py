@@ -48,7 +48,7 @@ from system.senders import SUCCESS, Instance, instance_of, send
 
 # Handlers whose answer follows from a durable decision: admission, query or disclosure.
 # `Derived` names the patient to the front alone, for an object that the masked view made.
-WITH_RECEIPT = {p.Derive, p.Admit, p.Commit, p.Query, p.Disclose, p.Open}
+WITH_RECEIPT = {p.Derive, p.Admit, p.Commit, p.Query, p.Disclose, p.Open, p.OpenEdgeEntry}
 # Reviewed: they return nothing that was stored.
 WITHOUT_DATA = {
     p.Hello,  # the listener's own TLS identity
@@ -57,6 +57,8 @@ WITHOUT_DATA = {
     p.CheckDevice,  # the asker's own rights
     p.Refusal,
     p.IngestClosed,
+    p.EdgeEntryOver,  # a receipt for what the edge brought itself
+    p.EdgeReport,
     p.CheckCommitment,  # one word for each instance the asker sent
     p.ListOwedReports,  # the same words, again
     p.ReportHeard,
@@ -131,6 +133,7 @@ FOR_ADMINISTRATORS = {
 BY_ADMINISTRATORS = {p.AsAdministrator}
 # Behind a proof of the passphrase; counts, hashes, verdicts and pseudonymous entries, never images.
 FOR_OPERATORS = FOR_ADMINISTRATORS | {
+    p.TrustEdge,  # public keys
     p.AddDestination,
     p.RemoveDestination,
     p.ListDestinations,  # addresses and names of devices
@@ -232,16 +235,16 @@ def test_every_request_of_the_protocol_has_a_handler() -> None:
     assert set(p.HouseRequest.__args__) == FOR_ADMINISTRATORS
 
 
-def test_keys_leave_in_three_messages_only() -> None:
+def test_keys_leave_in_four_messages_only() -> None:
     with_keys = {
         kind.__name__
         for kind in p.Response.__args__
         if any(name.endswith("_key") or "private_key" in name for name in kind.__struct_fields__)
     }
     # DeviceAdded carries the pair made for a new device, ReleaseBegun the key of a project's pseudonyms, which opens
-    # nothing that is stored; EntryProof, ExportBegun, ReleaseSealed and Certificate name a public verifier key.
-    named = {"EntryProof", "ExportBegun", "ReleaseSealed", "Certificate"}
-    assert with_keys == {"Admitted", "TlsIdentity", "DeviceAdded", "ReleaseBegun"} | named
+    # nothing that is stored; the others name public keys.
+    public = {"EntryProof", "ExportBegun", "ReleaseSealed", "Certificate", "EdgeTrusted"}
+    assert with_keys == {"Admitted", "EdgeEntryOpened", "TlsIdentity", "DeviceAdded", "ReleaseBegun"} | public
     assert {name for name in p.OpenedObject.__struct_fields__ if name.endswith("_key")} == {
         "header_key",
         "bulk_key",
@@ -401,6 +404,7 @@ _SERIES = _STUDY + "/series/{series}"
 _INSTANCE = _SERIES + "/instances/{instance}"
 # Answers about stored images: by admission, query or disclosure.
 HTTP_WITH_RECEIPT = {
+    ("POST", "/edge/entries"),  # a film in, a receipt for it out
     ("POST", "/dicom-web/studies"),
     ("POST", _STUDY),
     ("POST", "/search"),
@@ -417,6 +421,7 @@ HTTP_WITH_RECEIPT = {
 # Reviewed: pages without data, and what a session may know of itself.
 HTTP_WITHOUT_DATA = {
     *((method, "/dicom-web/") for method in ("GET", "OPTIONS")),  # the route table itself
+    ("POST", "/edge/state"),  # what an edge says of itself
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),

@@ -19,6 +19,7 @@ from ribcage.guard.protocol import (
     ApproveFactorReset,
     AskFactorReset,
     DeviceAdded,
+    EdgeSeen,
     FactorResetCode,
     GetStatus,
     GrantAdded,
@@ -180,11 +181,25 @@ async def status(client: GuardClient, _options: argparse.Namespace) -> None:
         )
     if s.witness.state != "none":
         print(_witness(s.witness))
+    for edge in s.edges:
+        print(_edge(edge))
     await print_alarms(client)
     for finding in s.findings:
         print(f"finding: {finding}")
     for line in not_defended(s.configuration):
         print(line)
+
+
+def _edge(known: EdgeSeen) -> str:
+    """One line: when an edge was heard of last, and what waits there."""
+    if not known.seen_at:
+        return f"edge {known.name}: {known.sequence} films taken; silent since the start"
+    seen = time.strftime("%H:%M:%S", time.localtime(known.seen_at))
+    refused = f"; {known.refused} refused" if known.refused else ""
+    return (
+        f"edge {known.name}: {known.sequence} films taken, seen {seen}; {known.waiting} wait there, "
+        f"the oldest for {known.oldest_seconds:.0f} s{refused}"
+    )
 
 
 def _witness(known: WitnessState) -> str:

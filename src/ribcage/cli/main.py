@@ -25,6 +25,7 @@ from ribcage.cli import (
     destinations,
     destroy,
     doctor,
+    edge,
     importing,
     invite,
     metrics,
@@ -113,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     clock.add_verbs(verb, _with_guard, verbs)
     certificate.add_verbs(verb, _with_guard, verbs)
     witness.add_verbs(verb, _with_guard, verbs)
+    edge.add_verbs(verb, _with_guard, verbs)
     metrics.add_verbs(verb, _with_guard, verbs)
     backup.add_verbs(verb, _with_guard, verbs)
     restore.add_verbs(verb, verbs)

@@ -158,6 +158,18 @@ def issue_client(
     return _issued(_leaf(issuer, _device_name(name), key.public_key(), uses, now, days), key)
 
 
+def make_request(name: str) -> Issued:
+    """A PKCS #10 request (in the certificate's place) and its new key on P-256; the key never leaves its maker."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _device_name(name))])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, SHA256())
+    form, no_encryption = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return Issued(
+        request.public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(serialization.Encoding.PEM, form, no_encryption),
+    )
+
+
 def issue_from_csr(
     issuer: Issued, name: str, csr_pem: bytes, *, now: datetime, days: int = LEAF_DAYS
 ) -> bytes:

@@ -166,6 +166,42 @@ class Sealer:
         return written
 
 
+class Opener:
+    """Opens one stream in order, as it arrives: give `head` bytes first, then segment after segment.
+
+    Raises SealBroken.
+    """
+
+    def __init__(self, key: bytes, expected: Envelope, head: Octets) -> None:
+        data = bytes(head)
+        if len(data) != ENVELOPE_BYTES + HEADER_BYTES or Envelope.parse(data) != expected:
+            raise SealBroken("the stored envelope is not the expected one: this is another object")
+        if data[ENVELOPE_BYTES] != HEADER_BYTES:
+            raise SealBroken(f"expected a header of {HEADER_BYTES} bytes, got {data[ENVELOPE_BYTES]}")
+        salt = data[ENVELOPE_BYTES + 1 : ENVELOPE_BYTES + 1 + _SALT_BYTES]
+        self._prefix = data[-_PREFIX_BYTES:]
+        self._cipher = _cipher(key, expected.algorithm, salt, expected.encode())
+        self._index = 0
+
+    def open(self, segment: Octets, *, last: bool) -> bytes:
+        """The next segment's plaintext."""
+        try:
+            plain = self._cipher.decrypt(_nonce(self._prefix, self._index, last), segment, None)
+        except InvalidTag:
+            raise SealBroken(f"segment {self._index} does not authenticate") from None
+        self._index += 1
+        return plain
+
+
+def sealed_segments(sealed_bytes: int, segment_bytes: int = SEGMENT_BYTES) -> list[int]:
+    """Sealed bytes of each segment of an object of this size, in order. Raises SealBroken where none has it."""
+    _, count = _framing(sealed_bytes, segment_bytes)
+    body = sealed_bytes - ENVELOPE_BYTES
+    sizes = [segment_bytes] * (count - 1) + [body - (count - 1) * segment_bytes]
+    sizes[0] -= HEADER_BYTES
+    return sizes
+
+
 def seal_into(
     key: bytes,
     envelope: Envelope,

@@ -21,6 +21,7 @@ from ribcage.evidence._agents import (
     SystemActor,
 )
 from ribcage.evidence._backup_events import BackupMade, HomeRestored
+from ribcage.evidence._edge_events import EdgeTold
 from ribcage.evidence._glass_events import (
     BreakGlass,
     BreakGlassChanged,
@@ -106,6 +107,7 @@ __all__ = [
     "DisclosureAllowed",
     "DisclosureClosed",
     "DisclosureRefused",
+    "EdgeTold",
     "EmergencyJournalBroken",
     "Event",
     "GrantChanged",
@@ -165,6 +167,7 @@ Event = (
     | DisclosureAllowed
     | DisclosureClosed
     | DisclosureRefused
+    | EdgeTold
     | EmergencyJournalBroken
     | GrantChanged
     | HomeRestored
@@ -214,6 +217,7 @@ KINDS = MappingProxyType(
         "disclosure-allowed": "disclosure allowed",
         "disclosure-closed": "disclosure closed",
         "disclosure-refused": "disclosure REFUSED",
+        "edge-told": "edge trusted, given keys, or told",
         "emergency-journal-broken": "emergency journal BROKEN",
         "grant-changed": "grant changed",
         "home-restored": "archive RESTORED from a backup",

@@ -12,6 +12,7 @@ EvidenceError
 │   ├── NoteMalformed     not a C2SP signed note, or not a checkpoint
 │   ├── CheckpointForged  no valid signature by the expected key, or another origin
 │   └── WitnessMissing    fewer cosignatures than the quorum asks for
+├── EdgeEntryRefused      an entry of an edge, or its receipt, is damaged, or another's
 └── ReceiptRefused
     ├── ReceiptForged
     └── ReceiptExpired
@@ -66,6 +67,10 @@ class CheckpointForged(CheckpointBroken):
 
 class WitnessMissing(CheckpointBroken):
     """Fewer valid cosignatures than the quorum asks for."""
+
+
+class EdgeEntryRefused(EvidenceError):
+    """An entry of an edge, or the archive's receipt for it, is not what was signed."""
 
 
 class ReceiptRefused(EvidenceError):

@@ -12,6 +12,8 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
+import msgspec
+
 from ribcage.evidence.audit_event import AssociationRefused, DeviceActor, StrangerActor
 from ribcage.guard import protocol as p
 from ribcage.guard.admin import sign_checkpoint
@@ -35,6 +37,7 @@ def front_table(rooms: Rooms) -> Table:
         **_doors(rooms),
         **_images(rooms),
         **_senders(rooms),
+        **_edges(rooms),
         **_people(rooms),
         **_patients(rooms),
         **_proof_of_operator(rooms),
@@ -157,12 +160,19 @@ def _images(rooms: Rooms) -> Table:
         return rooms.disclosures.check(rooms.actor(connection, request.principal), request)
 
     async def commit(connection: Connection, request: p.Commit) -> p.Response:
-        actor = None if request.admit is None else rooms.actor(connection, request.admit.principal)
+        if request.admit is None:
+            return await rooms.ingest.commit(request, None)
+        actor = rooms.actor(connection, request.admit.principal)
+        rooms.edges.check(actor, request.admit.data_set_sha256)
         return await rooms.ingest.commit(request, actor)
+
+    async def admit(actor: Actor, request: p.Admit) -> p.Response:
+        rooms.edges.check(actor, request.data_set_sha256)
+        return await rooms.ingest.admit(actor, request)
 
     return {
         p.Derive: by_principal(rooms, rooms.derivations.derive),
-        p.Admit: by_principal(rooms, rooms.ingest.admit),
+        p.Admit: by_principal(rooms, admit),
         p.Commit: commit,
         p.IngestClosed: by_principal(rooms, rooms.ingest.closed),
         p.CheckCommitment: by_principal(rooms, rooms.commitments.check),
@@ -188,6 +198,15 @@ def _senders(rooms: Rooms) -> Table:
         p.QueueMove: by_principal(rooms, queue.move),
         p.TakeReport: by_anyone(rooms.commitments.take),
         p.ReportOver: by_anyone(rooms.commitments.over),
+    }
+
+
+def _edges(rooms: Rooms) -> Table:
+    edges = rooms.edges
+    return {
+        p.OpenEdgeEntry: by_principal(rooms, edges.open),
+        p.EdgeEntryOver: by_principal(rooms, edges.over),
+        p.EdgeReport: by_principal(rooms, edges.report),
     }
 
 
@@ -285,7 +304,9 @@ def _acts(rooms: Rooms) -> dict[type, Act]:
         p.AddGrant: rooms.rights.grant,
         p.RevokeGrant: rooms.rights.revoke,
         p.ListGrants: reads(lists.grants),
-        p.GetStatus: reads_on_thread(lambda _: administration.status()),
+        p.GetStatus: reads_on_thread(
+            lambda _: msgspec.structs.replace(administration.status(), edges=rooms.edges.seen())
+        ),
         p.ParkedPage: reads_on_thread(administration.parked_page),
         p.ListThrottled: reads(rooms.waiting.page),
         p.BreakGlassPage: reads_on_thread(rooms.reviews.page),
@@ -304,6 +325,7 @@ def _house(rooms: Rooms) -> Table:
     return {
         p.SetDeviceCharset: by_operator(rooms, rooms.administration.set_device_charset),
         **{kind: by_operator(rooms, act) for kind, act in _acts(rooms).items()},
+        p.TrustEdge: by_operator(rooms, rooms.edges.trust),
         p.AddDestination: by_operator(rooms, rooms.destinations.add),
         p.RemoveDestination: by_operator(rooms, rooms.destinations.remove),
         p.ListDestinations: on_thread(lambda _: rooms.destinations.page()),

@@ -5,8 +5,8 @@ One frame is `uint32 big-endian length ‖ msgpack`. A frame carries `Call(id, b
 strictly by msgspec: an unknown field, tag or type is `ProtocolFailure` and ends the connection.
 
 Rules, in order:
-1. A key leaves only in `Admitted`, `Opened` or `TlsIdentity`, each after its durable entry; so does that of a
-   research project's pseudonyms, which opens nothing, in `ReleaseBegun`.
+1. A key leaves only in `Admitted`, `Opened`, `EdgeEntryOpened` or `TlsIdentity`, each after its durable entry; so
+   does that of a research project's pseudonyms, which opens nothing, in `ReleaseBegun`.
 2. A front states what it saw (fingerprint, address, AE title); the guard decides what it means.
 3. Answers to refused calls are `Refused` with a closed reason; they never say what exists.
 """
@@ -39,7 +39,7 @@ SAVED_CLASSES = frozenset(
 View = Literal["none", "masked", "full", "original"]
 Purpose = Literal["TREAT", "ETREAT", "HRESCH", "HOPERAT", "PATRQT"]
 Notice = Literal["recovery_code_used", "few_recovery_codes"]
-Channel = Literal["dimse", "dicomweb", "import", "cli", "release"]
+Channel = Literal["dimse", "dicomweb", "import", "cli", "edge", "release"]
 RefusalReason = Literal[
     "not_authenticated",  # no valid session, unregistered or suspended certificate
     "not_permitted",  # authenticated, but neither grant nor role allows it
@@ -257,6 +257,46 @@ class Committed(_Body, frozen=True):
     parked: bool
     kept: bool = True
     ahead: Admitted | None = None
+
+
+class OpenEdgeEntry(_Body, frozen=True):
+    """An edge sends its next entry; `front` is what stands before the sealed bytes (`docs/formats.md`, 12)."""
+
+    principal: Principal
+    front: bytes
+
+
+class EdgeEntryOpened(_Body, frozen=True):
+    """The key of this entry's sealed bytes, and in whose name the film is admitted."""
+
+    device: Device
+    hospital: bytes  # 16 bytes
+    object_key: bytes  # 32 bytes
+
+
+class EdgeEntryOver(_Body, frozen=True):
+    """What became of an opened entry. `reason` '': the instance is durable; else why it never will be."""
+
+    principal: Principal
+    front: bytes
+    sop_instance_uid: str
+    reason: str = ""
+
+
+class EdgeAnswer(_Body, frozen=True):
+    """The receipt for an entry: a signed note (`docs/formats.md`, 12.3)."""
+
+    receipt: bytes
+
+
+class EdgeReport(_Body, frozen=True):
+    """What an edge says of itself: entries and bytes that wait, age of the oldest, what was refused for good."""
+
+    principal: Principal
+    waiting: int
+    waiting_bytes: int
+    oldest_seconds: float
+    refused: int
 
 
 class IngestClosed(_Body, frozen=True):
@@ -1099,7 +1139,7 @@ class QueueMove(_Body, frozen=True):
     sop_instance_uids: list[str]
 
 
-DeviceRight = Literal["store", "query", "retrieve", "observe", "reject"]
+DeviceRight = Literal["store", "query", "retrieve", "observe", "reject", "edge"]
 
 
 class DeviceKnown(_Body, frozen=True):
@@ -1368,6 +1408,40 @@ class SuspendDevice(_Body, frozen=True):
 
     name: str
     suspended: bool
+
+
+class EdgeModality(_Body, frozen=True):
+    """A modality behind an edge: the archive's id of it, and its AE title."""
+
+    ae_title: str
+    device: bytes = b""
+
+
+class TrustEdge(_Body, frozen=True):
+    """Register an edge by its CSR and signing key, and the modalities behind it; again: more of them.
+
+    `go_on_at`: the number that is taken next, where numbers before it will never come; only forward. 0: as it is.
+    """
+
+    name: str
+    ae_title: str
+    csr_pem: bytes
+    signing_key: bytes
+    modalities: list[EdgeModality]
+    department: str = "radiology"
+    go_on_at: int = 0
+
+
+class EdgeTrusted(_Body, frozen=True):
+    """What the edge has to know: its id and certificate, the archive's keys, its modalities' ids."""
+
+    edge: bytes
+    hospital: bytes
+    certificate_pem: bytes
+    authority_pem: bytes
+    log_key: str
+    seal_key: bytes
+    modalities: list[EdgeModality]
 
 
 class AddDestination(_Body, frozen=True):
@@ -1748,6 +1822,18 @@ class GetStatus(_Body, frozen=True):
     """Counters and configuration for `ribcage status`."""
 
 
+class EdgeSeen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An edge as it was heard of last; `seen_at` 0: not since this guard started."""
+
+    name: str
+    sequence: int
+    seen_at: float = 0.0
+    waiting: int = 0
+    waiting_bytes: int = 0
+    oldest_seconds: float = 0.0
+    refused: int = 0
+
+
 class Status(_Body, frozen=True):
     """No personal data: numbers and states only."""
 
@@ -1766,6 +1852,7 @@ class Status(_Body, frozen=True):
     queue_waiting: int = 0
     queue_failed: int = 0
     queue_oldest_seconds: float = 0.0
+    edges: list[EdgeSeen] = []
 
 
 class GetHealth(_Body, frozen=True):
@@ -2527,6 +2614,9 @@ FrontRequest = (
     | Admit
     | Commit
     | IngestClosed
+    | OpenEdgeEntry
+    | EdgeEntryOver
+    | EdgeReport
     | CheckCommitment
     | ListOwedReports
     | ReportHeard
@@ -2592,6 +2682,7 @@ AdminRequest = (
     | RevokeGrant
     | ListGrants
     | AddDestination
+    | TrustEdge
     | RemoveDestination
     | ListDestinations
     | SetDestinationRetry
@@ -2717,6 +2808,9 @@ Response = (
     | GrantItems
     | Noted
     | IngestNoted
+    | EdgeEntryOpened
+    | EdgeAnswer
+    | EdgeTrusted
     | Refused
     | AdminNonce
     | PersonAdded

@@ -23,6 +23,7 @@ from ribcage.guard.destinations import Destinations
 from ribcage.guard.destroyer import Destroyer
 from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
+from ribcage.guard.edges import Edges
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.factor_resets import FactorResets
 from ribcage.guard.glass_in_a_fault import GlassInAFault
@@ -101,6 +102,7 @@ class Rooms:
     conflicts: Conflicts
     rejections: Rejections
     research: Research
+    edges: Edges
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -175,6 +177,7 @@ def build_rooms(
         conflicts=Conflicts(core, approvals, routing),
         rejections=rejections,
         research=build_research(core, approvals, rights, disclosures.rights_changed),
+        edges=Edges(core),
         identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, disclosures)),
     )
 

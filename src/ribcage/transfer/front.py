@@ -32,7 +32,7 @@ from ribcage.guard.protocol import Response, TlsIdentity
 from ribcage.storage.objects import ObjectStore
 from ribcage.transfer import control as wire
 from ribcage.transfer.control import Handed, Load
-from ribcage.transfer.dimse.association import DimseAssociation
+from ribcage.transfer.dimse.association import DimseAssociation, registered
 from ribcage.transfer.dimse.forward import Forwarder
 from ribcage.transfer.dimse.sender import pinned_context
 from ribcage.transfer.dimse.site import DimseSite
@@ -241,7 +241,7 @@ class Front:
     def _factory(self, listener: Listener) -> Callable[[], asyncio.BaseProtocol]:
         if listener == "https" and self._http is not None:
             return self._http
-        return lambda: DimseAssociation(self._site)
+        return lambda: DimseAssociation(self._site, registered(self._site))
 
     def _handshake_done(self, task: asyncio.Task[None], address: str) -> None:
         self._handshakes.discard(task)

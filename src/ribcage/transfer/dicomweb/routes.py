@@ -24,6 +24,7 @@ from ribcage.transfer.dicomweb.break_glass import BreakGlassResource
 from ribcage.transfer.dicomweb.bulk import BulkResources
 from ribcage.transfer.dicomweb.capabilities import CapabilitiesResource, Method, method_of
 from ribcage.transfer.dicomweb.context import WebContext
+from ribcage.transfer.dicomweb.edges import EdgeResources
 from ribcage.transfer.dicomweb.events import EventResources
 from ribcage.transfer.dicomweb.forms import FormResources
 from ribcage.transfer.dicomweb.frames import FrameResources
@@ -60,6 +61,7 @@ def routes(context: WebContext) -> list[Entry]:
     """All routes, in order of matching."""
     return [
         *_service(context),
+        *_edges(context),
         *_people(context),
         *_own_factors(context),
         *_administration(context),
@@ -111,6 +113,14 @@ def _dicom(context: WebContext) -> list[Entry]:
             for path in (_STUDY, _SERIES, _INSTANCE, f"{_INSTANCE}/frames/{{frames}}")
         ),
         entry("GET", "/studies/{study}/download", retrieve.download, "receipt", "usage.disclose"),
+    ]
+
+
+def _edges(context: WebContext) -> list[Entry]:
+    edges = EdgeResources(context)
+    return [
+        entry("POST", "/edge/entries", edges.take, "receipt", "capture.admit"),
+        entry("POST", "/edge/state", edges.report, "nothing"),
     ]
 
 

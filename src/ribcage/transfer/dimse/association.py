@@ -21,7 +21,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import cast
 
-from ribcage.capture.flow import Flow
 from ribcage.dicom.assembler import MessageReceived
 from ribcage.dicom.association_events import (
     Aborted,
@@ -35,11 +34,8 @@ from ribcage.dicom.errors import ProtocolMisuse
 from ribcage.dicom.upper_layer import AcceptedContext, Role, UpperLayer
 from ribcage.transfer.dimse.exchange import AssociationOver
 from ribcage.transfer.dimse.line import Line, LineLost, Wires
-from ribcage.transfer.dimse.services import (
-    LOCAL_LIMIT_EXCEEDED,
-    AssociationService,
-    Rejection,
-)
+from ribcage.transfer.dimse.service import Arriving, Service, Site
+from ribcage.transfer.dimse.services import LOCAL_LIMIT_EXCEEDED, AssociationService, Rejection
 from ribcage.transfer.dimse.site import DimseSite
 
 _READ_BYTES = 256 * 1024
@@ -48,18 +44,34 @@ _WAITING_MESSAGES = 1
 _log = logging.getLogger(__name__)
 
 
+MakeUser = Callable[
+    [asyncio.Transport, str], Service | None
+]  # of the peer at this address; None: unknown (rule 1)
+
+
+def registered(site: DimseSite) -> MakeUser:
+    """The archive's service, for a peer with a verified client certificate."""
+
+    def make(transport: asyncio.Transport, address: str) -> Service | None:
+        session = transport.get_extra_info("ssl_object")
+        leaf = session.getpeercert(True) if session is not None else None
+        return AssociationService(site, hashlib.sha256(leaf).digest(), address) if leaf else None
+
+    return make
+
+
 class DimseAssociation(asyncio.BufferedProtocol):
     """One accepted connection on the DICOM listener. Used on the front's event loop only."""
 
-    def __init__(self, site: DimseSite) -> None:
-        self._site = site
+    def __init__(self, site: Site, user: MakeUser) -> None:
+        self._site, self._make_service = site, user
         self._layer = UpperLayer(Role.ACCEPTOR, site.upper_layer, self._sink)
-        self._flow: Flow | None = None  # the newest
+        self._flow: Arriving | None = None  # the newest
         self._buffer = bytearray(_READ_BYTES)
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
         self._transport: asyncio.Transport | None = None
-        self._service: AssociationService | None = None
+        self._service: Service | None = None
         self._worker: asyncio.Task[None] | None = None
         self._address = ""
         self._room = False
@@ -84,14 +96,12 @@ class DimseAssociation(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if isinstance(peer, tuple) else ""
-        session = transport.get_extra_info("ssl_object")
-        leaf = session.getpeercert(True) if session is not None else None
         self._room = self._site.enter(self, self._address)
-        if not leaf:
+        self._service = self._make_service(self._transport, self._address)
+        if self._service is None:
             self._site.refusals.note("no_certificate", "dicom", self._address)
             self._transport.abort()
             return
-        self._service = AssociationService(self._site, hashlib.sha256(leaf).digest(), self._address)
         loop = asyncio.get_running_loop()
         self._last_seen = loop.time()
         self._idle_timer = loop.call_later(self._site.upper_layer.idle_seconds, self._check_idle)
@@ -202,7 +212,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
             self._wake.set()
         self._set_reading()
 
-    def _sink(self, context_id: int, command: Command) -> Flow | None:
+    def _sink(self, context_id: int, command: Command) -> Arriving | None:
         """Where the data set of this command goes; None: it is kept."""
         if self._service is None or not isinstance(command, CStoreRq):
             return None
@@ -225,7 +235,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
             else:
                 self._transport.resume_reading()
 
-    async def _work(self, service: AssociationService) -> None:
+    async def _work(self, service: Service) -> None:
         """Answer events in order until the connection is gone and nothing is left."""
         try:
             while True:
@@ -245,7 +255,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
         finally:
             await service.finish()
 
-    async def _handle(self, service: AssociationService, event: Event) -> None:
+    async def _handle(self, service: Service, event: Event) -> None:
         if isinstance(event, AssociationRequested):
             await self._associate(service, event)
         elif isinstance(event, MessageReceived):
@@ -253,13 +263,13 @@ class DimseAssociation(asyncio.BufferedProtocol):
                 await self._answer(service, event)
             finally:
                 self._hold(-len(event.data_set or b""))
-                if isinstance(event.sink, Flow):
-                    event.sink.release()
+                if event.sink is not None:
+                    cast(Arriving, event.sink).release()
             await self._unsaid.say(service)
         elif isinstance(event, ReleaseRequested):
             self._locally(self._layer.release)
 
-    async def _answer(self, service: AssociationService, message: MessageReceived) -> None:
+    async def _answer(self, service: Service, message: MessageReceived) -> None:
         if isinstance(message.command, CGetRq | CMoveRq):
             with contextlib.suppress(LineLost), self._line as line:
                 early = [event for event in self._events if isinstance(event, MessageReceived)]
@@ -276,7 +286,7 @@ class DimseAssociation(asyncio.BufferedProtocol):
         if response is not None:
             self._locally(lambda: self._layer.send_data(message.context_id, response))
 
-    async def _associate(self, service: AssociationService, event: AssociationRequested) -> None:
+    async def _associate(self, service: Service, event: AssociationRequested) -> None:
         verdict = await service.negotiate(event.request) if self._room else LOCAL_LIMIT_EXCEEDED
         if not self._room:
             self._site.refusals.note("limit", "dicom", self._address)
@@ -375,7 +385,7 @@ class _Unsaid:
         self.contexts: tuple[AcceptedContext, ...] = ()
         self._association = association
 
-    async def wait(self, wake: asyncio.Event, service: AssociationService) -> None:
+    async def wait(self, wake: asyncio.Event, service: Service) -> None:
         """For the next event."""
         try:
             async with asyncio.timeout(_QUIET_SECONDS if self.contexts else None):
@@ -383,7 +393,7 @@ class _Unsaid:
         except TimeoutError:
             await self.say(service)
 
-    async def say(self, service: AssociationService) -> None:
+    async def say(self, service: Service) -> None:
         """Say it, if it was not said."""
         contexts, self.contexts = self.contexts, ()
         with contextlib.suppress(AssociationOver):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ribcage.dicom import commitment, dimse
@@ -49,6 +49,17 @@ def message_of(owed: OwedReport, message_id: int, syntax: str) -> tuple[OtherCom
     told = [(Reference(sop_class, uid), word) for sop_class, uid, word in owed.told]
     committed = [each for each, word in told if word == "held"]
     failed = [(each, _FAILURE_REASONS[word]) for each, word in told if word != "held"]
+    return event_report(owed.transaction, committed, failed, message_id, syntax)
+
+
+def event_report(
+    transaction: str,
+    committed: Sequence[Reference],
+    failed: Sequence[tuple[Reference, int]],
+    message_id: int,
+    syntax: str,
+) -> tuple[OtherCommand, bytes]:
+    """The N-EVENT-REPORT that tells this; `failed` with reasons of PS3.3 C.14."""
     elements: dict[int, Value] = {
         dimse.AFFECTED_SOP_CLASS: STORAGE_COMMITMENT_PUSH,
         dimse.MESSAGE_ID: message_id,
@@ -56,7 +67,7 @@ def message_of(owed: OwedReport, message_id: int, syntax: str) -> tuple[OtherCom
         dimse.EVENT_TYPE_ID: _SOME_FAILED if failed else _ALL_COMMITTED,
     }
     command = OtherCommand(dimse.N_EVENT_REPORT_RQ, elements, has_data_set=True)
-    return command, commitment.write(owed.transaction, committed, failed, syntax)
+    return command, commitment.write(transaction, committed, failed, syntax)
 
 
 class StorageCommitment:
@@ -73,11 +84,11 @@ class StorageCommitment:
     ) -> None:
         """Answer an N-ACTION and report (rules 1 and 2). Raises AssociationOver."""
         try:
-            report = await self._check(_read(command, data_set, syntax))
-        except _Refused as refused:
-            await exchange.send(_response(command, refused.status))
+            report = await self._check(read_action(command, data_set, syntax))
+        except ActionRefused as refused:
+            await exchange.send(answer_action(command, refused.status))
             return
-        await exchange.send(_response(command, Status.SUCCESS))
+        await exchange.send(answer_action(command, Status.SUCCESS))
         await self._send(report, syntax, exchange)
 
     async def deliver(self, syntax: str, exchange: Exchange) -> None:
@@ -116,9 +127,9 @@ class StorageCommitment:
             )
         except GuardRefused as refused:
             statuses = {"invalid": Status.RESOURCE_LIMITATION, "not_permitted": Status.NOT_AUTHORIZED}
-            raise _Refused(statuses.get(refused.reason, Status.PROCESSING_FAILURE)) from refused
+            raise ActionRefused(statuses.get(refused.reason, Status.PROCESSING_FAILURE)) from refused
         except GuardError as failure:
-            raise _Refused(Status.PROCESSING_FAILURE) from failure
+            raise ActionRefused(Status.PROCESSING_FAILURE) from failure
         told = [(*pair, word) for pair, word in zip(asked, answer.held, strict=True)]
         return OwedReport(answer.report, request.transaction, told)
 
@@ -129,29 +140,32 @@ class StorageCommitment:
         await exchange.send(command, (data_set,))
 
 
-class _Refused(Exception):
+class ActionRefused(Exception):
+    """An N-ACTION that is answered with this status (PS3.7 10.1.4.1.10)."""
+
     def __init__(self, status: int) -> None:
         super().__init__(f"{status:04X}H")
         self.status = status
 
 
-def _read(command: OtherCommand, data_set: bytes | bytearray, syntax: str) -> CommitmentRequest:
+def read_action(command: OtherCommand, data_set: bytes | bytearray, syntax: str) -> CommitmentRequest:
+    """What an N-ACTION asks (rule 1). Raises ActionRefused."""
     elements = command.elements
     if elements.get(dimse.REQUESTED_SOP_CLASS) != STORAGE_COMMITMENT_PUSH:
-        raise _Refused(Status.NO_SUCH_SOP_CLASS)
+        raise ActionRefused(Status.NO_SUCH_SOP_CLASS)
     if elements.get(dimse.REQUESTED_SOP_INSTANCE) != STORAGE_COMMITMENT_INSTANCE:
-        raise _Refused(Status.NO_SUCH_SOP_INSTANCE)
+        raise ActionRefused(Status.NO_SUCH_SOP_INSTANCE)
     if elements.get(dimse.ACTION_TYPE_ID) != _REQUEST_COMMITMENT:
-        raise _Refused(Status.NO_SUCH_ACTION)
+        raise ActionRefused(Status.NO_SUCH_ACTION)
     try:
         return commitment.read(data_set, syntax)
     except DataSetLimitExceeded as exceeded:
-        raise _Refused(Status.RESOURCE_LIMITATION) from exceeded
+        raise ActionRefused(Status.RESOURCE_LIMITATION) from exceeded
     except DicomError as failure:
-        raise _Refused(Status.INVALID_ARGUMENT_VALUE) from failure
+        raise ActionRefused(Status.INVALID_ARGUMENT_VALUE) from failure
 
 
-def _response(request: OtherCommand, status: int) -> OtherCommand:
+def answer_action(request: OtherCommand, status: int) -> OtherCommand:
     """N-ACTION-RSP (PS3.7 10.3.5.2)."""
     elements: dict[int, Value] = {dimse.STATUS: status, dimse.AFFECTED_SOP_CLASS: STORAGE_COMMITMENT_PUSH}
     for ours, theirs in (
