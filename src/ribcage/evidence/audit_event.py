@@ -59,6 +59,7 @@ from ribcage.evidence._image_events import (
     DisclosureAllowed,
     DisclosureClosed,
     DisclosureRefused,
+    InstanceForwarded,
     InstanceParked,
     InstanceStored,
     InstancesTransferred,
@@ -105,6 +106,7 @@ __all__ = [
     "GrantChanged",
     "HomeRestored",
     "IdentityChanged",
+    "InstanceForwarded",
     "InstanceParked",
     "InstanceStored",
     "InstancesTransferred",
@@ -161,6 +163,7 @@ Event = (
     | IdentityChanged
     | RejectionChanged
     | RejectionRefused
+    | InstanceForwarded
     | InstanceParked
     | InstanceStored
     | InstancesTransferred
@@ -206,6 +209,7 @@ KINDS = MappingProxyType(
         "identity-changed": "identity of studies changed",
         "rejection-changed": "instances hidden by a rejection note, or shown again",
         "rejection-refused": "rejection note REFUSED",
+        "instance-forwarded": "instance stored in the PACS behind the shield",
         "instance-parked": "instance parked as a conflict",
         "instance-stored": "instance stored",
         "instances-received": "instances received",
@@ -252,9 +256,8 @@ def describe(body: bytes) -> str:
     parts = [_text(entry.get("recorded")), KINDS.get(kind, "unknown event")]
     if "resourceType" not in entry:
         parts.append(f"by {_short(_text(entry.get('by')))}")
-        parts.append(
-            f"object {_short(_text(entry.get('object')))}, study {_short(_text(entry.get('study')))}"
-        )
+        named = f"object {_short(_text(entry['object']))}, " if "object" in entry else ""
+        parts.append(f"{named}study {_short(_text(entry.get('study')))}")
         parts.append(f"octets={_text(entry.get('octets'))}")
         return _printable(" | ".join(parts))
     parts.append("by " + ", ".join(_agent(each) for each in _objects(entry.get("agent"))))

@@ -172,6 +172,9 @@ def _images(rooms: Rooms) -> Table:
         p.DisclosureClosed: by_anyone(rooms.disclosures.closed),
         p.FindDestination: by_principal(rooms, rooms.destinations.find),
         p.BreakGlass: by_principal(rooms, rooms.glass.ask),
+        p.ListElsewhere: by_principal(rooms, rooms.elsewhere.list),
+        p.AdmitElsewhere: by_principal(rooms, rooms.elsewhere.admit),
+        p.StoredElsewhere: by_principal(rooms, rooms.elsewhere.stored),
     }
 
 

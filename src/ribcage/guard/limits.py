@@ -76,3 +76,4 @@ class GuardLimits:
     audit_page_entries: int = 1000
     export_page_leaves: int = 16384
     verify_page_items: int = 2000
+    shield_department: str = ""  # of studies that an old PACS names; '': this home is no shield

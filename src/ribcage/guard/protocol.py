@@ -325,6 +325,7 @@ class Disclose(_Body, frozen=True):
     want: Literal["best", "masked", "full", "original"] = "best"
     purpose: Purpose = "TREAT"
     recipient: Device | None = None  # who gets the images where it is not the principal (C-MOVE)
+    elsewhere: Attributes | None = None  # of a shield: how the old PACS names study and patient
 
 
 class InstanceRef(_Body, frozen=True):
@@ -540,6 +541,52 @@ class Alarms(_Body, frozen=True):
     """Oldest first."""
 
     items: list[Alarm]
+
+
+# --- a shield before an old PACS ------------------------------------------------------------------------
+
+
+class ListElsewhere(_Body, frozen=True):
+    """A page of what the old PACS found: which of these studies may the principal be named, until `limit` are?
+
+    `keywords`: names of the filters, never their values. `more`: the old PACS found more than these.
+    """
+
+    principal: Principal
+    channel: Channel
+    level: Literal["patient", "study", "series", "instance"]
+    keywords: list[str]
+    studies: list[Attributes]
+    limit: int
+    more: bool = False
+    purpose: Purpose = "TREAT"
+
+
+class ListedElsewhere(_Body, frozen=True):
+    """The views by Study Instance UID, of the first `looked` studies; their entry is durable."""
+
+    views: dict[str, View]
+    looked: int
+    log_index: int
+    promise: bytes = b""
+
+
+class AdmitElsewhere(_Body, frozen=True):
+    """May this instance go to the old PACS?"""
+
+    principal: Principal
+    channel: Channel
+    attributes: Attributes
+
+
+class StoredElsewhere(_Body, frozen=True):
+    """The old PACS acknowledged this instance."""
+
+    principal: Principal
+    channel: Channel
+    attributes: Attributes
+    data_set_sha256: bytes
+    data_set_bytes: int
 
 
 # --- people ---------------------------------------------------------------------------------------------
@@ -2224,6 +2271,9 @@ FrontRequest = (
     | JobItem
     | JobOver
     | QueueMove
+    | ListElsewhere
+    | AdmitElsewhere
+    | StoredElsewhere
     | BreakGlass
     | LogIn
     | StepUp
@@ -2345,6 +2395,7 @@ Response = (
     | Opened
     | DisclosureChecked
     | Revoked
+    | ListedElsewhere
     | GlassBroken
     | BreakGlassItem
     | BreakGlassItems

@@ -23,6 +23,7 @@ from ribcage.guard.destinations import Destinations
 from ribcage.guard.destroyer import Destroyer
 from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
+from ribcage.guard.elsewhere import Elsewhere
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.factor_resets import FactorResets
 from ribcage.guard.glass_in_a_fault import GlassInAFault
@@ -99,6 +100,7 @@ class Rooms:
     identity_changes: IdentityChanges
     conflicts: Conflicts
     rejections: Rejections
+    elsewhere: Elsewhere
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -127,7 +129,8 @@ def build_rooms(
     rejections = Rejections(core, approvals, disclosures.identity_changed)
     routing = Routing(core, destinations := Destinations(core))
     ingest = Ingest(core, derivations, routing, rejections)
-    closed = _closing(ingest, disclosures)
+    elsewhere = Elsewhere(core)
+    closed = _closing(ingest, elsewhere, disclosures)
     destructions = Destructions(core, approvals, closed)
     passkeys, patients = Passkeys(core, accounts), PatientAccess(core, push)
     return Rooms(
@@ -172,26 +175,31 @@ def build_rooms(
         waiting=Waiting(core, (accounts.throttle, passkeys.throttle)),
         conflicts=Conflicts(core, approvals),
         rejections=rejections,
-        identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, disclosures)),
+        identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, elsewhere, disclosures)),
+        elsewhere=elsewhere,
     )
 
 
-def _closing(ingest: Ingest, disclosures: Disclosures) -> Callable[[bytes], None]:
+def _closing(ingest: Ingest, elsewhere: Elsewhere, disclosures: Disclosures) -> Callable[[bytes], None]:
     """What is called when a study (key id) was closed for destruction."""
 
     def closed(key_id: bytes) -> None:
         ingest.forget_study(key_id)
+        elsewhere.forget({key_id})
         disclosures.rights_changed()
 
     return closed
 
 
-def _forgetting(ingest: Ingest, disclosures: Disclosures) -> Callable[[Collection[HeldStudy]], None]:
+def _forgetting(
+    ingest: Ingest, elsewhere: Elsewhere, disclosures: Disclosures
+) -> Callable[[Collection[HeldStudy]], None]:
     """What is called when studies got another identity."""
 
     def changed(studies: Collection[HeldStudy]) -> None:
         for held in studies:
             ingest.forget_study(held.key_id)
+        elsewhere.forget({held.key_id for held in studies})
         disclosures.identity_changed({held.uid for held in studies})
 
     return changed
