@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
-from helpers.archive import Archive, Identity
+from helpers.archive import Archive, Identity, parts
+from helpers.orthanc_tls import TlsOrthanc
+from helpers.queue_house import wait_for
+from helpers.retrieve_peers import c_get, identifier
 from helpers.shielded import NakedOrthanc, need_orthanc, shield_before
 from peers.test_peers_dcmtk import ECHOSCU
+from ribcage.evidence.audit_event import kind_of
+from ribcage.guard import protocol as p
 from ribcage.oversight.studies import Study, make_study
-from system.senders import SUCCESS, instance_of, send
+from system.senders import SUCCESS, instance_of, send, stow
 
 pytestmark = pytest.mark.peers
 _ordinals = itertools.count(1)
-STORESCU, FINDSCU, GETSCU = ("/usr/bin/" + each for each in ("storescu", "findscu", "getscu"))
+STORESCU, FINDSCU = "/usr/bin/storescu", "/usr/bin/findscu"
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +113,110 @@ def test_findscu_is_named_what_the_contract_allows(
     said = found.stdout + found.stderr
     assert mine.study_uid in said and mine.identity.patient_id in said
     assert other.study_uid not in said and other.identity.patient_id not in said
+
+
+def held(shield: Archive, modality: Identity, who: str) -> Study:
+    """A new study in Orthanc, `who`'s to see ('': nobody's)."""
+    study = new_study()
+    assert send(shield, modality, instance_of(study.file)) == SUCCESS
+    if who:
+        shield.grant(who, f"study:{study.study_uid}", "full")
+    return study
+
+
+def test_a_workstation_gets_what_it_was_granted_bit_for_bit_and_nothing_else(
+    shield: Archive, modality: Identity, station: Identity
+) -> None:
+    mine, other = held(shield, modality, "device:ws1"), held(shield, modality, "")
+    sent = instance_of(mine.file)
+    for study, brought in ((other, {}), (mine, {sent.uid: sent.data_set})):
+        wanted = identifier(StudyInstanceUID=study.study_uid)
+        more = {"syntaxes": (sent.transfer_syntax,), "sop_class": sent.sop_class}
+        got = c_get(shield.dicom, station.context(), wanted, **more)
+        assert got.data == brought
+        assert (got.status == SUCCESS) is bool(brought)
+
+
+def test_what_moves_goes_to_a_registered_destination_alone(
+    shield: Archive, orthanc: NakedOrthanc, modality: Identity, tmp_path: Path
+) -> None:
+    node = TlsOrthanc(tmp_path / "it", shield, shield.device("node", "NODE", "query", "retrieve"))
+    try:
+        mine, other = held(shield, modality, "device:node"), held(shield, modality, "")
+        shield.ask(p.AddDestination("NODE", "node", "127.0.0.1", node.port), p.Noted)
+        for study in (other, mine):
+            moved = {"Level": "Study", "Resources": [{"StudyInstanceUID": study.study_uid}]}
+            node.call("POST", "/modalities/ribcage/move", moved)
+        wait_for(lambda: node.key(mine.instance_uid) != "")
+        assert instance_of(node.file(mine.instance_uid)).data_set == instance_of(mine.file).data_set
+        assert node.key(other.instance_uid) == ""
+    finally:
+        node.stop()
+
+
+def test_a_doctor_browses_masked_and_sees_all_after_the_second_factor(
+    shield: Archive, orthanc: NakedOrthanc, modality: Identity
+) -> None:
+    mine, other = held(shield, modality, ""), held(shield, modality, "")
+    doctor = shield.person("li", "radiologist")
+    shield.grant("person:li", f"study:{mine.study_uid}", "full")
+    assert doctor.retrieve(f"studies/{other.study_uid}").status == 403
+    listed = doctor.request("/dicom-web/studies?limit=50", Accept="application/dicom+json")
+    assert mine.study_uid.encode() in listed.body and other.study_uid.encode() not in listed.body
+    assert mine.identity.patient_id.encode() not in listed.body
+    probed = doctor.request(f"/dicom-web/studies?PatientID={mine.identity.patient_id}")
+    assert mine.study_uid.encode() not in probed.body
+    masked = parts(doctor.retrieve(f"studies/{mine.study_uid}"))
+    assert len(masked) == 1 and mine.identity.patient_id.encode() not in masked[0]
+    metadata = doctor.request(f"/dicom-web/studies/{mine.study_uid}/metadata")
+    assert metadata.status == 200 and mine.identity.patient_id.encode() not in metadata.body
+    rendered = doctor.request(f"/dicom-web/{instance_of(mine.file).path}/rendered", Accept="image/jpeg")
+    assert (rendered.status, rendered.body[:2]) == (200, b"\xff\xd8")
+    assert doctor.step_up().status == 200
+    (whole,) = parts(doctor.retrieve(f"studies/{mine.study_uid}"))
+    assert instance_of(whole).data_set == instance_of(mine.file).data_set
+    listed = doctor.request(f"/dicom-web/studies?PatientID={mine.identity.patient_id}")
+    assert mine.study_uid.encode() in listed.body
+
+
+def test_a_whole_file_stored_by_stow_is_in_orthanc(shield: Archive, orthanc: NakedOrthanc) -> None:
+    study = new_study()
+    nurse = shield.person("wu", "technologist")
+    nurse.step_up()
+    assert stow(nurse, study.file).status == 200
+    assert instance_of(orthanc.file(study.instance_uid)).data_set == instance_of(study.file).data_set
+
+
+def test_a_revoked_grant_is_gone_at_once(shield: Archive, modality: Identity) -> None:
+    study = held(shield, modality, "")
+    doctor = shield.person("zhao", "radiologist")
+    grant = shield.grant("person:zhao", f"study:{study.study_uid}", "full")
+    assert doctor.retrieve(f"studies/{study.study_uid}").status == 200
+    shield.revoke(grant)
+    assert doctor.retrieve(f"studies/{study.study_uid}").status == 403
+
+
+def test_a_study_that_changed_hands_in_orthanc_is_nobodys(
+    shield: Archive, orthanc: NakedOrthanc, modality: Identity
+) -> None:
+    """Who may write into the old PACS gives a victim's study to a patient whom the doctor may see."""
+    victim, accomplice = new_study(), held(shield, modality, "")
+    assert send(shield, modality, instance_of(victim.file)) == SUCCESS
+    doctor = shield.person("qian", "radiologist")
+    shield.grant("person:qian", f"patient:{accomplice.identity.patient_id}|RIBCAGE DEMO", "full")
+    assert doctor.retrieve(f"studies/{victim.study_uid}").status == 403
+    renamed = dcmread(io.BytesIO(victim.file))
+    renamed.PatientID = accomplice.identity.patient_id
+    orthanc.call("DELETE", f"/instances/{orthanc.key(victim.instance_uid)}")
+    written = io.BytesIO()
+    renamed.save_as(written)
+    orthanc.store(written.getvalue())
+    assert doctor.retrieve(f"studies/{accomplice.study_uid}").status == 200
+    assert doctor.retrieve(f"studies/{victim.study_uid}").status == 403
+
+
+def test_the_log_tells_what_was_stored_and_shown(shield: Archive) -> None:
+    assert shield.verify().clean
+    entries = shield.ask(p.AuditPage(start=0, count=1000), p.AuditEntries)
+    kinds = {kind_of(text.encode()) for _, text in entries.entries}
+    assert {"instance-forwarded", "disclosure-allowed", "disclosure-closed", "query-answered"} <= kinds

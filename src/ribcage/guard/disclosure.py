@@ -34,7 +34,7 @@ from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.decision import Decision, Denied, ask_about_nothing, decide, decide_in_a_fault
-from ribcage.guard.elsewhere import introduce
+from ribcage.guard.elsewhere import introduce, is_theirs
 from ribcage.guard.emergency_records import ClosingRecord, OpeningRecord
 from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.glass_in_a_fault import GlassInAFault
@@ -122,7 +122,7 @@ class Disclosures:
                 raise Denied("not_found", "unknown-study", ask_about_nothing(core, actor, request.purpose))
             decision = decide(core, actor, study, request.want, request.purpose, "retrieve")
             recipient = self._recipient(request, study)
-            if request.elsewhere is not None and not catalogue.may_carry(core, study, request.elsewhere):
+            if request.elsewhere is not None and not is_theirs(core, study, request.elsewhere):
                 raise Denied("not_permitted", "another-patient-elsewhere")
             if not rows and request.elsewhere is None:
                 raise Denied("not_found", "no-such-instance")

@@ -15,6 +15,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 
+import sqlalchemy as sa
+
+from ribcage.database.schema import study
 from ribcage.evidence.audit_event import InstanceForwarded, QueryAnswered, QueryRefused, SealingLeased
 from ribcage.guard import catalogue, matching
 from ribcage.guard.catalogue import HeldStudy
@@ -82,8 +85,20 @@ def _held(core: Core, studies: Sequence[Attributes]) -> dict[str, HeldStudy | No
 
 
 def _same(core: Core, held: HeldStudy | None, said: Attributes) -> HeldStudy | None:
-    """Rule 2."""
-    return held if held is not None and catalogue.may_carry(core, held, said) else None
+    return held if held is not None and is_theirs(core, held, said) else None
+
+
+def is_theirs(core: Core, held: HeldStudy, said: Attributes) -> bool:
+    """Rule 2. A PACS that tells no issuer is held against the Patient ID alone."""
+    if catalogue.may_carry(core, held, said):
+        return True
+    if said.issuer_of_patient_id.strip() or not said.patient_id.strip():
+        return False
+    if held.named is not None:
+        return held.named.patient_id.strip() == said.patient_id.strip()
+    with core.engine.connect() as connection:
+        sealed = connection.execute(sa.select(study.c.sealed).where(study.c.pk == held.pk)).scalar_one()
+    return catalogue.facts_of(held, bytes(sealed)).patient_id.strip() == said.patient_id.strip()
 
 
 class Elsewhere:
@@ -131,13 +146,13 @@ class Elsewhere:
         for number, each in enumerate(request.studies):
             if len(views) >= request.limit:
                 return views, number
-            study = held[each.study_instance_uid]
-            if study is None:
+            found = held[each.study_instance_uid]
+            if found is None:
                 continue
             with contextlib.suppress(Denied):
-                view = decide(self._core, actor, study, "best", request.purpose, "query").view
+                view = decide(self._core, actor, found, "best", request.purpose, "query").view
                 if view != "masked" or not blind:  # who may not see a name cannot probe for it
-                    views[study.uid] = view
+                    views[found.uid] = view
         return views, len(request.studies)
 
     # --- the way in -------------------------------------------------------------------------------------
@@ -152,9 +167,9 @@ class Elsewhere:
         core = self._core
         if len(request.data_set_sha256) != _HASH_BYTES:
             raise GuardRefused("invalid")
-        study = await self._lease(actor, request.attributes, request.channel)
+        held = await self._lease(actor, request.attributes, request.channel)
         event = InstanceForwarded(
-            actor.evidence, request.data_set_sha256, study.key_id, max(request.data_set_bytes, 0)
+            actor.evidence, request.data_set_sha256, held.key_id, max(request.data_set_bytes, 0)
         )
         await core.note(event)
         return Noted()
@@ -166,19 +181,19 @@ class Elsewhere:
         core.witness.check_not_behind()
         core.disk.check_may_store()
         name = (actor.digest, attributes.study_instance_uid)
-        until, study = self._leases.get(name, (0.0, None))
-        if study is not None and now < until:
-            if not catalogue.may_carry(core, study, attributes):
+        until, held = self._leases.get(name, (0.0, None))
+        if held is not None and now < until:
+            if not is_theirs(core, held, attributes):
                 raise GuardRefused("conflict")
-            return study
-        study = (await introduce(core, [attributes], actor.department))[attributes.study_instance_uid]
-        if study is None:
+            return held
+        held = (await introduce(core, [attributes], actor.department))[attributes.study_instance_uid]
+        if held is None:
             raise GuardRefused("conflict")
-        await core.note(SealingLeased(actor.evidence, study.key_id, study.patient_id, channel))
+        await core.note(SealingLeased(actor.evidence, held.key_id, held.patient_id, channel))
         for key in [key for key, (over, _) in self._leases.items() if over <= now]:
             del self._leases[key]
-        self._leases[name] = (now + core.limits.admission_lease_seconds, study)
-        return study
+        self._leases[name] = (now + core.limits.admission_lease_seconds, held)
+        return held
 
     def forget(self, key_ids: set[bytes]) -> None:
         """These studies are another patient's now, or closed."""
