@@ -54,8 +54,8 @@ def need_orthanc() -> None:
 
 
 @contextlib.contextmanager
-def shield_before(pacs_port: int, folder: Path, *, patch: str = "") -> Iterator[Archive]:
+def shield_before(pacs_port: int, folder: Path, *, fronts: int = 1, patch: str = "") -> Iterator[Archive]:
     """A running shield before the PACS at this port of loopback."""
     before = settings.Shield("127.0.0.1", pacs_port, AE_TITLE, CALLING)
-    with new_archive(folder, patch=patch, shield=before) as running:
+    with new_archive(folder, fronts=fronts, patch=patch, shield=before) as running:
         yield running

@@ -114,8 +114,8 @@ async def _admit(
 ) -> Admission:
     arrival = saved.arrival
     if way.onward is not None:
-        passed = await pass_on(way.guard, way.onward, way.limits, principal, channel, arrival)
-        return admission_of(passed.attributes, Committed(-1, parked=False, kept=True), saved.coerced)
+        said = await pass_on(way.guard, way.onward, way.limits, principal, channel, arrival)
+        return admission_of(said, Committed(-1, parked=False, kept=True), saved.coerced)
     if ahead or memoryview(arrival.data).nbytes > _INLINE_BYTES:
         ready = await asyncio.to_thread(_prepare, way, arrival, ahead)
     else:

@@ -53,7 +53,7 @@ class InstanceStored:
 
 @dataclass(frozen=True)
 class InstanceForwarded:
-    """One instance was acknowledged by the old PACS behind a shield. Compact, as `InstanceStored`."""
+    """One instance was passed on to the old PACS behind a shield. Compact, as `InstanceStored`."""
 
     actor: Actor
     data_set_sha256: bytes

@@ -209,7 +209,7 @@ KINDS = MappingProxyType(
         "identity-changed": "identity of studies changed",
         "rejection-changed": "instances hidden by a rejection note, or shown again",
         "rejection-refused": "rejection note REFUSED",
-        "instance-forwarded": "instance stored in the PACS behind the shield",
+        "instance-forwarded": "instance passed on through the shield",
         "instance-parked": "instance parked as a conflict",
         "instance-stored": "instance stored",
         "instances-received": "instances received",

@@ -6,7 +6,7 @@ Rules, in order (DESIGN rules 1, 2 and 5):
 2. Whose study it is stays what was first seen, or what two persons changed since (`guard.identity_changes`):
    where the old PACS says another patient, nobody gets it.
 3. A page of a query is decided study by study, and its entry is durable before the answer.
-4. What was stored there is acknowledged when its entry is durable.
+4. What is passed on to it has an entry with its hash, durable before the sender is answered.
 5. A home that is no shield refuses all of it.
 """
 
@@ -32,7 +32,7 @@ from ribcage.guard.protocol import (
     ListedElsewhere,
     ListElsewhere,
     Noted,
-    StoredElsewhere,
+    PassedElsewhere,
     View,
 )
 
@@ -162,8 +162,8 @@ class Elsewhere:
         await self._lease(actor, request.attributes, request.channel)
         return Noted()
 
-    async def stored(self, actor: Actor, request: StoredElsewhere) -> Noted:
-        """The old PACS has it: the entry is durable when this returns. Raises GuardRefused."""
+    async def passed(self, actor: Actor, request: PassedElsewhere) -> Noted:
+        """It is on its way to the old PACS: the entry is durable when this returns. Raises GuardRefused."""
         core = self._core
         if len(request.data_set_sha256) != _HASH_BYTES:
             raise GuardRefused("invalid")

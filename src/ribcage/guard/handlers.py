@@ -174,7 +174,7 @@ def _images(rooms: Rooms) -> Table:
         p.BreakGlass: by_principal(rooms, rooms.glass.ask),
         p.ListElsewhere: by_principal(rooms, rooms.elsewhere.list),
         p.AdmitElsewhere: by_principal(rooms, rooms.elsewhere.admit),
-        p.StoredElsewhere: by_principal(rooms, rooms.elsewhere.stored),
+        p.PassedElsewhere: by_principal(rooms, rooms.elsewhere.passed),
     }
 
 

@@ -579,8 +579,8 @@ class AdmitElsewhere(_Body, frozen=True):
     attributes: Attributes
 
 
-class StoredElsewhere(_Body, frozen=True):
-    """The old PACS acknowledged this instance."""
+class PassedElsewhere(_Body, frozen=True):
+    """This instance is on its way to the old PACS."""
 
     principal: Principal
     channel: Channel
@@ -2273,7 +2273,7 @@ FrontRequest = (
     | QueueMove
     | ListElsewhere
     | AdmitElsewhere
-    | StoredElsewhere
+    | PassedElsewhere
     | BreakGlass
     | LogIn
     | StepUp

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from ribcage.capture.admit import WayIn
@@ -33,9 +34,11 @@ class _Onward:
     def __init__(self, pacs: Pacs) -> None:
         self._pacs = pacs
 
-    async def store(self, sop_class: str, uid: str, syntax: str, data: Octets) -> int:
+    async def store(
+        self, sop_class: str, uid: str, syntax: str, data: Octets, allowed: Awaitable[object]
+    ) -> int:
         try:
-            return await self._pacs.store(sop_class, uid, syntax, data)
+            return await self._pacs.store(sop_class, uid, syntax, data, allowed)
         except PacsError as failure:
             raise NotStored(str(failure), sop_class, uid) from failure
 

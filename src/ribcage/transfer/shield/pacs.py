@@ -9,7 +9,7 @@ Rules, in order (DESIGN rules 7 and 8):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from ribcage.dicom import dimse, identifier
 from ribcage.dicom.dictionary import TAG_BY_KEYWORD
@@ -108,14 +108,16 @@ class Pacs:
                         raise PacsRefused("the PACS did not send the instance", command.status)
                     return got
 
-    async def store(self, sop_class: str, uid: str, syntax: str, data: Octets) -> int:
-        """C-STORE; the PACS's status. Raises PacsError."""
+    async def store(
+        self, sop_class: str, uid: str, syntax: str, data: Octets, allowed: Awaitable[object]
+    ) -> int:
+        """C-STORE; the PACS's status. What `allowed` raises passes on, nothing stored. Raises PacsError."""
         async with self._upstreams.take((((sop_class, (syntax,)),), ())) as upstream:
             context = upstream.context_for(sop_class, syntax)
             if context is None:
                 return Status.SOP_CLASS_NOT_SUPPORTED
             request = dimse.CStoreRq(upstream.message_id(), sop_class, uid)
-            await upstream.send(context.context_id, request, data)
+            await upstream.send(context.context_id, request, data, allowed)
             answer = (await upstream.receive()).command
             if not isinstance(answer, dimse.CStoreRsp) or answer.responds_to != request.message_id:
                 raise PacsLost("the PACS answered C-STORE with something else")

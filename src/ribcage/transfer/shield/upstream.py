@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import cast
 
 from ribcage.dicom.assembler import MessageReceived
@@ -117,13 +117,29 @@ class Upstream(asyncio.BufferedProtocol):
         self._message_id = self._message_id % _LAST_MESSAGE_ID + 1
         return self._message_id
 
-    async def send(self, context_id: int, command: Command, data_set: Octets | None = None) -> None:
-        """One message, at the PACS's pace. Raises PacsLost."""
+    async def send(
+        self,
+        context_id: int,
+        command: Command,
+        data_set: Octets | None = None,
+        allowed: Awaitable[object] | None = None,
+    ) -> None:
+        """One message, at the PACS's pace. Raises PacsLost.
+
+        Its end is held back until `allowed` is done; what that raises passes on, the message never whole.
+        """
         try:
             parts = None if data_set is None else (data_set,)
+            held = b""
             for pdu in self._layer.stream_data(context_id, command, parts):
-                await self._until_room()
-                self._write((pdu,))
+                if held:
+                    await self._until_room()
+                    self._write((held,))
+                held = pdu
+            if allowed is not None:
+                await allowed
+            await self._until_room()
+            self._write((held,))
         except DicomError as failure:
             raise PacsLost("the association with the PACS ended") from failure
 
