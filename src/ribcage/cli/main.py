@@ -35,6 +35,7 @@ from ribcage.cli import (
     routes,
     serving,
     settings,
+    shield,
     witness,
 )
 from ribcage.cli.errors import UsageError
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_verbs(verb, _with_guard, verbs)
     restore.add_verbs(verb, verbs)
     doctor.add_verbs(verb, verbs)
+    shield.add_verbs(verb, verbs)
     recovery.add_verbs(verb, _with_guard, verbs)
     migrate.add_verbs(verb, _with_guard, verbs)
     deid_check.add_verb(deid.add_verbs(verbs))
