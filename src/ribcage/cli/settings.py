@@ -22,6 +22,7 @@ _LEAST_FACTOR_SECONDS, _MOST_FACTOR_SECONDS = 10, 900
 _LEAST_RESERVE_MIB = 4
 _MOST_JOBS = 100_000
 _MOST_TRIES = 1000
+_LEAST_CHECK_SECONDS, _MOST_CHECK_SECONDS = 10, 86_400
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queue_first_seconds: float = 10.0
     queue_most_seconds: float = 3600.0
     queue_lease_seconds: float = 60.0
+    exposure_check_seconds: int = 3600
     demo: bool = False
     listen: Listen = Listen()
     shield: Shield = Shield()
@@ -119,6 +121,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 "the log needs room of its own when everything else is full",
             )
         self._validate_queue()
+        if not _LEAST_CHECK_SECONDS <= self.exposure_check_seconds <= _MOST_CHECK_SECONDS:
+            allowed = f"{_LEAST_CHECK_SECONDS} to {_MOST_CHECK_SECONDS}"
+            raise UsageError(f"exposure_check_seconds: expected {allowed}, got {self.exposure_check_seconds}")
         titles = [*self.called_ae_titles, self.shield.pacs_ae_title, self.shield.calling_ae_title]
         if not self.called_ae_titles or any(
             not 0 < len(t) <= 16 or not t.isascii() or "\\" in t for t in titles
@@ -181,6 +186,7 @@ def save(home: Path, settings: Settings) -> None:
         f"queue_first_seconds = {settings.queue_first_seconds}",
         f"queue_most_seconds = {settings.queue_most_seconds}",
         f"queue_lease_seconds = {settings.queue_lease_seconds}",
+        f"exposure_check_seconds = {settings.exposure_check_seconds}",
         f"demo = {_toml(settings.demo)}",
         "",
         "[listen]",

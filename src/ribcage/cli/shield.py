@@ -20,7 +20,7 @@ from ribcage.cli import settings
 from ribcage.cli.errors import UsageError
 from ribcage.dicom.limits import UpperLayerLimits
 from ribcage.guard.durable import write_file
-from ribcage.guard.home import read_facts
+from ribcage.guard.place import read_facts
 from ribcage.transfer.limits import OldPacs
 from ribcage.transfer.shield.errors import PacsError
 from ribcage.transfer.shield.firewall import ruleset

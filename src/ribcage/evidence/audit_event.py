@@ -21,6 +21,7 @@ from ribcage.evidence._agents import (
     SystemActor,
 )
 from ribcage.evidence._backup_events import BackupMade, HomeRestored
+from ribcage.evidence._exposure_events import ExposureChanged
 from ribcage.evidence._glass_events import (
     BreakGlass,
     BreakGlassChanged,
@@ -103,6 +104,7 @@ __all__ = [
     "DisclosureRefused",
     "EmergencyJournalBroken",
     "Event",
+    "ExposureChanged",
     "GrantChanged",
     "HomeRestored",
     "IdentityChanged",
@@ -158,6 +160,7 @@ Event = (
     | DisclosureClosed
     | DisclosureRefused
     | EmergencyJournalBroken
+    | ExposureChanged
     | GrantChanged
     | HomeRestored
     | IdentityChanged
@@ -204,6 +207,7 @@ KINDS = MappingProxyType(
         "disclosure-closed": "disclosure closed",
         "disclosure-refused": "disclosure REFUSED",
         "emergency-journal-broken": "emergency journal BROKEN",
+        "exposure-changed": "something of this machine stands open, or no more",
         "grant-changed": "grant changed",
         "home-restored": "archive RESTORED from a backup",
         "identity-changed": "identity of studies changed",

@@ -42,7 +42,12 @@ class Alarms:
 
     def settle(self, number: int) -> None:
         """The break-glass access of this number was reviewed."""
-        kept = [each for each in self._standing if each.number != number]
+        kept = [each for each in self._standing if each.number != number or each.kind == "exposure"]
+        self._standing = deque(kept, maxlen=_MOST)
+
+    def end(self, kind: str, number: int) -> None:
+        """The alarms of this kind and number are over."""
+        kept = [each for each in self._standing if (each.kind, each.number) != (kind, number)]
         self._standing = deque(kept, maxlen=_MOST)
 
     def standing(self) -> list[Alarm]:

@@ -144,6 +144,7 @@ def _doors(rooms: Rooms) -> Table:
         p.GetReadiness: by_anyone(readiness),
         p.CheckDevice: by_anyone(check_device),
         p.Refusal: by_anyone(refusal),
+        p.ReportExposure: by_anyone(rooms.exposure.report),
         p.GetMetrics: by_principal(rooms, rooms.observation.metrics),
     }
 

@@ -528,6 +528,7 @@ class Alarm(_Body, frozen=True):
         "rejection",  # a note hides instances
         "rejection-refused",
         "priors-too-many",  # one sender's studies pulled as many priors as it may in an hour
+        "exposure",  # something of this machine is open that should not be; `number` is its port
     ]
     at: float
     number: int = -1
@@ -1110,6 +1111,20 @@ class Refusal(_Body, frozen=True):
     listener: Literal["dicom", "https"]
     address: str
     count: int = 1
+
+
+class ExposureItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing that is open, as the exposure self-check saw it."""
+
+    what: Literal["plain-dicom", "foreign-program", "own-listener", "old-pacs"]
+    scope: Literal["loopback", "private", "global"]
+    port: int
+
+
+class ReportExposure(_Body, frozen=True):
+    """All that the exposure self-check of the supervisor found open just now."""
+
+    items: list[ExposureItem]
 
 
 class Noted(_Body, frozen=True):
@@ -2255,6 +2270,7 @@ FrontRequest = (
     | GetReadiness
     | CheckDevice
     | Refusal
+    | ReportExposure
     | Derive
     | Admit
     | Commit

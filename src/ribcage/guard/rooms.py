@@ -25,6 +25,7 @@ from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
 from ribcage.guard.elsewhere import Elsewhere
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.exposure import Exposure
 from ribcage.guard.factor_resets import FactorResets
 from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.glass_reviews import GlassReviews
@@ -101,6 +102,7 @@ class Rooms:
     conflicts: Conflicts
     rejections: Rejections
     elsewhere: Elsewhere
+    exposure: Exposure
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -177,6 +179,7 @@ def build_rooms(
         rejections=rejections,
         identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, elsewhere, disclosures)),
         elsewhere=elsewhere,
+        exposure=Exposure(core),
     )
 
 
