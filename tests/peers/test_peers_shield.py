@@ -17,6 +17,7 @@ from helpers.queue_house import wait_for
 from helpers.retrieve_peers import c_get, identifier
 from helpers.shielded import NakedOrthanc, need_orthanc, shield_before
 from peers.test_peers_dcmtk import ECHOSCU
+from ribcage.cli.drill import drill_shield
 from ribcage.evidence.audit_event import kind_of
 from ribcage.guard import protocol as p
 from ribcage.oversight.studies import Study, make_study
@@ -220,3 +221,17 @@ def test_the_log_tells_what_was_stored_and_shown(shield: Archive) -> None:
     entries = shield.ask(p.AuditPage(start=0, count=1000), p.AuditEntries)
     kinds = {kind_of(text.encode()) for _, text in entries.entries}
     assert {"instance-forwarded", "disclosure-allowed", "disclosure-closed", "query-answered"} <= kinds
+
+
+def test_attacks_that_open_naked_orthanc_are_held_at_the_shield() -> None:
+    """The drill's own, unmodified; `ribcage drill --shield` runs all of them."""
+    need_orthanc()
+    chosen = (
+        "plain_association",
+        "query_as_stranger",
+        "retrieve_without_grant",
+        "masked_leak",
+        "revoked_grant",
+    )
+    report = drill_shield(chosen, studies=4)
+    assert [one.outcome for one in report.attacks] == ["prevented"] * len(chosen)

@@ -17,7 +17,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ribcage.cli import machine_facts
-from ribcage.guard.place import socket_path
 from ribcage.cli.settings import Settings
 from ribcage.dicom import pdu
 from ribcage.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -26,6 +25,7 @@ from ribcage.dicom.sop_classes import VERIFICATION
 from ribcage.dicom.transfer_syntaxes import LITTLE_ENDIAN
 from ribcage.guard.client import GuardClient
 from ribcage.guard.errors import GuardError
+from ribcage.guard.place import socket_path
 from ribcage.guard.protocol import ExposureItem, Noted, ReportExposure
 from ribcage.oversight.doctor.exposure import DICOM_PORTS, ExposureFacts, Listening, alarming
 

@@ -137,6 +137,7 @@ def _house_verbs(verbs: Any) -> None:
     demo.set_defaults(run=_demo)
     drill = verbs.add_parser("drill", help="attack a throw-away home and its unprotected twin")
     drill.add_argument("--witness", action="store_true", help="the archive under attack has a witness")
+    drill.add_argument("--shield", action="store_true", help="Orthanc, naked and behind the shield")
     drill.add_argument("--json", action="store_true")
     drill.set_defaults(run=_drill)
 
@@ -257,7 +258,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _drill(options: argparse.Namespace) -> int:
     from ribcage.cli import drill  # as above
 
-    return drill.run(as_json=options.json, witness=options.witness)
+    return drill.run(as_json=options.json, witness=options.witness, shield=options.shield)
 
 
 if __name__ == "__main__":
