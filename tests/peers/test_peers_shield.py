@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import itertools
+import ssl
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +18,13 @@ from pydicom import dcmread
 from helpers.archive import Archive, Identity, parts
 from helpers.orthanc_tls import TlsOrthanc
 from helpers.queue_house import wait_for
+from helpers.raw_scu import AssociationFailed, RawAssociation
 from helpers.retrieve_peers import c_get, identifier
 from helpers.shielded import NakedOrthanc, need_orthanc, shield_before
 from peers.test_peers_dcmtk import ECHOSCU
 from ribcage.cli.drill import drill_shield
+from ribcage.dicom.sop_classes import VERIFICATION
+from ribcage.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from ribcage.evidence.audit_event import kind_of
 from ribcage.guard import protocol as p
 from ribcage.oversight.studies import Study, make_study
@@ -235,3 +242,49 @@ def test_attacks_that_open_naked_orthanc_are_held_at_the_shield() -> None:
     )
     report = drill_shield(chosen, studies=4)
     assert [one.outcome for one in report.attacks] == ["prevented"] * len(chosen)
+
+
+def test_a_suspended_device_is_cut_in_the_middle_of_its_association(shield: Archive) -> None:
+    who = shield.device("cr-lost", "CRLOST", "store")
+    syntaxes = [(VERIFICATION, [IMPLICIT_VR_LITTLE_ENDIAN])]
+    with (
+        pytest.raises((AssociationFailed, OSError)),
+        RawAssociation(
+            shield.dicom, syntaxes, ssl_context=who.context(), calling="CRLOST", timeout_seconds=30
+        ) as association,
+    ):
+        assert association.echo() == SUCCESS
+        shield.ask(p.SuspendDevice("cr-lost", True), p.Noted)
+        association.next_message()  # nothing was asked: the end comes by itself
+
+
+def test_a_device_renews_over_https_with_its_present_certificate(shield: Archive, tmp_path: Path) -> None:
+    who = shield.device("cr-old", "CROLD", "store")
+    base = f"https://localhost:{shield.https[1]}/api/device/certificate"
+    key = tmp_path / "new.key"
+    made = subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-new",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            str(key),
+            "-subj",
+            "/CN=cr-old",
+        ],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    asked = urllib.request.Request(base, data=made.stdout, headers={"Content-Type": "application/pkcs10"})
+    with urllib.request.urlopen(asked, context=who.context(), timeout=30) as answer:
+        (tmp_path / "new.crt").write_bytes(answer.read())
+    renewed = replace(who, certificate=tmp_path / "new.crt", key=key)
+    assert dcmtk(ECHOSCU, shield, renewed).returncode == 0
+    assert dcmtk(ECHOSCU, shield, who).returncode != 0
+    nobody = ssl.create_default_context(cafile=str(who.authority))
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(asked, context=nobody, timeout=30)

@@ -48,7 +48,7 @@ from system.senders import SUCCESS, Instance, instance_of, send
 
 # Handlers whose answer follows from a durable decision: admission, query or disclosure.
 # `Derived` names the patient to the front alone, for an object that the masked view made.
-WITH_RECEIPT = {p.Derive, p.Admit, p.Commit, p.Query, p.Disclose, p.Open}
+WITH_RECEIPT = {p.Derive, p.Admit, p.Commit, p.Query, p.Disclose, p.Open, p.ListElsewhere}
 # Reviewed: they return nothing that was stored.
 WITHOUT_DATA = {
     p.Hello,  # the listener's own TLS identity
@@ -56,6 +56,10 @@ WITHOUT_DATA = {
     p.GetReadiness,  # words of a closed list
     p.CheckDevice,  # the asker's own rights
     p.Refusal,
+    p.ReportExposure,
+    p.RenewDevice,  # a certificate for the asker's own key
+    p.AdmitElsewhere,
+    p.PassedElsewhere,
     p.IngestClosed,
     p.CheckCommitment,  # one word for each instance the asker sent
     p.CheckDisclosure,  # one bit of a receipt's own disclosure

@@ -471,6 +471,18 @@ rejected = sa.Table(
     *_row_mac(),
 )
 
+device_renewal = sa.Table(
+    "device_renewal",
+    metadata,
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),  # of the device
+    sa.Column("fingerprint", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("certificate_pem", sa.LargeBinary, nullable=False),
+    sa.Column("not_after", sa.Float, nullable=False),
+    sa.Column("issued_at", sa.Float, nullable=False),
+    sa.Column("old_until", sa.Float, nullable=False),  # then the certificate before holds no longer
+    *_row_mac(),
+)
+
 device_charset = sa.Table(
     "device_charset",
     metadata,

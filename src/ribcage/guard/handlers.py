@@ -127,6 +127,7 @@ def _doors(rooms: Rooms) -> Table:
             event = AssociationRefused(actor, listener, "unregistered-or-wrong-ae-title")
             index = await core.note(event)
             raise GuardRefused(refused.reason, index) from refused
+        await rooms.renewals.used(core.actor(device))
         may = [right for right in RIGHTS if right in known.may]
         charset, overrides = core.devices.charset_of(known.device_id)
         return p.DeviceKnown(known.name, may, charset, overrides)
@@ -145,6 +146,7 @@ def _doors(rooms: Rooms) -> Table:
         p.CheckDevice: by_anyone(check_device),
         p.Refusal: by_anyone(refusal),
         p.ReportExposure: by_anyone(rooms.exposure.report),
+        p.RenewDevice: by_principal(rooms, rooms.renewals.renew),
         p.GetMetrics: by_principal(rooms, rooms.observation.metrics),
     }
 

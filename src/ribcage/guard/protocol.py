@@ -528,6 +528,7 @@ class Alarm(_Body, frozen=True):
         "rejection",  # a note hides instances
         "rejection-refused",
         "priors-too-many",  # one sender's studies pulled as many priors as it may in an hour
+        "certificates",  # `number` of devices are refused soon, or already: `ribcage doctor` names them
         "exposure",  # something of this machine is open that should not be; `number` is its port
     ]
     at: float
@@ -1348,6 +1349,21 @@ class DeviceAdded(_Body, frozen=True):
     certificate_pem: bytes
     private_key_pem: bytes
     authority_pem: bytes
+
+
+class RenewDevice(_Body, frozen=True):
+    """A device asks for a new certificate, with its present one: a PKCS #10 request (PEM)."""
+
+    principal: Principal
+    csr_pem: bytes
+
+
+class DeviceRenewed(_Body, frozen=True):
+    """The new certificate with its chain, and the authority. `not_after` in Unix seconds."""
+
+    certificate_pem: bytes
+    authority_pem: bytes
+    not_after: float
 
 
 class SetDeviceCharset(_Body, frozen=True):
@@ -2271,6 +2287,7 @@ FrontRequest = (
     | CheckDevice
     | Refusal
     | ReportExposure
+    | RenewDevice
     | Derive
     | Admit
     | Commit
@@ -2450,6 +2467,7 @@ Response = (
     | AdminNonce
     | PersonAdded
     | DeviceAdded
+    | DeviceRenewed
     | GrantAdded
     | AuditEntries
     | EntryProof

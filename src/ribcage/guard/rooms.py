@@ -25,6 +25,7 @@ from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
 from ribcage.guard.elsewhere import Elsewhere
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.expiry import Expiry
 from ribcage.guard.exposure import Exposure
 from ribcage.guard.factor_resets import FactorResets
 from ribcage.guard.glass_in_a_fault import GlassInAFault
@@ -47,6 +48,7 @@ from ribcage.guard.people import SessionMisused
 from ribcage.guard.query import Queries
 from ribcage.guard.recovery import Recoveries
 from ribcage.guard.rejections import Rejections
+from ribcage.guard.renewal import Renewals
 from ribcage.guard.rights import Rights
 from ribcage.guard.routing import Routing
 from ribcage.guard.sending import SendingQueue
@@ -103,6 +105,8 @@ class Rooms:
     rejections: Rejections
     elsewhere: Elsewhere
     exposure: Exposure
+    renewals: Renewals
+    expiry: Expiry
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -180,6 +184,8 @@ def build_rooms(
         identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, elsewhere, disclosures)),
         elsewhere=elsewhere,
         exposure=Exposure(core),
+        renewals=Renewals(core, push),
+        expiry=Expiry(core),
     )
 
 

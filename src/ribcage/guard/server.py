@@ -114,6 +114,7 @@ class GuardServer:
                 await self._look()
                 await self._rooms.glass.hand_over()
                 self._rooms.patient_list.tick()
+                self._rooms.expiry.tick()
                 await self._rooms.patient_list.look_through()
                 await sign_checkpoint(self._core)
                 await self._rooms.destroyer.tick()

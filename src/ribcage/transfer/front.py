@@ -118,6 +118,7 @@ class Front:
         self._handshaking: Counter[str] = Counter()
         self._taken = 0
         self._ready = False
+        self._recheck: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -173,6 +174,7 @@ class Front:
             return
         self._ready = True
         self._send_load()
+        self._recheck = asyncio.get_running_loop().create_task(self._site.recheck())
 
     # --- the supervisor's side --------------------------------------------------------------------------
 

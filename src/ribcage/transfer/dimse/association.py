@@ -186,6 +186,15 @@ class DimseAssociation(asyncio.BufferedProtocol):
         """Abort now."""
         self._abort()
 
+    async def recheck(self) -> None:
+        """The registry changed: end the association of a device that is known no more."""
+        if self._service is not None and self._line_open and not await self._service.still_known():
+            self._abort()
+
+    @property
+    def _line_open(self) -> bool:
+        return not self._lost and bool(self._layer.contexts)
+
     # --- inside -----------------------------------------------------------------------------------------
 
     def _take(self, events: list[Event]) -> None:

@@ -124,6 +124,16 @@ class AssociationService:
         self._scp_classes = frozenset(role.sop_class for role in answer.roles if role.scp)
         return answer
 
+    async def still_known(self) -> bool:
+        """Whether the device may still associate; yes where the guard cannot say, which closes all else."""
+        try:
+            await self._site.guard.call(CheckDevice(self._device, self._called, "associate"), DeviceKnown)
+        except GuardRefused as refused:
+            return refused.reason != "not_authenticated"
+        except GuardError:
+            return True
+        return True
+
     async def answer(
         self, message: MessageReceived, context: AcceptedContext, exchange: Exchange
     ) -> Command | None:
