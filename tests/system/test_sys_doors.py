@@ -399,6 +399,7 @@ HTTP_WITH_RECEIPT = {
 }
 # Reviewed: pages without data, and what a session may know of itself.
 HTTP_WITHOUT_DATA = {
+    ("POST", "/api/device/certificate"),  # a certificate for the asker's own key
     *((method, "/dicom-web/") for method in ("GET", "OPTIONS")),  # the route table itself
     ("GET", "/healthz"),
     ("GET", "/readyz"),

@@ -25,7 +25,6 @@ from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
 from ribcage.guard.elsewhere import Elsewhere
 from ribcage.guard.errors import GuardRefused
-from ribcage.guard.expiry import Expiry
 from ribcage.guard.exposure import Exposure
 from ribcage.guard.factor_resets import FactorResets
 from ribcage.guard.glass_in_a_fault import GlassInAFault
@@ -106,7 +105,6 @@ class Rooms:
     elsewhere: Elsewhere
     exposure: Exposure
     renewals: Renewals
-    expiry: Expiry
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -134,8 +132,7 @@ def build_rooms(
     derivations, approvals, accounts = Derivations(core), Approvals(core), Accounts(core, push)
     rejections = Rejections(core, approvals, disclosures.identity_changed)
     routing = Routing(core, destinations := Destinations(core))
-    ingest = Ingest(core, derivations, routing, rejections)
-    elsewhere = Elsewhere(core)
+    ingest, elsewhere = Ingest(core, derivations, routing, rejections), Elsewhere(core)
     closed = _closing(ingest, elsewhere, disclosures)
     destructions = Destructions(core, approvals, closed)
     passkeys, patients = Passkeys(core, accounts), PatientAccess(core, push)
@@ -185,7 +182,6 @@ def build_rooms(
         elsewhere=elsewhere,
         exposure=Exposure(core),
         renewals=Renewals(core, push),
-        expiry=Expiry(core),
     )
 
 

@@ -33,7 +33,7 @@ from ribcage.storage.objects import ObjectStore
 from ribcage.storage.ports import Guard
 from ribcage.transfer import control as wire
 from ribcage.transfer.control import Handed, Load
-from ribcage.transfer.dimse.association import DimseAssociation
+from ribcage.transfer.dimse.association import DimseAssociation, recheck
 from ribcage.transfer.dimse.forward import Forwarder
 from ribcage.transfer.dimse.sender import pinned_context
 from ribcage.transfer.dimse.site import DimseSite
@@ -174,7 +174,7 @@ class Front:
             return
         self._ready = True
         self._send_load()
-        self._recheck = asyncio.get_running_loop().create_task(self._site.recheck())
+        self._recheck = asyncio.get_running_loop().create_task(recheck(self._site.associations))
 
     # --- the supervisor's side --------------------------------------------------------------------------
 

@@ -186,15 +186,6 @@ class DimseAssociation(asyncio.BufferedProtocol):
         """Abort now."""
         self._abort()
 
-    async def recheck(self) -> None:
-        """The registry changed: end the association of a device that is known no more."""
-        if self._service is not None and self._line_open and not await self._service.still_known():
-            self._abort()
-
-    @property
-    def _line_open(self) -> bool:
-        return not self._lost and bool(self._layer.contexts)
-
     # --- inside -----------------------------------------------------------------------------------------
 
     def _take(self, events: list[Event]) -> None:
@@ -375,6 +366,14 @@ class _Artim:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expired) if number else None
+
+
+async def recheck(associations: Iterable[object]) -> None:
+    """The registry changed: end the associations of devices that are known no more."""
+    for each in list(associations):
+        service = each._service if isinstance(each, DimseAssociation) else None
+        if isinstance(each, DimseAssociation) and service is not None and not await service.still_known():
+            each.kill()
 
 
 class _Unsaid:

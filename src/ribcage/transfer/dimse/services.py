@@ -126,6 +126,8 @@ class AssociationService:
 
     async def still_known(self) -> bool:
         """Whether the device may still associate; yes where the guard cannot say, which closes all else."""
+        if self._known is None:
+            return True  # it is being asked about
         try:
             await self._site.guard.call(CheckDevice(self._device, self._called, "associate"), DeviceKnown)
         except GuardRefused as refused:

@@ -27,9 +27,6 @@ class Drainable(Protocol):
     def kill(self) -> None:
         """End now."""
 
-    async def recheck(self) -> None:
-        """End where the device is known no more."""
-
 
 @dataclass
 class DimseSite:
@@ -72,11 +69,6 @@ class DimseSite:
         self.per_address[address] -= 1
         if self.per_address[address] <= 0:
             del self.per_address[address]
-
-    async def recheck(self) -> None:
-        """The registry changed: ask again about every association."""
-        for association in list(self.associations):
-            await association.recheck()
 
     def drain(self) -> None:
         """Take no new associations and let the present ones finish what is in hand."""
