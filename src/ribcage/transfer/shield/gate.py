@@ -146,9 +146,10 @@ class Gate:
     async def _answers(self, level: str, request: Query) -> list[_Answer]:
         """All that the PACS finds, in the order of its UIDs; what a page before found is used again for a while."""
         name = level, tuple(sorted(request.filters.items()))
-        at, kept = self._found.get(name, (0.0, []))
-        if (request.after or request.offset) and time.monotonic() < at + _REMEMBER_SECONDS:
-            return kept
+        oldest = time.monotonic() - _REMEMBER_SECONDS
+        self._found = {asked: found for asked, found in self._found.items() if found[0] > oldest}
+        if (request.after or request.offset) and name in self._found:
+            return self._found[name][1]
         filters = dict(request.filters)
         if level != "STUDY":  # what was matched above is not matched again
             filters = {k: v for k, v in filters.items() if k not in _ABOVE}
