@@ -25,6 +25,7 @@ from attacks import research_attacks as research
 from attacks import retrieve_attacks as retrieve
 from attacks import routing_attacks as routing
 from attacks import saving_attacks as s
+from attacks import shield_attacks as shield
 from attacks import store_attacks as store
 from attacks import viewer_attacks as v
 
@@ -53,6 +54,18 @@ def _patients(name: str, patches: str, success: str) -> Row:
     return Row(name, tuple(patches.split()), success, patients.against_patients(getattr(patients, name)))
 
 
+def _shield(name: str, patches: str, success: str) -> Row:
+    return Row(name, tuple(patches.split()), success, shield.against_shield(getattr(shield, name)))
+
+
+SHIELD_ROWS = (
+    _shield("study_listed_without_a_grant", "no_contract", "a study of the old PACS beside the granted one"),
+    _shield("study_disclosed_without_a_grant", "no_contract", "a receipt for a study of the old PACS"),
+    _shield("victims_film_under_a_granted_study", "any_patient_elsewhere", "a receipt for a victim's film"),
+    _shield("name_probed_through_the_pacs", "probing_through_the_pacs", "a name guessed in the masked view"),
+    _shield("stored_through_without_the_right", "no_store_right", "a way into the old PACS"),
+    _shield("passed_on_without_an_entry", "passed_on_unentered", "an acknowledged film without its entry"),
+)
 PATIENT_ROWS = (
     _patients("guessed_birth_date", "no_count_of_tries", "a session at the seventh date"),
     _patients("wrong_birth_date", "any_birth_date", "a session without the birth date"),
@@ -280,6 +293,7 @@ GUARD_ROWS = (
     *RETRIEVE_ROWS,
     *ROUTING_ROWS,
     *PATIENT_ROWS,
+    *SHIELD_ROWS,
     _guard("forged_receipt", "no_receipt_mac", "keys for a receipt that the guard never wrote"),
     _guard("stolen_receipt", "no_receipt_owner", "keys for a session that was refused"),
     _guard(

@@ -117,6 +117,8 @@ EVENTS = {
         "110113",
         "0",
     ),
+    "instance-forwarded": (ae.InstanceForwarded(DEVICE, HASH, STUDY, 1_000), None, None),
+    "exposure-changed": (ae.ExposureChanged(GUARD, "found", "plain-dicom", "private", 104), "110113", "4"),
     "instance-parked": (ae.InstanceParked(DEVICE, OBJECT, HASH, "patient_mismatch", 2), "110104", "4"),
     "instance-stored": (ae.InstanceStored(DEVICE, OBJECT, HASH, STUDY, 1_000), None, None),
     "instances-received": (

@@ -12,13 +12,13 @@ import msgspec
 import pytest
 
 from ribcage.cage import CageLimits
-from ribcage.cli.settings import Listen, Settings
+from ribcage.cli.settings import Listen, Settings, Shield
 from ribcage.dicom.limits import UpperLayerLimits
 from ribcage.dicom.scan import ScanLimits
 from ribcage.guard.limits import GuardLimits
 from ribcage.transfer.dicomweb.limits import WebLimits
 from ribcage.transfer.edge.limits import EdgeLimits
-from ribcage.transfer.limits import FrontLimits, ListenLimits
+from ribcage.transfer.limits import FrontLimits, ListenLimits, OldPacs
 from ribcage.usage.deid.batch import BatchLimits
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +35,8 @@ DOCUMENTS = (
 LIMITS = (
     Settings,
     Listen,
+    Shield,
+    OldPacs,
     GuardLimits,
     ListenLimits,
     FrontLimits,

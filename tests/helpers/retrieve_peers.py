@@ -86,6 +86,7 @@ def c_get(
     answer: Answer = lambda event: 0,
     model: str = STUDY_GET,
     cancel_after: int = 0,
+    sop_class: str = CT,
 ) -> Got:
     """One C-GET: takes what comes and answers each C-STORE with `answer`."""
     got = Got()
@@ -99,12 +100,12 @@ def c_get(
     ae = AE(calling)
     ae.add_requested_context(model)
     for syntax in syntaxes:
-        ae.add_requested_context(CT, syntax)
+        ae.add_requested_context(sop_class, syntax)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = SECONDS
     assoc = ae.associate(
         *address,
         ae_title="RIBCAGE",
-        ext_neg=[build_role(CT, scp_role=True)],
+        ext_neg=[build_role(sop_class, scp_role=True)],
         evt_handlers=[(evt.EVT_C_STORE, keep)],
         tls_args=(context, "localhost"),
     )

@@ -48,7 +48,7 @@ from system.senders import SUCCESS, Instance, instance_of, send
 
 # Handlers whose answer follows from a durable decision: admission, query or disclosure.
 # `Derived` names the patient to the front alone, for an object that the masked view made.
-WITH_RECEIPT = {p.Derive, p.Admit, p.Commit, p.Query, p.Disclose, p.Open, p.OpenEdgeEntry}
+WITH_RECEIPT = {p.Derive, p.Admit, p.Commit, p.Query, p.Disclose, p.Open, p.OpenEdgeEntry, p.ListElsewhere}
 # Reviewed: they return nothing that was stored.
 WITHOUT_DATA = {
     p.Hello,  # the listener's own TLS identity
@@ -56,6 +56,10 @@ WITHOUT_DATA = {
     p.GetReadiness,  # words of a closed list
     p.CheckDevice,  # the asker's own rights
     p.Refusal,
+    p.ReportExposure,
+    p.RenewDevice,  # a certificate for the asker's own key
+    p.AdmitElsewhere,
+    p.PassedElsewhere,
     p.IngestClosed,
     p.EdgeEntryOver,  # a receipt for what the edge brought itself
     p.EdgeReport,
@@ -420,6 +424,7 @@ HTTP_WITH_RECEIPT = {
 }
 # Reviewed: pages without data, and what a session may know of itself.
 HTTP_WITHOUT_DATA = {
+    ("POST", "/api/device/certificate"),  # a certificate for the asker's own key
     *((method, "/dicom-web/") for method in ("GET", "OPTIONS")),  # the route table itself
     ("POST", "/edge/state"),  # what an edge says of itself
     ("GET", "/healthz"),

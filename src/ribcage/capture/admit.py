@@ -12,6 +12,7 @@ Rules, in order (DESIGN rules 1, 2, 6):
 6. What a person saves about a study passes `capture.saving` first.
 7. An association has keys for the next instance of a study ahead of it (`Committed.ahead`): then one call to the
    guard does steps 2 and 4. What the guard does not take that way is removed and goes the long way.
+8. Of a shield nothing is kept here: it goes to the old PACS (`capture.onward`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from ribcage.capture import saving
 from ribcage.capture.disarm import Arrival, Expected, Inspected, arrival_of_file, inspect
 from ribcage.capture.errors import NotStored, admission_error
+from ribcage.capture.onward import Onward, pass_on
 from ribcage.dicom.scan import DEFAULT_LIMITS, ScanLimits
 from ribcage.guard.errors import GuardError, GuardRefused
 from ribcage.guard.protocol import (
@@ -52,6 +54,7 @@ class WayIn:
     guard: Guard
     objects: ObjectStore
     limits: ScanLimits = DEFAULT_LIMITS
+    onward: Onward | None = None  # of a shield: the old PACS
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,9 @@ async def _admit(
     ahead: Ahead | None = None,
 ) -> Admission:
     arrival = saved.arrival
+    if way.onward is not None:
+        said = await pass_on(way.guard, way.onward, way.limits, principal, channel, arrival)
+        return admission_of(said, Committed(-1, parked=False, kept=True), saved.coerced)
     if ahead or memoryview(arrival.data).nbytes > _INLINE_BYTES:
         ready = await asyncio.to_thread(_prepare, way, arrival, ahead)
     else:

@@ -80,16 +80,21 @@ def arrival_of_file(data: Octets, expected: Expected) -> Arrival:
 def inspect(arrival: Arrival, limits: ScanLimits = DEFAULT_LIMITS) -> Inspected:
     """Scan and hash. Blocking for as long as hashing takes: large data belong in a thread. Raises AdmissionError."""
     view = memoryview(arrival.data)
-    expected = arrival.expected
-    try:
-        found = scan(view, arrival.transfer_syntax_uid, limits, arrival.prefix_bytes)
-        attributes = identify(found, expected)
-        note = read_note(found, attributes.sop_class_uid)
-    except DicomError as failure:
-        raise admission_error(failure, expected.sop_class_uid, expected.sop_instance_uid) from None
+    found, attributes, note = look(arrival, limits)
     data_set_sha256 = hashlib.sha256(view[arrival.prefix_bytes :]).digest()
     file_sha256 = hashlib.sha256(view).digest() if arrival.prefix_bytes else data_set_sha256
     return Inspected(attributes, found.header_end, data_set_sha256, file_sha256, note)
+
+
+def look(arrival: Arrival, limits: ScanLimits) -> tuple[Scan, Attributes, RejectionNote | None]:
+    """Rules 2 and 3, without the hash. Raises AdmissionError."""
+    expected = arrival.expected
+    try:
+        found = scan(memoryview(arrival.data), arrival.transfer_syntax_uid, limits, arrival.prefix_bytes)
+        attributes = identify(found, expected)
+        return found, attributes, read_note(found, attributes.sop_class_uid)
+    except DicomError as failure:
+        raise admission_error(failure, expected.sop_class_uid, expected.sop_instance_uid) from None
 
 
 def identify(found: Scan, expected: Expected) -> Attributes:

@@ -2,7 +2,7 @@
 
 Rules, in order:
 1. Up to `_LOOK_BYTES` it is kept whole and goes through `admit_instance`; so does what `dicom.arriving` cannot begin,
-   and what may be a rejection note.
+   what may be a rejection note, and all that a shield passes on.
 2. The header is scanned as soon as it is there; the guard gives keys for its study (`Admit` without a hash, or keys
    given ahead). The rest is scanned as it passes by, and hashed and sealed in a thread, one segment after the other.
 3. Nothing is indexed before all of it was inspected. What is refused, or does not come to its end, leaves no file.
@@ -147,6 +147,8 @@ class Flow:
     def _look(self) -> None:
         """Rule 2, where the header is there."""
         course = self._course
+        if course.way.onward is not None:
+            return
         try:
             found = arriving.begin(self._head, course.transfer_syntax_uid, course.way.limits)
             attributes = identify(found.header, course.expected) if found is not None else None

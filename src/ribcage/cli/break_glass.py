@@ -32,6 +32,8 @@ _WORDS = {
     "priors-too-many": "one sender pulls too many prior studies 同一来源触发过多历史检查转发",
     "break-glass-refused": "a break-glass was refused 紧急访问被拒绝",
     "break-glass-too-many": "one person broke the glass too often 同一人员紧急访问过于频繁",
+    "certificates": "certificates of devices end soon: `ribcage doctor` 设备证书即将到期",
+    "exposure": "this machine stands open: `ribcage doctor` 本机端口暴露",
     "emergency-journal-broken": "the emergency journal was changed on the disk 应急日志遭篡改",
 }
 
@@ -115,5 +117,6 @@ async def print_alarms(client: GuardClient) -> None:
 
 
 def _alarm(alarm: Alarm) -> str:
-    named = f" (break-glass {alarm.number})" if alarm.number >= 0 else ""
+    about = {"exposure": "port", "certificates": "devices:"}.get(alarm.kind, "break-glass")
+    named = f" ({about} {alarm.number})" if alarm.number >= 0 else ""
     return f"{minute(alarm.at)} {_WORDS[alarm.kind]}{named}"

@@ -29,6 +29,7 @@ from sqlcipher3 import dbapi2 as sqlcipher
 from ribcage import __version__
 from ribcage.cli import machine_facts, settings
 from ribcage.cli.errors import UsageError
+from ribcage.cli.exposure import facts as exposure_facts
 from ribcage.cli.operator import login, operator
 from ribcage.cli.passphrase import read_passphrase
 from ribcage.crypto import authority
@@ -58,7 +59,7 @@ from ribcage.guard.protocol import (
     Term,
 )
 from ribcage.ledger.errors import LedgerError
-from ribcage.oversight.doctor import house, machine
+from ribcage.oversight.doctor import exposure, house, machine
 from ribcage.oversight.doctor.finding import Finding, needs_a_person, worst
 
 _ASK_SECONDS = 120.0  # Argon2id, the log's end and a silent witness take their time
@@ -150,6 +151,7 @@ def examine(home: Path, ask_passphrase: Callable[[bool], bytes | None], now: flo
         *machine.ports(
             machine.PortFacts(answers, listeners, machine_facts.listeners(_own_ports(wanted, answers)))
         ),
+        *exposure.exposure(exposure_facts(wanted, _own_ports(wanted, answers))),
         *machine.limits(limits),
         *house.versions(_versions(told)),
     ]

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from ribcage.cli import settings
 from ribcage.cli.commands import write_identity
+from ribcage.cli.errors import UsageError
 from ribcage.cli.operator import operator
 from ribcage.cli.own_process import MAIN, OwnProcess
 from ribcage.cli.witness_ground import WitnessGround
@@ -44,13 +45,30 @@ from ribcage.oversight.drill.target import (
     StudyRef,
     TargetDown,
 )
-from ribcage.oversight.drill.twin import KNOWN_AE, Stock, running_twins
+from ribcage.oversight.drill.twin import KNOWN_AE, OPEN_AE, Stock, running_pacs, running_twins
 from ribcage.oversight.studies import Study, generate, make_study
 from ribcage.storage.verify import verify_home
 
 SEED = 2025
 STUDIES = 1000
 _TWIN_STUDIES = 20
+AT_THE_DOOR = (  # what a shield promises; the old PACS's own disk is not its to guard
+    "plain_association",
+    "foreign_certificate",
+    "no_certificate",
+    "wrong_ae_for_certificate",
+    "wire_tap",
+    "query_as_stranger",
+    "retrieve_without_grant",
+    "masked_leak",
+    "replayed_code",
+    "session_in_url",
+    "session_guess",
+    "revoked_grant",
+    "hostile_pdu",
+    "hostile_data_set",
+    "connection_hoard",
+)
 _ASSOCIATIONS = 4
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
@@ -71,10 +89,12 @@ class Ground:
         program: Sequence[str] = MAIN,
         *,
         witness: bool = False,
+        shield: settings.Shield | None = None,
     ) -> None:
         """Create home, devices and persons, start, and store `studies` over mutual TLS. Raises TargetDown.
 
-        `witness`: with a witness process beside, which knows this log and which the archive trusts.
+        `witness`: with a witness process beside, which knows this log and which the archive trusts. `shield`: the
+        PACS that the studies go to.
         """
         self.folder = folder
         self.passphrase = secrets.token_urlsafe(32).encode()
@@ -84,7 +104,10 @@ class Ground:
         self._grant = -1
         create_home(self._home, folder / "root", self.passphrase, HomePlan("Demo Hospital", cost=_COST))
         listen = settings.Listen(dicom_port=0, https_port=0)
-        settings.save(self._home, settings.Settings(hospital="Demo Hospital", demo=True, listen=listen))
+        wanted = settings.Settings(
+            hospital="Demo Hospital", demo=True, listen=listen, shield=shield or settings.Shield()
+        )
+        settings.save(self._home, wanted)
         self.dicom = Listener("127.0.0.1", 0, tls=True, called_ae="RIBCAGE")
         self.web = Listener("127.0.0.1", 0, tls=True)
         self._witness = WitnessGround(folder / "witness", _COST) if witness else None
@@ -292,11 +315,15 @@ def write_foreign_pair(folder: Path, name: str) -> ServerPair:
 
 @contextlib.contextmanager
 def open_ground(
-    studies: Sequence[Study], program: Sequence[str] = MAIN, *, witness: bool = False
+    studies: Sequence[Study],
+    program: Sequence[str] = MAIN,
+    *,
+    witness: bool = False,
+    shield: settings.Shield | None = None,
 ) -> Iterator[Ground]:
     """A running `Ground` in a temporary folder, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="ribcage-drill-") as folder:
-        ground = Ground(Path(folder), studies, program, witness=witness)
+        ground = Ground(Path(folder), studies, program, witness=witness, shield=shield)
         try:
             yield ground
         finally:
@@ -314,9 +341,25 @@ def drill(only: Sequence[str] = (), studies: int = STUDIES, *, witness: bool = F
             return run_drill(ground, dict(twins), only=only)
 
 
-def run(*, as_json: bool, witness: bool) -> int:
-    """`ribcage drill [--witness] [--json]`: 0 when every outcome is the promised one, else 1."""
-    report = drill(witness=witness)
+def drill_shield(only: Sequence[str] = AT_THE_DOOR, studies: int = _TWIN_STUDIES) -> DrillReport:
+    """The attacks at the door: against naked Orthanc, and against Orthanc behind the shield. Raises TargetDown."""
+    print("preparing Orthanc, and Orthanc behind a shield 正在准备", file=sys.stderr, flush=True)
+    stock = list(generate(SEED, studies))
+    with running_pacs() as pacs:
+        before = settings.Shield("127.0.0.1", pacs.dicom_port, OPEN_AE, KNOWN_AE)
+        with open_ground(stock, shield=before) as ground:
+            holdings = ground.holdings()
+            server = ServerPair(Path(holdings.own.certificate), Path(holdings.own.key))
+            with running_twins(Stock(stock, holdings, server)) as twins:
+                return run_drill(ground, dict(twins), only=only)
+
+
+def run(*, as_json: bool, witness: bool, shield: bool = False) -> int:
+    """`ribcage drill [--witness | --shield] [--json]`: 0 when every outcome is the promised one, else 1."""
+    try:
+        report = drill_shield() if shield else drill(witness=witness)
+    except TargetDown as failure:
+        raise UsageError(str(failure)) from failure
     if as_json:
         print(json.dumps(report.as_json(), indent=2, ensure_ascii=False))
         return report.exit_status

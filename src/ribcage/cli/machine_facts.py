@@ -11,7 +11,7 @@ import ssl
 import statistics
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from ribcage.oversight.doctor.machine import (
@@ -194,7 +194,12 @@ def _read(path: Path) -> str:
 
 def listeners(own: Sequence[int]) -> tuple[Listener, ...]:
     """Who listens on DICOM's ports, our own apart."""
-    found = [each for each in _listening() if each[1] in DICOM_PORTS and each[1] not in own]
+    return listeners_on(set(DICOM_PORTS) - set(own))
+
+
+def listeners_on(ports: Set[int]) -> tuple[Listener, ...]:
+    """Who listens on these ports."""
+    found = [each for each in _listening() if each[1] in ports]
     programs = _programs({inode for _, _, inode in found})
     return tuple(Listener(address, port, programs.get(inode, "")) for address, port, inode in found)
 
@@ -206,6 +211,20 @@ def _listening() -> Iterator[tuple[str, int, str]]:
             if words[3] == _LISTENING:
                 raw, _, port = words[1].partition(":")
                 yield _address(raw, family), int(port, 16), words[9]
+
+
+def own_addresses() -> tuple[str, ...]:
+    """The addresses of this machine's interfaces, as the kernel lists them."""
+    found, last = set(), ""
+    for line in _read(_PROC / "net" / "fib_trie").splitlines():
+        words = line.split()
+        if words[:1] == ["|--"]:
+            last = words[1]
+        elif words[1:] == ["host", "LOCAL"]:
+            found.add(last)
+    for line in _read(_PROC / "net" / "if_inet6").splitlines():
+        found.add(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(line.split()[0])))
+    return tuple(sorted(found))
 
 
 def _address(raw: str, family: socket.AddressFamily) -> str:

@@ -40,6 +40,7 @@ from ribcage.cli import (
     routes,
     serving,
     settings,
+    shield,
     witness,
 )
 from ribcage.cli.errors import UsageError
@@ -119,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_verbs(verb, _with_guard, verbs)
     restore.add_verbs(verb, verbs)
     doctor.add_verbs(verb, verbs)
+    shield.add_verbs(verb, verbs)
     recovery.add_verbs(verb, _with_guard, verbs)
     migrate.add_verbs(verb, _with_guard, verbs)
     consent.add_verbs(verb, _with_guard, verbs)
@@ -145,6 +147,7 @@ def _house_verbs(verbs: Any) -> None:
     demo.set_defaults(run=_demo)
     drill = verbs.add_parser("drill", help="attack a throw-away home and its unprotected twin")
     drill.add_argument("--witness", action="store_true", help="the archive under attack has a witness")
+    drill.add_argument("--shield", action="store_true", help="Orthanc, naked and behind the shield")
     drill.add_argument("--json", action="store_true")
     drill.set_defaults(run=_drill)
 
@@ -265,7 +268,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _drill(options: argparse.Namespace) -> int:
     from ribcage.cli import drill  # as above
 
-    return drill.run(as_json=options.json, witness=options.witness)
+    return drill.run(as_json=options.json, witness=options.witness, shield=options.shield)
 
 
 if __name__ == "__main__":

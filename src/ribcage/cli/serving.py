@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ribcage.cli import settings
+from ribcage.cli import exposure, settings
 from ribcage.cli.errors import UsageError
 from ribcage.cli.passphrase import read_passphrase
 from ribcage.cli.settings import Settings
@@ -70,6 +70,7 @@ def plan_of(home: Path, wanted: Settings) -> SupervisorPlan:
         front_command=(*python, "ribcage.cli.front_process", *place, "--control", "{control}"),
         fronts=wanted.fronts,
         named_public=frozenset(wanted.listen.public),
+        beside=lambda: exposure.watch(home, wanted),
     )
 
 

@@ -14,7 +14,7 @@ from ribcage.cli.errors import UsageError
 from ribcage.guard.durable import make_folder, write_file
 from ribcage.guard.limits import GuardLimits, Sees
 from ribcage.transfer.errors import SettingsRefused
-from ribcage.transfer.limits import ListenAddress, check_addresses
+from ribcage.transfer.limits import ListenAddress, OldPacs, check_addresses
 
 _MAX_FRONTS = 64
 _MOST_REVERSIBLE_DAYS = 365
@@ -22,6 +22,7 @@ _LEAST_FACTOR_SECONDS, _MOST_FACTOR_SECONDS = 10, 900
 _LEAST_RESERVE_MIB = 4
 _MOST_JOBS = 100_000
 _MOST_TRIES = 1000
+_LEAST_CHECK_SECONDS, _MOST_CHECK_SECONDS = 10, 86_400
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,6 +33,25 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     https_address: str = "127.0.0.1"
     https_port: int = 8443
     public: list[str] = []
+
+
+class Shield(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The PACS that this home is a shield before; none where `pacs_address` is ''. `isolated`: on an interface of its
+    own that nobody else reaches. `department`: of what the PACS held before."""
+
+    pacs_address: str = ""
+    pacs_port: int = 4242
+    pacs_ae_title: str = "ORTHANC"
+    calling_ae_title: str = "RIBCAGE"
+    isolated: bool = False
+    department: str = "radiology"
+
+    def pacs(self) -> OldPacs | None:
+        """As fronts are told."""
+        if not self.pacs_address:
+            return None
+        names = self.pacs_ae_title, self.calling_ae_title
+        return OldPacs(self.pacs_address, self.pacs_port, *names, self.isolated)
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,8 +72,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queue_first_seconds: float = 10.0
     queue_most_seconds: float = 3600.0
     queue_lease_seconds: float = 60.0
+    exposure_check_seconds: int = 3600
     demo: bool = False
     listen: Listen = Listen()
+    shield: Shield = Shield()
 
     def addresses(self) -> tuple[ListenAddress, ...]:
         """The listeners."""
@@ -78,6 +100,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             queue_lease_seconds=self.queue_lease_seconds,
             web_name=self.hostnames[0] if self.hostnames else "localhost",
             web_port=self.listen.https_port,
+            shield_department=self.shield.department if self.shield.pacs_address else "",
         )
 
     def validate(self) -> None:
@@ -98,11 +121,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 "the log needs room of its own when everything else is full",
             )
         self._validate_queue()
-        titles = self.called_ae_titles
-        if not titles or any(not 0 < len(t) <= 16 or not t.isascii() or "\\" in t for t in titles):
-            raise UsageError("called_ae_titles: expected AE titles of 1 to 16 ASCII characters")
+        if not _LEAST_CHECK_SECONDS <= self.exposure_check_seconds <= _MOST_CHECK_SECONDS:
+            allowed = f"{_LEAST_CHECK_SECONDS} to {_MOST_CHECK_SECONDS}"
+            raise UsageError(f"exposure_check_seconds: expected {allowed}, got {self.exposure_check_seconds}")
+        titles = [*self.called_ae_titles, self.shield.pacs_ae_title, self.shield.calling_ae_title]
+        if not self.called_ae_titles or any(
+            not 0 < len(t) <= 16 or not t.isascii() or "\\" in t for t in titles
+        ):
+            raise UsageError("called_ae_titles, shield: expected AE titles of 1 to 16 ASCII characters")
+        if not self.shield.department:
+            raise UsageError("shield: expected the name of a department", 'department = "radiology"')
         try:
             check_addresses(self.addresses(), frozenset(self.listen.public))
+            if (pacs := self.shield.pacs()) is not None:
+                pacs.check()
         except SettingsRefused as refused:
             raise UsageError(str(refused)) from refused
         if self.demo and any(not each.address.startswith(("127.", "::1")) for each in self.addresses()):
@@ -154,13 +186,19 @@ def save(home: Path, settings: Settings) -> None:
         f"queue_first_seconds = {settings.queue_first_seconds}",
         f"queue_most_seconds = {settings.queue_most_seconds}",
         f"queue_lease_seconds = {settings.queue_lease_seconds}",
+        f"exposure_check_seconds = {settings.exposure_check_seconds}",
         f"demo = {_toml(settings.demo)}",
         "",
         "[listen]",
-        *(f"{name} = {_toml(getattr(settings.listen, name))}" for name in Listen.__struct_fields__),
+        *_table(settings.listen),
+        *(("", "[shield]", *_table(settings.shield)) if settings.shield.pacs_address else ()),
     ]
     make_folder(home)
     write_file(home / "settings.toml", ("\n".join(lines) + "\n").encode())
+
+
+def _table(values: msgspec.Struct) -> list[str]:
+    return [f"{name} = {_toml(getattr(values, name))}" for name in values.__struct_fields__]
 
 
 def _toml(value: object) -> str:

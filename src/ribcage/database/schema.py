@@ -471,6 +471,14 @@ rejected = sa.Table(
     *_row_mac(),
 )
 
+device_renewal = sa.Table(
+    "device_renewal", metadata, sa.Column("id", sa.LargeBinary(16), primary_key=True),  # of the device
+    sa.Column("fingerprint", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("certificate_pem", sa.LargeBinary, nullable=False),
+    *(sa.Column(name, sa.Float, nullable=False) for name in ("not_after", "issued_at", "old_until")),
+    *_row_mac(),
+)  # fmt: skip
+
 device_charset = sa.Table(
     "device_charset",
     metadata,

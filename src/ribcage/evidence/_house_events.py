@@ -250,6 +250,7 @@ class DeviceChanged:
         "destination-added",
         "destination-removed",
         "charset",
+        "renewed",
     ]
     may: tuple[str, ...] = ()
     transaction: bytes | None = None

@@ -52,6 +52,28 @@ class InstanceStored:
 
 
 @dataclass(frozen=True)
+class InstanceForwarded:
+    """One instance was passed on to the old PACS behind a shield. Compact, as `InstanceStored`."""
+
+    actor: Actor
+    data_set_sha256: bytes
+    study: bytes
+    octets: int
+
+    def to_entry(self, stamp: Stamp) -> Json:
+        """The compact leaf."""
+        return {
+            "by": self.actor.reference(),
+            "kind": "instance-forwarded",
+            "octets": count(self.octets),
+            "recorded": stamp.recorded(),
+            "sha256": identity(self.data_set_sha256),
+            "study": identity(self.study),
+            "version": ENTRY_VERSION,
+        }
+
+
+@dataclass(frozen=True)
 class SealingLeased:
     """A principal may seal new instances into one study for a while (receipt kind `admit`); no plaintext left."""
 

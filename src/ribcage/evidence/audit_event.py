@@ -22,6 +22,7 @@ from ribcage.evidence._agents import (
 )
 from ribcage.evidence._backup_events import BackupMade, HomeRestored
 from ribcage.evidence._edge_events import EdgeTold
+from ribcage.evidence._exposure_events import ExposureChanged
 from ribcage.evidence._glass_events import (
     BreakGlass,
     BreakGlassChanged,
@@ -60,6 +61,7 @@ from ribcage.evidence._image_events import (
     DisclosureAllowed,
     DisclosureClosed,
     DisclosureRefused,
+    InstanceForwarded,
     InstanceParked,
     InstanceStored,
     InstancesTransferred,
@@ -110,9 +112,11 @@ __all__ = [
     "EdgeTold",
     "EmergencyJournalBroken",
     "Event",
+    "ExposureChanged",
     "GrantChanged",
     "HomeRestored",
     "IdentityChanged",
+    "InstanceForwarded",
     "InstanceParked",
     "InstanceStored",
     "InstancesTransferred",
@@ -169,11 +173,13 @@ Event = (
     | DisclosureRefused
     | EdgeTold
     | EmergencyJournalBroken
+    | ExposureChanged
     | GrantChanged
     | HomeRestored
     | IdentityChanged
     | RejectionChanged
     | RejectionRefused
+    | InstanceForwarded
     | InstanceParked
     | InstanceStored
     | InstancesTransferred
@@ -219,11 +225,13 @@ KINDS = MappingProxyType(
         "disclosure-refused": "disclosure REFUSED",
         "edge-told": "edge trusted, given keys, or told",
         "emergency-journal-broken": "emergency journal BROKEN",
+        "exposure-changed": "something of this machine stands open, or no more",
         "grant-changed": "grant changed",
         "home-restored": "archive RESTORED from a backup",
         "identity-changed": "identity of studies changed",
         "rejection-changed": "instances hidden by a rejection note, or shown again",
         "rejection-refused": "rejection note REFUSED",
+        "instance-forwarded": "instance passed on through the shield",
         "instance-parked": "instance parked as a conflict",
         "instance-stored": "instance stored",
         "instances-received": "instances received",
@@ -274,9 +282,8 @@ def describe(body: bytes) -> str:
     parts = [_text(entry.get("recorded")), KINDS.get(kind, "unknown event")]
     if "resourceType" not in entry:
         parts.append(f"by {_short(_text(entry.get('by')))}")
-        parts.append(
-            f"object {_short(_text(entry.get('object')))}, study {_short(_text(entry.get('study')))}"
-        )
+        named = f"object {_short(_text(entry['object']))}, " if "object" in entry else ""
+        parts.append(f"{named}study {_short(_text(entry.get('study')))}")
         parts.append(f"octets={_text(entry.get('octets'))}")
         return _printable(" | ".join(parts))
     parts.append("by " + ", ".join(_agent(each) for each in _objects(entry.get("agent"))))

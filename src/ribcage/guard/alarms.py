@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ribcage.guard.protocol import Alarm
 
 _log = logging.getLogger("ribcage.guard")
+_COUNTED = ("exposure", "certificates")  # their number is no access's
 _MOST, _MOST_REFUSALS = 1000, 50
 Listener = Callable[[Alarm], None]
 
@@ -42,7 +43,12 @@ class Alarms:
 
     def settle(self, number: int) -> None:
         """The break-glass access of this number was reviewed."""
-        kept = [each for each in self._standing if each.number != number]
+        kept = [each for each in self._standing if each.number != number or each.kind in _COUNTED]
+        self._standing = deque(kept, maxlen=_MOST)
+
+    def end(self, kind: str, number: int) -> None:
+        """The alarms of this kind and number are over."""
+        kept = [each for each in self._standing if (each.kind, each.number) != (kind, number)]
         self._standing = deque(kept, maxlen=_MOST)
 
     def standing(self) -> list[Alarm]:

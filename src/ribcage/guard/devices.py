@@ -10,7 +10,7 @@ from typing import Any, get_args
 import sqlalchemy as sa
 
 from ribcage.crypto.errors import RowTampered
-from ribcage.database.schema import device, device_charset
+from ribcage.database.schema import device, device_charset, device_renewal
 from ribcage.guard.committer import Transaction
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.protocol import DeviceRight, Term
@@ -52,6 +52,17 @@ class NewDevice:
     department: str
 
 
+@dataclass(frozen=True)
+class NewCertificate:
+    """A renewed certificate. Times in Unix seconds; `old_until`: how long the one before holds."""
+
+    fingerprint: bytes
+    certificate_pem: bytes
+    not_after: datetime
+    issued_at: float
+    old_until: float
+
+
 class Devices:
     """The registry, in memory, with its durable copy in the database."""
 
@@ -61,6 +72,7 @@ class Devices:
         self.findings: list[str] = []
         self.version = 1
         self._charsets: dict[bytes, dict[str, Any]] = {}
+        self._renewals: dict[bytes, dict[str, Any]] = {}  # by device
         with engine.connect() as connection:
             for number, row in enumerate(rows.all(connection, device), 1):
                 try:
@@ -69,6 +81,59 @@ class Devices:
                     self.findings.append(f"device row {number} does not carry the guard's MAC: ignored")
             for row in rows.all(connection, device_charset):
                 self._keep_charset(row)
+            for row in rows.all(connection, device_renewal):
+                self._keep_renewal(row)
+
+    def _keep_renewal(self, row: sa.RowMapping) -> None:
+        try:
+            self._renewals[bytes(row["id"])] = self._rows.check(device_renewal, row)
+        except RowTampered:
+            self._renewals.pop(bytes(row["id"]), None)
+            self.findings.append("a device's renewal does not carry the guard's MAC: ignored")
+
+    def row(self, device_id: bytes) -> dict[str, Any]:
+        """The device's row by its id. Raises GuardRefused('not_found')."""
+        for row in self._by_fingerprint.values():
+            if bytes(row["id"]) == device_id:
+                return row
+        raise GuardRefused("not_found")
+
+    def pending(self, device_id: bytes) -> dict[str, Any] | None:
+        """A renewed certificate that the device has not used yet."""
+        return self._renewals.get(device_id)
+
+    def offer(self, tx: Transaction, device_id: bytes, new: NewCertificate) -> None:
+        """Keep a renewed certificate, in the place of one never used."""
+        tx.connection.execute(sa.delete(device_renewal).where(device_renewal.c.id == device_id))
+        values = {
+            "id": device_id,
+            "fingerprint": new.fingerprint,
+            "certificate_pem": new.certificate_pem,
+            "not_after": new.not_after.astimezone(UTC).timestamp(),
+            "issued_at": new.issued_at,
+            "old_until": new.old_until,
+        }
+        self._rows.insert(tx.connection, device_renewal, values)
+
+    def take_over(self, tx: Transaction, device_id: bytes) -> None:
+        """The renewed certificate is the device's from now on. Raises GuardRefused('not_found')."""
+        new = self._renewals.get(device_id)
+        if new is None:
+            raise GuardRefused("not_found")
+        changed = {name: new[name] for name in ("fingerprint", "certificate_pem", "not_after")}
+        self._rows.update(tx.connection, device, dict(self.row(device_id), **changed))
+        tx.connection.execute(sa.delete(device_renewal).where(device_renewal.c.id == device_id))
+
+    def _shown(self, fingerprint: bytes, now: float) -> dict[str, Any] | None:
+        """The row of whoever shows this certificate: the device's own, or its renewed one (`guard.renewal`)."""
+        row = self._by_fingerprint.get(fingerprint)
+        if row is not None:
+            new = self._renewals.get(bytes(row["id"]))
+            return row if new is None or now < float(new["old_until"]) else None
+        for device_id, new in self._renewals.items():
+            if bytes(new["fingerprint"]) == fingerprint:
+                return dict(self.row(device_id), not_after=new["not_after"])
+        return None
 
     def _keep_charset(self, row: sa.RowMapping) -> None:
         try:
@@ -120,7 +185,7 @@ class Devices:
         Raises GuardRefused('not_authenticated') for an unknown, suspended or expired certificate, or an AE
         title that is not bound to it (DESIGN rule 4).
         """
-        row = self._by_fingerprint.get(fingerprint)
+        row = self._shown(fingerprint, now)
         if row is None or row["suspended"] or now >= float(row["not_after"]):
             raise GuardRefused("not_authenticated")
         known = _known(row)
@@ -175,15 +240,20 @@ class Devices:
     def refresh(self, connection: sa.Connection, device_id: bytes) -> None:
         """Take a committed row into memory; one that does not hold is absent."""
         row = connection.execute(sa.select(device).where(device.c.id == device_id)).mappings().one()
+        self._by_fingerprint = {f: r for f, r in self._by_fingerprint.items() if r["id"] != device_id}
         try:
             self._keep(self._rows.check(device, row))
         except RowTampered:
-            self._by_fingerprint = {f: r for f, r in self._by_fingerprint.items() if r["id"] != device_id}
             self.findings.append("a row of device was changed while the guard ran: ignored")
         query = sa.select(device_charset).where(device_charset.c.id == device_id)
         charset = connection.execute(query).mappings().one_or_none()
         if charset is not None:
             self._keep_charset(charset)
+        self._renewals.pop(device_id, None)
+        pending = sa.select(device_renewal).where(device_renewal.c.id == device_id)
+        renewal = connection.execute(pending).mappings().one_or_none()
+        if renewal is not None:
+            self._keep_renewal(renewal)
         self.version += 1
 
     def foreign_leaves_pem(self) -> bytes:

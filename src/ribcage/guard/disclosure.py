@@ -11,6 +11,7 @@ Rules, in order:
    for again with the asker.
 6. A study whose identity changed is asked for under its new one at once; what is still allowed goes on, and names
    the patient as corrected from the next object on.
+7. Of a shield no object is named here: the images are the old PACS's (`guard.elsewhere`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.decision import Decision, Denied, ask_about_nothing, decide, decide_in_a_fault
+from ribcage.guard.elsewhere import introduce, is_theirs
 from ribcage.guard.emergency_records import ClosingRecord, OpeningRecord
 from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.glass_in_a_fault import GlassInAFault
@@ -110,6 +112,8 @@ class Disclosures:
         self._forget_expired()
         if len(self._live) >= core.limits.live_disclosures:
             raise GuardRefused("throttled")
+        if request.elsewhere is not None:
+            await introduce(core, [request.elsewhere])
         with core.engine.connect() as connection:
             study = catalogue.hold(core, connection, request.study_instance_uid)
             rows = [] if study is None else _rows(core, connection, actor, study, request)
@@ -118,7 +122,9 @@ class Disclosures:
                 raise Denied("not_found", "unknown-study", ask_about_nothing(core, actor, request.purpose))
             decision = decide(core, actor, study, request.want, request.purpose, "retrieve")
             recipient = self._recipient(request, study)
-            if not rows:
+            if request.elsewhere is not None and not is_theirs(core, study, request.elsewhere):
+                raise Denied("not_permitted", "another-patient-elsewhere")
+            if not rows and request.elsewhere is None:
                 raise Denied("not_found", "no-such-instance")
         except Denied as denied:
             raise await self._refuse(actor, request, study, denied) from denied

@@ -131,6 +131,7 @@ def _doors(rooms: Rooms) -> Table:
             event = AssociationRefused(actor, listener, "unregistered-or-wrong-ae-title")
             index = await core.note(event)
             raise GuardRefused(refused.reason, index) from refused
+        await rooms.renewals.used(core.actor(device))
         may = [right for right in RIGHTS if right in known.may]
         charset, overrides = core.devices.charset_of(known.device_id)
         return p.DeviceKnown(known.name, may, charset, overrides)
@@ -148,6 +149,8 @@ def _doors(rooms: Rooms) -> Table:
         p.GetReadiness: by_anyone(readiness),
         p.CheckDevice: by_anyone(check_device),
         p.Refusal: by_anyone(refusal),
+        p.ReportExposure: by_anyone(rooms.exposure.report),
+        p.RenewDevice: by_principal(rooms, rooms.renewals.renew),
         p.GetMetrics: by_principal(rooms, rooms.observation.metrics),
     }
 
@@ -185,6 +188,9 @@ def _images(rooms: Rooms) -> Table:
         p.DisclosureClosed: by_anyone(rooms.disclosures.closed),
         p.FindDestination: by_principal(rooms, rooms.destinations.find),
         p.BreakGlass: by_principal(rooms, rooms.glass.ask),
+        p.ListElsewhere: by_principal(rooms, rooms.elsewhere.list),
+        p.AdmitElsewhere: by_principal(rooms, rooms.elsewhere.admit),
+        p.PassedElsewhere: by_principal(rooms, rooms.elsewhere.passed),
     }
 
 

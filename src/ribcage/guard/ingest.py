@@ -117,6 +117,8 @@ class Ingest:
         self._core.disk.check_may_store()
 
     def _check_permission(self, actor: Actor, request: Admit) -> None:
+        if self._core.limits.shield_department:
+            raise GuardRefused("not_permitted")  # a shield keeps no image (`guard.elsewhere`)
         if actor.visitor is not None and request.attributes.sop_class_uid in SAVED_CLASSES:
             self._derivations.use(actor, request)
             return

@@ -81,3 +81,7 @@ class GuardLimits:
     audit_page_entries: int = 1000
     export_page_leaves: int = 16384
     verify_page_items: int = 2000
+    renewal_days: int = 7  # how long a renewed device's old certificate holds at most
+    renewal_pause_seconds: int = 60  # between two renewals that were not used
+    expiry_warning_days: int = 30
+    shield_department: str = ""  # of studies that an old PACS names; '': this home is no shield

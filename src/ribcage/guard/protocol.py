@@ -430,6 +430,7 @@ class Disclose(_Body, frozen=True):
     want: Literal["best", "masked", "full", "original"] = "best"
     purpose: Purpose = "TREAT"
     recipient: Device | None = None  # who gets the images where it is not the principal (C-MOVE)
+    elsewhere: Attributes | None = None  # of a shield: how the old PACS names study and patient
 
 
 class InstanceRef(_Body, frozen=True):
@@ -634,6 +635,8 @@ class Alarm(_Body, frozen=True):
         "priors-too-many",  # one sender's studies pulled as many priors as it may in an hour
         "reidentified",  # two persons were told who stands behind a pseudonym
         "release-withdrawn",  # the check of a release found something
+        "certificates",  # `number` of devices are refused soon, or already: `ribcage doctor` names them
+        "exposure",  # something of this machine is open that should not be; `number` is its port
     ]
     at: float
     number: int = -1
@@ -647,6 +650,52 @@ class Alarms(_Body, frozen=True):
     """Oldest first."""
 
     items: list[Alarm]
+
+
+# --- a shield before an old PACS ------------------------------------------------------------------------
+
+
+class ListElsewhere(_Body, frozen=True):
+    """A page of what the old PACS found: which of these studies may the principal be named, until `limit` are?
+
+    `keywords`: names of the filters, never their values. `more`: the old PACS found more than these.
+    """
+
+    principal: Principal
+    channel: Channel
+    level: Literal["patient", "study", "series", "instance"]
+    keywords: list[str]
+    studies: list[Attributes]
+    limit: int
+    more: bool = False
+    purpose: Purpose = "TREAT"
+
+
+class ListedElsewhere(_Body, frozen=True):
+    """The views by Study Instance UID, of the first `looked` studies; their entry is durable."""
+
+    views: dict[str, View]
+    looked: int
+    log_index: int
+    promise: bytes = b""
+
+
+class AdmitElsewhere(_Body, frozen=True):
+    """May this instance go to the old PACS?"""
+
+    principal: Principal
+    channel: Channel
+    attributes: Attributes
+
+
+class PassedElsewhere(_Body, frozen=True):
+    """This instance is on its way to the old PACS."""
+
+    principal: Principal
+    channel: Channel
+    attributes: Attributes
+    data_set_sha256: bytes
+    data_set_bytes: int
 
 
 # --- people ---------------------------------------------------------------------------------------------
@@ -1172,6 +1221,20 @@ class Refusal(_Body, frozen=True):
     count: int = 1
 
 
+class ExposureItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing that is open, as the exposure self-check saw it."""
+
+    what: Literal["plain-dicom", "foreign-program", "own-listener", "old-pacs"]
+    scope: Literal["loopback", "private", "global"]
+    port: int
+
+
+class ReportExposure(_Body, frozen=True):
+    """All that the exposure self-check of the supervisor found open just now."""
+
+    items: list[ExposureItem]
+
+
 class Noted(_Body, frozen=True):
     """Done, nothing to return."""
 
@@ -1393,6 +1456,21 @@ class DeviceAdded(_Body, frozen=True):
     certificate_pem: bytes
     private_key_pem: bytes
     authority_pem: bytes
+
+
+class RenewDevice(_Body, frozen=True):
+    """A device asks for a new certificate, with its present one: a PKCS #10 request (PEM)."""
+
+    principal: Principal
+    csr_pem: bytes
+
+
+class DeviceRenewed(_Body, frozen=True):
+    """The new certificate with its chain, and the authority. `not_after` in Unix seconds."""
+
+    certificate_pem: bytes
+    authority_pem: bytes
+    not_after: float
 
 
 class SetDeviceCharset(_Body, frozen=True):
@@ -2610,6 +2688,8 @@ FrontRequest = (
     | GetReadiness
     | CheckDevice
     | Refusal
+    | ReportExposure
+    | RenewDevice
     | Derive
     | Admit
     | Commit
@@ -2636,6 +2716,9 @@ FrontRequest = (
     | JobItem
     | JobOver
     | QueueMove
+    | ListElsewhere
+    | AdmitElsewhere
+    | PassedElsewhere
     | BreakGlass
     | LogIn
     | StepUp
@@ -2774,6 +2857,7 @@ Response = (
     | Opened
     | DisclosureChecked
     | Revoked
+    | ListedElsewhere
     | GlassBroken
     | BreakGlassItem
     | BreakGlassItems
@@ -2815,6 +2899,7 @@ Response = (
     | AdminNonce
     | PersonAdded
     | DeviceAdded
+    | DeviceRenewed
     | GrantAdded
     | AuditEntries
     | EntryProof

@@ -24,7 +24,9 @@ from ribcage.guard.destroyer import Destroyer
 from ribcage.guard.destruction import Destructions
 from ribcage.guard.disclosure import Disclosures
 from ribcage.guard.edges import Edges
+from ribcage.guard.elsewhere import Elsewhere
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.exposure import Exposure
 from ribcage.guard.factor_resets import FactorResets
 from ribcage.guard.glass_in_a_fault import GlassInAFault
 from ribcage.guard.glass_reviews import GlassReviews
@@ -46,6 +48,7 @@ from ribcage.guard.people import SessionMisused
 from ribcage.guard.query import Queries
 from ribcage.guard.recovery import Recoveries
 from ribcage.guard.rejections import Rejections
+from ribcage.guard.renewal import Renewals
 from ribcage.guard.research import Research, build_research
 from ribcage.guard.rights import Rights
 from ribcage.guard.routing import Routing
@@ -103,6 +106,9 @@ class Rooms:
     rejections: Rejections
     research: Research
     edges: Edges
+    elsewhere: Elsewhere
+    exposure: Exposure
+    renewals: Renewals
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -130,8 +136,8 @@ def build_rooms(
     derivations, approvals, accounts = Derivations(core), Approvals(core), Accounts(core, push)
     rejections = Rejections(core, approvals, disclosures.identity_changed)
     routing = Routing(core, destinations := Destinations(core))
-    ingest = Ingest(core, derivations, routing, rejections)
-    closed = _closing(ingest, disclosures)
+    ingest, elsewhere = Ingest(core, derivations, routing, rejections), Elsewhere(core)
+    closed = _closing(ingest, elsewhere, disclosures)
     destructions = Destructions(core, approvals, closed)
     passkeys, patients = Passkeys(core, accounts), PatientAccess(core, push)
     return Rooms(
@@ -178,26 +184,33 @@ def build_rooms(
         rejections=rejections,
         research=build_research(core, approvals, rights, disclosures.rights_changed),
         edges=Edges(core),
-        identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, disclosures)),
+        identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, elsewhere, disclosures)),
+        elsewhere=elsewhere,
+        exposure=Exposure(core),
+        renewals=Renewals(core, push),
     )
 
 
-def _closing(ingest: Ingest, disclosures: Disclosures) -> Callable[[bytes], None]:
+def _closing(ingest: Ingest, elsewhere: Elsewhere, disclosures: Disclosures) -> Callable[[bytes], None]:
     """What is called when a study (key id) was closed for destruction."""
 
     def closed(key_id: bytes) -> None:
         ingest.forget_study(key_id)
+        elsewhere.forget({key_id})
         disclosures.rights_changed()
 
     return closed
 
 
-def _forgetting(ingest: Ingest, disclosures: Disclosures) -> Callable[[Collection[HeldStudy]], None]:
+def _forgetting(
+    ingest: Ingest, elsewhere: Elsewhere, disclosures: Disclosures
+) -> Callable[[Collection[HeldStudy]], None]:
     """What is called when studies got another identity."""
 
     def changed(studies: Collection[HeldStudy]) -> None:
         for held in studies:
             ingest.forget_study(held.key_id)
+        elsewhere.forget({held.key_id for held in studies})
         disclosures.identity_changed({held.uid for held in studies})
 
     return changed

@@ -28,6 +28,7 @@ from ribcage.guard.admin import sign_checkpoint
 from ribcage.guard.connection import Connection, check_peer
 from ribcage.guard.core import Core
 from ribcage.guard.errors import GuardRefused, ProtocolFailure
+from ribcage.guard.expiry import Expiry
 from ribcage.guard.frames import Decoder
 from ribcage.guard.handlers import admin_table, front_table
 from ribcage.guard.people import SessionMisused
@@ -49,6 +50,7 @@ class GuardServer:
         self._stopping = asyncio.Event()
         self._told = ""  # the last step of the clock that the log knows
         self._rooms = build_rooms(core, provider, self._push, self.stop)
+        self._expiry = Expiry(core)
         self._front_table = front_table(self._rooms)
         self._admin_table = admin_table(self._rooms)
 
@@ -114,6 +116,7 @@ class GuardServer:
                 await self._look()
                 await self._rooms.glass.hand_over()
                 self._rooms.patient_list.tick()
+                self._expiry.tick()
                 await self._rooms.patient_list.look_through()
                 await sign_checkpoint(self._core)
                 await self._rooms.destroyer.tick()

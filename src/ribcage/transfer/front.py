@@ -30,9 +30,10 @@ from ribcage.capture.admit import WayIn
 from ribcage.crypto.memory import forbid_core_dumps
 from ribcage.guard.protocol import Response, TlsIdentity
 from ribcage.storage.objects import ObjectStore
+from ribcage.storage.ports import Guard
 from ribcage.transfer import control as wire
 from ribcage.transfer.control import Handed, Load
-from ribcage.transfer.dimse.association import DimseAssociation, registered
+from ribcage.transfer.dimse.association import DimseAssociation, recheck, registered
 from ribcage.transfer.dimse.forward import Forwarder
 from ribcage.transfer.dimse.sender import pinned_context
 from ribcage.transfer.dimse.site import DimseSite
@@ -40,6 +41,7 @@ from ribcage.transfer.errors import IdentityUnusable, ProcessFailed
 from ribcage.transfer.guard_link import GuardLink
 from ribcage.transfer.limits import FrontSettings, Listener
 from ribcage.transfer.refusals import Refusals
+from ribcage.transfer.shield.assembly import build_doors
 from ribcage.transfer.tls import TlsContexts, classify
 from ribcage.usage.disclose import WayOut
 
@@ -52,7 +54,7 @@ _log = logging.getLogger(__name__)
 class FrontRooms:
     """What protocols are built on: the link to the guard and the two doors."""
 
-    guard: GuardLink
+    guard: Guard
     objects: ObjectStore
     way_in: WayIn
     way_out: WayOut
@@ -93,13 +95,11 @@ class Front:
         limits = settings.limits
         self._limits = limits
         self._link = GuardLink(settings.guard_socket, limits.guard_answer_seconds)
-        objects = ObjectStore(settings.objects_folder)
-        self._rooms = FrontRooms(
-            self._link, objects, WayIn(self._link, objects, settings.scan), WayOut(self._link, objects)
-        )
+        self._doors = doors = build_doors(self._link, settings)
+        self._rooms = FrontRooms(doors.guard, doors.objects, doors.way_in, doors.way_out)
         self._refusals = Refusals(self._link)
         self._site = DimseSite(
-            self._link,
+            doors.guard,
             self._rooms.way_in,
             self._rooms.way_out,
             self._refusals,
@@ -108,6 +108,7 @@ class Front:
             settings.upper_layer,
             Cage(),
             self._client_context,
+            shield=doors.pacs is not None,
         )
         self._forwarder = Forwarder(self._site, limits.queue_poll_seconds)
         self._make_http = make_http
@@ -117,6 +118,7 @@ class Front:
         self._handshaking: Counter[str] = Counter()
         self._taken = 0
         self._ready = False
+        self._recheck: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -172,6 +174,7 @@ class Front:
             return
         self._ready = True
         self._send_load()
+        self._recheck = asyncio.get_running_loop().create_task(recheck(self._site.associations))
 
     # --- the supervisor's side --------------------------------------------------------------------------
 
@@ -283,6 +286,8 @@ class Front:
                 async with asyncio.timeout(self._limits.guard_answer_seconds):
                     await self._http.close()
         await self._site.cage.close()
+        if self._doors.pacs is not None:
+            self._doors.pacs.close()
         await asyncio.sleep(_DRAIN_STEP_SECONDS)
 
 

@@ -59,6 +59,36 @@ class ListenAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class OldPacs:
+    """The PACS behind a shield: plain DICOM, on loopback or one address that the settings name as isolated."""
+
+    address: str
+    port: int
+    ae_title: str
+    calling_ae_title: str = "RIBCAGE"
+    isolated: bool = False
+    answer_seconds: float = 60.0
+    idle_seconds: float = 5.0
+    max_associations: int = 32  # of one front
+    max_leaving_bytes: int = 1024**3  # images on their way out of one front
+
+    def check(self) -> None:
+        """Raises SettingsRefused for an address where somebody else could read along (DESIGN rule 3)."""
+        try:
+            parsed = ipaddress.ip_address(self.address)
+        except ValueError:
+            raise SettingsRefused("shield: expected a literal IP address of the PACS, got a name") from None
+        private = parsed.is_private and not parsed.is_unspecified and not parsed.is_multicast
+        if not parsed.is_loopback and not (self.isolated and private):
+            raise SettingsRefused(
+                f"shield: the PACS at {self.address} would be spoken to in plain; put it on this machine, or on "
+                "a private interface of its own and say so with isolated = true"
+            )
+        if not 0 < self.port <= 65535:
+            raise SettingsRefused(f"shield: expected a port of 1-65535, got {self.port}")
+
+
+@dataclass(frozen=True, slots=True)
 class FrontSettings:
     """Everything a front is told; it reads no file of settings."""
 
@@ -68,6 +98,7 @@ class FrontSettings:
     limits: FrontLimits = field(default_factory=FrontLimits)
     upper_layer: UpperLayerLimits = field(default_factory=UpperLayerLimits)
     scan: ScanLimits = field(default_factory=ScanLimits)
+    pacs: OldPacs | None = None  # this home is a shield before it
 
 
 def check_addresses(addresses: tuple[ListenAddress, ...], named_public: frozenset[str]) -> None:

@@ -51,6 +51,9 @@ class SupervisorPlan:
     fronts: int = 1
     named_public: frozenset[str] = frozenset()
     limits: ListenLimits = field(default_factory=ListenLimits)
+    beside: Callable[[], Coroutine[object, object, None]] | None = (
+        None  # runs while it serves; never gives up
+    )
 
 
 @dataclass
@@ -98,6 +101,7 @@ class Supervisor:
         """Start everything, announce readiness, serve until `stop`. Raises ProcessFailed, SettingsRefused."""
         loop = asyncio.get_running_loop()
         keepers: list[asyncio.Task[None]] = []
+        beside: asyncio.Task[None] | None = None
         for each in _STOP_SIGNALS:
             loop.add_signal_handler(each, self.stop)
         try:
@@ -111,10 +115,14 @@ class Supervisor:
                 await self._first(ready.wait(), keepers)
             if not self._stopping.is_set():
                 self._announce(json.dumps({"ready": True, **self.addresses}))
+                if self._plan.beside is not None:
+                    beside = loop.create_task(self._plan.beside())
                 await self._first(self._stopping.wait(), keepers)
         finally:
             self._stopping.set()
             self._pause()
+            if beside is not None:
+                beside.cancel()
             for _, sock in self._sockets:
                 sock.close()
             await self._wind_up(keepers)

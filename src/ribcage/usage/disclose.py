@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal
 
+import msgspec
+
 from ribcage.dicom.errors import DicomError
 from ribcage.dicom.part10 import file_prefix
 from ribcage.guard.errors import GuardError, GuardRefused
@@ -60,7 +62,6 @@ from ribcage.usage.errors import (
     disclosure_error,
 )
 
-_BATCH = 16  # instances per `Open`
 _INLINE_BYTES = 64 * 1024
 _NOT_ENTERED = "it was not entered with `async with`"
 Want = Literal["best", "masked", "full", "original"]
@@ -69,9 +70,17 @@ Want = Literal["best", "masked", "full", "original"]
 class WayOut:
     """What the door needs, one per front: the guard, the objects folder, and the disclosures that are alive."""
 
-    def __init__(self, guard: Guard, objects: ObjectStore, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        objects: ObjectStore,
+        clock: Callable[[], float] = time.time,
+        opened_at_once: int = 16,
+    ) -> None:
+        """`opened_at_once`: instances of one `Open`."""
         self.guard = guard
         self.objects = objects
+        self.opened_at_once = opened_at_once
         self.clock = clock
         self._alive: dict[bytes, Disclosure] = {}
 
@@ -294,6 +303,8 @@ class Disclosure:
     async def _shape(self, ref: InstanceRef, opened: OpenedObject, stored: bytes) -> InstanceStream:
         """The stream in the granted view (rules 4 and 5)."""
         prefix, data_set = stored[: opened.prefix_bytes], stored[opened.prefix_bytes :]
+        if ref.transfer_syntax_uid != opened.transfer_syntax_uid:  # an old PACS's, seen only now
+            ref = msgspec.structs.replace(ref, transfer_syntax_uid=opened.transfer_syntax_uid)
         header = data_set
         bulk_bytes: int | None = opened.bulk_plain_bytes
         checked = True
@@ -320,7 +331,9 @@ class Disclosure:
             self.check_alive()
             opened = self._keys.pop(ref.object_id, None)
             if opened is None:
-                batch = [one.object_id for one in self.instances[position : position + _BATCH]]
+                batch = [
+                    one.object_id for one in self.instances[position : position + self._way.opened_at_once]
+                ]
                 self._keys = await self._open(batch)
                 opened = self._keys.pop(ref.object_id)
             self.check_alive()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from attacks.patches._put import Put
+from ribcage.guard.elsewhere import Elsewhere
 from ribcage.guard.ingest import Ingest
 
 
 def apply(put: Put) -> None:
-    put(Ingest, "_check_permission", lambda *_: None)
+    for room in (Ingest, Elsewhere):
+        put(room, "_check_permission", lambda *_: None)

@@ -28,6 +28,7 @@ from ribcage.oversight.drill.target import Cookie, Database, Holdings, Listener,
 from ribcage.oversight.studies import Study
 
 KNOWN_AE = "VIEWER"
+OPEN_AE = "OPEN"
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
 _ORTHANC = ("Orthanc", "/usr/sbin/Orthanc", "/usr/local/sbin/Orthanc")
@@ -132,7 +133,8 @@ class OrthancTarget:
     name = "Orthanc"
     configuration = "open"
 
-    def __init__(self, folder: Path, stock: Stock, program: str) -> None:
+    def __init__(self, folder: Path, stock: Stock | None, program: str) -> None:
+        """`stock` None: empty, and nobody's target."""
         self._folder = folder
         self._stock = stock
         self._program = program
@@ -142,8 +144,13 @@ class OrthancTarget:
         self._settings = folder.parent / f"{folder.name}.json"
         self._settings.write_text(json.dumps(self._configuration()), encoding="utf-8")
         self.start()
-        for study in stock.studies:
+        for study in stock.studies if stock is not None else ():
             self.store(study.file)
+
+    @property
+    def dicom_port(self) -> int:
+        """Where it listens in plain."""
+        return self._dicom_port
 
     def _configuration(self) -> dict[str, object]:
         return {
@@ -154,7 +161,7 @@ class OrthancTarget:
             "HttpPort": self._http_port,
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
-            "DicomAet": "OPEN",
+            "DicomAet": OPEN_AE,
             "DicomPort": self._dicom_port,
             "DicomCheckCalledAet": False,
             "DicomCheckModalityHost": True,
@@ -171,7 +178,9 @@ class OrthancTarget:
 
     def holdings(self) -> Holdings:
         """The archive's holdings with this twin's addresses; every sender calls itself by the known AE title."""
-        dicom = Listener("127.0.0.1", self._dicom_port, tls=False, called_ae="OPEN")
+        if self._stock is None:
+            raise TargetDown("this Orthanc holds nothing to attack")
+        dicom = Listener("127.0.0.1", self._dicom_port, tls=False, called_ae=OPEN_AE)
         stocked = _stocked(self._stock, dicom, Listener("127.0.0.1", self._http_port, tls=False))
         return replace(stocked, device=replace(stocked.device, ae=KNOWN_AE))
 
@@ -250,6 +259,20 @@ Twin = OpenTarget | OrthancTarget
 def find_orthanc() -> str:
     """Path of the program, '' when it is not installed."""
     return next((found for name in _ORTHANC if (found := shutil.which(name))), "")
+
+
+@contextlib.contextmanager
+def running_pacs() -> Iterator[OrthancTarget]:
+    """An empty Orthanc in a temporary folder, to stand behind a shield. Raises TargetDown where there is none."""
+    program = find_orthanc()
+    if not program:
+        raise TargetDown("Orthanc is not installed: apt-get install orthanc")
+    with tempfile.TemporaryDirectory(prefix="ribcage-pacs-") as folder:
+        pacs = OrthancTarget(Path(folder) / "orthanc", None, program)
+        try:
+            yield pacs
+        finally:
+            pacs.stop()
 
 
 @contextlib.contextmanager

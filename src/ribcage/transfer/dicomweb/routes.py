@@ -34,6 +34,7 @@ from ribcage.transfer.dicomweb.patients import PatientResources
 from ribcage.transfer.dicomweb.people import PeopleResources
 from ribcage.transfer.dicomweb.places import SERVICE
 from ribcage.transfer.dicomweb.rendered import RenderedResources
+from ribcage.transfer.dicomweb.renewal import renewal
 from ribcage.transfer.dicomweb.retrieve import RetrieveResources
 from ribcage.transfer.dicomweb.search import SearchResources
 from ribcage.transfer.dicomweb.store import StoreResources
@@ -143,6 +144,7 @@ def _people(context: WebContext) -> list[Entry]:
         entry("POST", "/search", forms.search, "receipt", "Query"),
         entry("GET", "/healthz", _health, "nothing"),
         entry("GET", "/metrics", metrics(context), "nothing"),
+        entry("POST", "/api/device/certificate", renewal(context), "nothing"),
         entry("GET", "/readyz", _readiness(context), "nothing"),
     ]
 

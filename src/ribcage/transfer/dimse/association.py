@@ -378,6 +378,14 @@ class _Artim:
         self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expired) if number else None
 
 
+async def recheck(associations: Iterable[object]) -> None:
+    """The registry changed: end the associations of devices that are known no more."""
+    for each in list(associations):
+        service = each._service if isinstance(each, DimseAssociation) else None
+        if isinstance(each, DimseAssociation) and service is not None and not await service.still_known():
+            each.kill()
+
+
 class _Unsaid:
     """What the service has to say unasked: once, when the first request is answered or none comes."""
 

@@ -53,6 +53,9 @@ class Service(Protocol):
     ) -> None:
         """C-GET and C-MOVE. Raises LineLost."""
 
+    async def still_known(self) -> bool:
+        """Whether the peer may still be here, asked when a registry changed."""
+
     async def finish(self) -> None:
         """The association has ended."""
 

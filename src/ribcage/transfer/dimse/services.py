@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ribcage.capture.admit import Ahead
 from ribcage.capture.disarm import Expected
@@ -47,7 +47,7 @@ from ribcage.guard.errors import GuardError, GuardRefused
 from ribcage.guard.protocol import CheckDevice, Device, DeviceKnown, IngestClosed, IngestNoted
 from ribcage.transfer.dimse.commitment import StorageCommitment
 from ribcage.transfer.dimse.exchange import Exchange
-from ribcage.transfer.dimse.find import Find, negotiated
+from ribcage.transfer.dimse.find import Find, Negotiated, negotiated
 from ribcage.transfer.dimse.get import SameAssociation
 from ribcage.transfer.dimse.line import Line
 from ribcage.transfer.dimse.move import Destination
@@ -114,10 +114,27 @@ class AssociationService:
         self._known, self._request = known, request
         self._commitment = StorageCommitment(self._site.guard, self._device)
         store = "store" in known.may
-        offer = Offer(store=store, query="query" in known.may, retrieve="retrieve" in known.may, commit=store)
+        commit = store and not self._site.shield
+        offer = Offer(
+            store=store, query="query" in known.may, retrieve="retrieve" in known.may, commit=commit
+        )
         answer = negotiate(request, offer)
+        if self._site.shield:
+            answer = replace(answer, extended=())
         self._scp_classes = frozenset(role.sop_class for role in answer.roles if role.scp)
         return answer
+
+    async def still_known(self) -> bool:
+        """Whether the device may still associate; yes where the guard cannot say, which closes all else."""
+        if self._known is None:
+            return True  # it is being asked about
+        try:
+            await self._site.guard.call(CheckDevice(self._device, self._called, "associate"), DeviceKnown)
+        except GuardRefused as refused:
+            return refused.reason != "not_authenticated"
+        except GuardError:
+            return True
+        return True
 
     async def answer(
         self, message: MessageReceived, context: AcceptedContext, exchange: Exchange
@@ -130,7 +147,8 @@ class AssociationService:
         if isinstance(command, CStoreRq):
             return await self._store(command, message.sink, context)
         if isinstance(command, CFindRq) and self._request is not None:
-            terms = negotiated(self._request, command.sop_class)
+            asked = self._request
+            terms = Negotiated() if self._site.shield else negotiated(asked, command.sop_class)
             find = Find(self._site, self._device, self._called)
             return await find.answer(command, message.data_set or b"", context, terms, exchange)
         if isinstance(command, CCancelRq):

@@ -40,6 +40,7 @@ class DimseSite:
     upper_layer: UpperLayerLimits
     cage: Cage
     client_context: Callable[[], ssl.SSLContext]  # raises IdentityUnusable
+    shield: bool = False  # images are an old PACS's: no commitment in its name, nor relational queries
     associations: set[Drainable] = field(default_factory=set)
     buffered_bytes: int = 0
     draining: bool = False

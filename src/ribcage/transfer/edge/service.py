@@ -199,6 +199,10 @@ class EdgeService:
         if refusal := refuse(message.command, Status.SOP_CLASS_NOT_SUPPORTED):
             await line.send(message.context_id, refusal)
 
+    async def still_known(self) -> bool:
+        """Modalities change with a new enrolment, and that with a restart."""
+        return True
+
     async def finish(self) -> None:
         """The association has ended: what was taken is durable already."""
 
