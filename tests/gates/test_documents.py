@@ -17,6 +17,7 @@ from ribcage.dicom.limits import UpperLayerLimits
 from ribcage.dicom.scan import ScanLimits
 from ribcage.guard.limits import GuardLimits
 from ribcage.transfer.dicomweb.limits import WebLimits
+from ribcage.transfer.hl7.limits import Hl7Limits
 from ribcage.transfer.limits import FrontLimits, ListenLimits
 from ribcage.usage.deid.batch import BatchLimits
 
@@ -37,6 +38,7 @@ LIMITS = (
     GuardLimits,
     ListenLimits,
     FrontLimits,
+    Hl7Limits,
     WebLimits,
     UpperLayerLimits,
     ScanLimits,

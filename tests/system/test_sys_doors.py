@@ -67,6 +67,7 @@ WITHOUT_DATA = {
     p.JobOver,
     p.QueueMove,  # a job's number
     p.BreakGlass,  # a number and a time
+    p.TakeCare,  # a code
     p.LogIn,
     p.StepUp,
     p.LogOut,
@@ -127,6 +128,10 @@ FOR_ADMINISTRATORS = {
 BY_ADMINISTRATORS = {p.AsAdministrator}
 # Behind a proof of the passphrase; counts, hashes, verdicts and pseudonymous entries, never images.
 FOR_OPERATORS = FOR_ADMINISTRATORS | {
+    p.SetStaffNumber,
+    p.SetShift,
+    p.EndShift,
+    p.ListCare,  # numbers of patients, visits and staff, as messages wrote them
     p.AddDestination,
     p.RemoveDestination,
     p.ListDestinations,  # addresses and names of devices

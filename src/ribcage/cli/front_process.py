@@ -46,6 +46,7 @@ def _front(home: Path, control: int) -> None:
         guard_socket=socket_path(home),
         objects_folder=home / "objects",
         called_ae_titles=frozenset(wanted.called_ae_titles),
+        own_authorities=frozenset(wanted.own_authorities),
     )
 
     def make_http(rooms: FrontRooms) -> HttpFactory:

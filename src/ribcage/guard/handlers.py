@@ -16,6 +16,7 @@ from ribcage.evidence.audit_event import AssociationRefused, DeviceActor, Strang
 from ribcage.guard import protocol as p
 from ribcage.guard.admin import sign_checkpoint
 from ribcage.guard.administrators import Act, Administrators, reads, reads_on_thread
+from ribcage.guard.care_lists import CareLists
 from ribcage.guard.connection import Connection
 from ribcage.guard.core import Actor
 from ribcage.guard.devices import RIGHTS
@@ -118,12 +119,12 @@ def _doors(rooms: Rooms) -> Table:
 
     async def check_device(request: p.CheckDevice) -> p.Response:
         device = request.device
-        title = None if request.action == "http" else device.ae_title
+        title = device.ae_title if request.action == "associate" else None
         try:
             known = core.devices.identify(device.fingerprint, title, core.clock())
         except GuardRefused as refused:
             actor = DeviceActor(device.fingerprint, device.address, device.ae_title)
-            listener = "https" if request.action == "http" else "dicom"
+            listener = {"associate": "dicom", "http": "https", "hl7": "hl7"}[request.action]
             event = AssociationRefused(actor, listener, "unregistered-or-wrong-ae-title")
             index = await core.note(event)
             raise GuardRefused(refused.reason, index) from refused
@@ -172,6 +173,7 @@ def _images(rooms: Rooms) -> Table:
         p.DisclosureClosed: by_anyone(rooms.disclosures.closed),
         p.FindDestination: by_principal(rooms, rooms.destinations.find),
         p.BreakGlass: by_principal(rooms, rooms.glass.ask),
+        p.TakeCare: by_principal(rooms, rooms.care.take),
     }
 
 
@@ -310,7 +312,12 @@ def _house(rooms: Rooms) -> Table:
 
 
 def _rights(rooms: Rooms) -> Table:
+    lists = CareLists(rooms.core, rooms.care)
     return {
+        p.SetStaffNumber: by_operator(rooms, lists.set_number),
+        p.SetShift: by_operator(rooms, lists.set_shift),
+        p.EndShift: by_operator(rooms, lists.end_shift),
+        p.ListCare: by_operator(rooms, lists.page),
         p.Object: by_operator(rooms, rooms.rights.objection),
         p.EndBreakGlass: by_operator(rooms, rooms.reviews.end),
         p.GetAlarms: by_operator(rooms, rooms.reviews.alarms),

@@ -13,6 +13,7 @@ from ribcage.guard.administrators import Lists
 from ribcage.guard.approvals import Approvals
 from ribcage.guard.backup import Backups
 from ribcage.guard.break_glass import BreakGlass
+from ribcage.guard.care import Care
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.commitment import Commitments
 from ribcage.guard.conflicts import Conflicts
@@ -99,6 +100,7 @@ class Rooms:
     identity_changes: IdentityChanges
     conflicts: Conflicts
     rejections: Rejections
+    care: Care
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -130,6 +132,7 @@ def build_rooms(
     closed = _closing(ingest, disclosures)
     destructions = Destructions(core, approvals, closed)
     passkeys, patients = Passkeys(core, accounts), PatientAccess(core, push)
+    identity_changes = IdentityChanges(core, approvals, _forgetting(ingest, disclosures))
     return Rooms(
         core=core,
         provider=provider,
@@ -172,7 +175,8 @@ def build_rooms(
         waiting=Waiting(core, (accounts.throttle, passkeys.throttle)),
         conflicts=Conflicts(core, approvals),
         rejections=rejections,
-        identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, disclosures)),
+        identity_changes=identity_changes,
+        care=Care(core, rights, identity_changes),
     )
 
 

@@ -1,4 +1,4 @@
-"""A front: takes accepted connections from the supervisor and speaks TLS, DICOM and HTTP on them.
+"""A front: takes accepted connections from the supervisor and speaks TLS, DICOM, HTTP and HL7 on them.
 
 Rules, in order:
 1. It listens nowhere. Descriptors come over the control socket; every socket gets TCP_NODELAY.
@@ -38,6 +38,7 @@ from ribcage.transfer.dimse.sender import pinned_context
 from ribcage.transfer.dimse.site import DimseSite
 from ribcage.transfer.errors import IdentityUnusable, ProcessFailed
 from ribcage.transfer.guard_link import GuardLink
+from ribcage.transfer.hl7.connection import Hl7Connection, Hl7Site
 from ribcage.transfer.limits import FrontSettings, Listener
 from ribcage.transfer.refusals import Refusals
 from ribcage.transfer.tls import TlsContexts, classify
@@ -109,6 +110,7 @@ class Front:
             Cage(),
             self._client_context,
         )
+        self._hl7 = Hl7Site(self._link, self._refusals, limits, settings.hl7, settings.own_authorities)
         self._forwarder = Forwarder(self._site, limits.queue_poll_seconds)
         self._make_http = make_http
         self._http: HttpFactory | None = None
@@ -160,7 +162,7 @@ class Front:
     def connections(self) -> int:
         """Open connections of all kinds, handshakes included."""
         http = self._http.connections if self._http is not None else 0
-        return len(self._site.associations) + http + len(self._handshakes)
+        return len(self._site.associations) + len(self._hl7.connections) + http + len(self._handshakes)
 
     # --- the guard's side -------------------------------------------------------------------------------
 
@@ -241,6 +243,8 @@ class Front:
     def _factory(self, listener: Listener) -> Callable[[], asyncio.BaseProtocol]:
         if listener == "https" and self._http is not None:
             return self._http
+        if listener == "hl7":
+            return lambda: Hl7Connection(self._hl7)
         return lambda: DimseAssociation(self._site)
 
     def _handshake_done(self, task: asyncio.Task[None], address: str) -> None:
@@ -267,6 +271,7 @@ class Front:
     async def _drain(self) -> None:
         """Finish what is in hand, then end what is left (rule 5)."""
         self._site.drain()
+        self._hl7.drain()
         self._forwarder.stop()
         if self._http is not None:
             self._http.shutdown()
@@ -276,8 +281,8 @@ class Front:
             await asyncio.sleep(_DRAIN_STEP_SECONDS)
         for task in list(self._handshakes):
             task.cancel()
-        for association in list(self._site.associations):
-            association.kill()
+        for open_one in (*self._site.associations, *self._hl7.connections):
+            open_one.kill()
         if self._http is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.guard_answer_seconds):
