@@ -134,7 +134,6 @@ class Engine:
         return code_of(self.read())
 
 
-
 def code_of(answer: str) -> str:
     lines = [line.split("|") for line in answer.split("\r") if line]
     return next(line[1] for line in lines if line[0] == "MSA")
