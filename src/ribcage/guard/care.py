@@ -42,6 +42,11 @@ _SYSTEM = SystemActor("guard")
 _EVERYBODY = None
 
 
+def may_tell(actor: Actor) -> bool:
+    """Rule 1."""
+    return actor.device is not None and "his" in actor.device.may
+
+
 class Care:
     """Takes messages one at a time and keeps the ledger's grants as the rows say."""
 
@@ -61,7 +66,7 @@ class Care:
     async def take(self, actor: Actor, request: p.TakeCare) -> p.CareTaken:
         """Rules 1 to 3. Raises GuardRefused('not_permitted' | 'unavailable')."""
         core = self._core
-        if actor.device is None or "his" not in actor.device.may:
+        if not may_tell(actor):
             index = await core.note(AssociationRefused(actor.evidence, "hl7", "device-without-his"))
             raise GuardRefused("not_permitted", index)
         token = core.blind.exact("his-message", joined(actor.identifier, request.sender, request.control))
