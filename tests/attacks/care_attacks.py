@@ -10,8 +10,8 @@ from pathlib import Path
 import uvloop
 
 from attacks.guard_attacks import Attack, answered
-from helpers.front_house import client_context, front_house, make_template
-from helpers.guard_house import Clock, House, attributes, new_house
+from helpers.front_house import client_context, front_house
+from helpers.guard_house import Clock, House, attributes, new_home, new_house
 from helpers.his import Writer, code_of, told
 from ribcage.guard import protocol as p
 from ribcage.guard.errors import GuardRefused
@@ -25,8 +25,9 @@ def told_without_a_certificate(folder: Path) -> bool:
     """A program in the hospital's network admits a patient to the ward of its accomplice."""
 
     async def run() -> bool:
-        template = make_template(folder / "template")
-        async with front_house(template, folder / "work", kind="hl7") as house:
+        template = folder / "template"
+        template.mkdir()
+        async with front_house(new_home(template), folder / "work", kind="hl7") as house:
             _, trusted = await house.leaf("other", "OTHER", ["store"])
             context = client_context(trusted)
             try:

@@ -58,10 +58,6 @@ def _grants(archive: Archive, number: int) -> list[str]:
     return [each.subject for each in items if each.resource == f"patient:PID{number}"]
 
 
-def test_killed_between_durable_and_answer(tmp_path: Path) -> None:
-    _rounds(tmp_path, 2, 3)
-
-
 @pytest.mark.soak
 def test_killed_between_durable_and_answer_again_and_again(tmp_path: Path) -> None:
     _rounds(tmp_path, 20, 4)

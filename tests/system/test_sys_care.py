@@ -71,3 +71,20 @@ def test_a_device_without_the_right_is_not_heard(ward: Ward) -> None:
         Engine(ward.archive.hl7, other.context()).tell(
             ward.his.adt("A01", ward.patient, "V3", time.time(), ward="W1")
         )
+
+
+def test_what_is_repeated_after_a_kill_happens_once(ward: Ward) -> None:
+    """`tests/crash/test_care_survives_kill.py` does it again and again."""
+    archive, his, now = ward.archive, ward.his, time.time()
+    text = his.adt("A01", "PID77", "V77", now, staff=["D1"])
+    engine = Engine(archive.hl7, ward.engine.context())
+    engine.send(text)
+    archive.kill()
+    archive.start()
+    engine = Engine(archive.hl7, ward.engine.context())
+    assert [engine.tell(text), engine.tell(text)] == ["AA", "AA"]
+    engine.close()
+    grants = archive.ask(p.ListGrants(), p.GrantItems).items
+    assert [each.subject for each in grants if each.resource == "patient:PID77"] == ["person:ada"]
+    relations = archive.ask(p.ListCare(), p.CareItems).relations
+    assert [each.number for each in relations if each.patient == "PID77"] == ["V77"]

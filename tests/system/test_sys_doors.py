@@ -48,7 +48,7 @@ from system.senders import SUCCESS, Instance, instance_of, send
 
 # Handlers whose answer follows from a durable decision: admission, query or disclosure.
 # `Derived` names the patient to the front alone, for an object that the masked view made.
-WITH_RECEIPT = {p.Derive, p.Admit, p.Commit, p.Query, p.Disclose, p.Open}
+WITH_RECEIPT = {p.Derive, p.Admit, p.Commit, p.Query, p.Disclose, p.Open, p.AskWorklist}
 # Reviewed: they return nothing that was stored.
 WITHOUT_DATA = {
     p.Hello,  # the listener's own TLS identity
@@ -68,6 +68,7 @@ WITHOUT_DATA = {
     p.QueueMove,  # a job's number
     p.BreakGlass,  # a number and a time
     p.TakeCare,  # a code
+    p.ReportStep,
     p.LogIn,
     p.StepUp,
     p.LogOut,

@@ -38,6 +38,17 @@ care_relation = sa.Table(
     *row_mac(),
 )
 
+performed_step = sa.Table(
+    "performed_step",
+    metadata,
+    sa.Column("id", sa.LargeBinary(32), primary_key=True),  # keyed token of its SOP Instance UID
+    sa.Column("device_id", sa.LargeBinary(16), nullable=False),
+    sa.Column("relation_id", sa.LargeBinary, nullable=False),  # the order; empty: none
+    sa.Column("state", sa.Text, nullable=False),  # in-progress, completed, discontinued
+    sa.Column("at", sa.Float, nullable=False),
+    *row_mac(),
+)
+
 care_grant = sa.Table(
     "care_grant",
     metadata,

@@ -37,6 +37,7 @@ class CareRows:
     def __init__(self, core: Core) -> None:
         self._core = core
         self.relations: dict[bytes, Relation] = {}
+        self.progress: dict[bytes, str] = {}  # of relations in memory
         self.shifts: dict[int, Row] = {}
         self.grants: dict[int, Row] = {}  # that nobody ended
         self.numbers: dict[bytes, str] = {}  # person -> staff number
@@ -90,6 +91,7 @@ class CareRows:
             return  # its patient was destroyed
         if ends(relation, self._core.limits) > self._core.clock():
             self.relations[identifier] = relation
+            self.progress[identifier] = str(row["progress"])
 
     def opened(self, row: Row) -> Relation:
         """A checked row as a relation. Raises CryptoError, GuardRefused('not_found')."""
@@ -103,6 +105,7 @@ class CareRows:
         limits = self._core.limits
         for identifier in [i for i, each in self.relations.items() if ends(each, limits) <= now]:
             del self.relations[identifier]
+            self.progress.pop(identifier, None)
 
     # --- what the plan is made of -----------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from ribcage.guard.devices import RIGHTS
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.home import tls_identity
 from ribcage.guard.rooms import Rooms
+from ribcage.guard.worklist import Worklist
 
 Handler = Callable[[Connection, Any], Awaitable[p.Response]]
 Table = dict[type, Handler]
@@ -150,6 +151,8 @@ def _doors(rooms: Rooms) -> Table:
 
 
 def _images(rooms: Rooms) -> Table:
+    worklist = Worklist(rooms.core, rooms.care)
+
     async def open_(connection: Connection, request: p.Open) -> p.Response:
         return rooms.disclosures.open(rooms.actor(connection, request.principal), request)
 
@@ -174,6 +177,8 @@ def _images(rooms: Rooms) -> Table:
         p.FindDestination: by_principal(rooms, rooms.destinations.find),
         p.BreakGlass: by_principal(rooms, rooms.glass.ask),
         p.TakeCare: by_principal(rooms, rooms.care.take),
+        p.AskWorklist: by_principal(rooms, worklist.answer),
+        p.ReportStep: by_principal(rooms, worklist.performed),
     }
 
 

@@ -2268,6 +2268,41 @@ class CareTaken(_Body, frozen=True):
     again: bool = False
 
 
+class AskWorklist(_Body, frozen=True):
+    """Scheduled steps for the asking device. `filters` by keyword; `after`: position of the page before."""
+
+    principal: Principal
+    filters: dict[str, str]
+    limit: int = 200
+    after: bytes = b""
+
+
+class WorklistAnswer(_Body, frozen=True):
+    """Steps by keyword; where the next page begins, and whether there is one."""
+
+    steps: list[dict[str, str]]
+    position: bytes = b""
+    more: bool = False
+
+
+class ScheduledStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a performed step says of the scheduled one."""
+
+    study_uid: str
+    accession: str
+    step_id: str
+
+
+class ReportStep(_Body, frozen=True):
+    """A modality performs a step (N-CREATE: `new`, N-SET)."""
+
+    principal: Principal
+    uid: str
+    new: bool
+    status: Literal["IN PROGRESS", "COMPLETED", "DISCONTINUED"]
+    scheduled: list[ScheduledStep] = []
+
+
 class SetStaffNumber(_Body, frozen=True):
     """The number by which the hospital's system knows a person; '' takes it back."""
 
@@ -2379,6 +2414,8 @@ FrontRequest = (
     | QueueMove
     | BreakGlass
     | TakeCare
+    | AskWorklist
+    | ReportStep
     | LogIn
     | StepUp
     | LogOut
@@ -2537,6 +2574,7 @@ Response = (
     | GrantItems
     | CareTaken
     | CareItems
+    | WorklistAnswer
     | Noted
     | IngestNoted
     | Refused
