@@ -75,6 +75,7 @@ class Hospital:
         """What the ticker does, until nothing is left."""
         care = self.house.server._rooms.care
         care.wake()
+        care._look_at = 0.0
         while care._behind:
             await care.tick()
 
@@ -164,6 +165,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         for text, code in (
             (his.adt("A01", "UNKNOWN", "V1", now, ward="W1"), 204),
             (his.adt("A01", "PID000001", "V1", now + 2 * DAY, ward="W1"), 102),
+            (his.adt("A01", "PID000001", "V1", now - 100 * DAY, ward="W1"), 102),
             (his.adt("A01", "PID000001", "V" * 300, now, ward="W1"), 102),
             (his.adt("A01", "PID000001", "V1", now, ward="W1", control="ONE"), 0),
             (his.adt("A01", "PID000002", "V9", now, ward="W1", control="ONE"), 205),

@@ -83,6 +83,8 @@ def _run(template: Path, folder: Path, work: Callable[[Hospital], object]) -> No
 
 def _question(**keys: str) -> Dataset:
     asked, step = Dataset(), Dataset()
+    if not keys.get("PatientName", "").isascii():
+        asked.SpecificCharacterSet = "GB18030"
     for keyword in (
         "PatientName",
         "PatientID",

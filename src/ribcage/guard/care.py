@@ -72,7 +72,9 @@ class Care:
         token = core.blind.exact("his-message", joined(actor.identifier, request.sender, request.control))
         content = core.blind.exact("his-content", request.content)
         async with self._one_at_a_time:
-            code = sound(request, core.clock() + core.limits.care_ahead_hours * HOUR)
+            now, limits = core.clock(), core.limits
+            earliest = now - limits.care_message_days * DAY  # older messages are not known again
+            code = sound(request, earliest, now + limits.care_ahead_hours * HOUR)
             known = None if code else self._known(token)
             if known is not None and bytes(known["content"]) != content:
                 code = 205
@@ -143,7 +145,7 @@ class Care:
             return
         with contextlib.suppress(GuardError):  # the ledger cannot: `_look_at` says when it is asked again
             async with self._one_at_a_time:
-                self.rows.forget_ended(now)
+                self.rows.forget_ended(now, await asyncio.to_thread(self.rows.kept_ids))
                 await self._carry_out(_SYSTEM, _EVERYBODY, core.limits.care_changes)
         self._look_at = now if self.waiting else self._look_at
 

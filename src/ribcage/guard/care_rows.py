@@ -100,10 +100,16 @@ class CareRows:
             whose = catalogue.patient_by_id(core, connection, bytes(row["patient_id"]))
         return _relation(row, _open_facts(whose.key, identifier, bytes(row["sealed"])))
 
-    def forget_ended(self, now: float) -> None:
-        """Drop from memory what is no ground any more."""
+    def kept_ids(self) -> set[bytes]:
+        """Ids of all relations that the database has. Blocking."""
+        with self._core.engine.connect() as connection:
+            return {bytes(identifier) for (identifier,) in connection.execute(sa.select(care_relation.c.id))}
+
+    def forget_ended(self, now: float, kept: set[bytes]) -> None:
+        """Drop from memory what is no ground any more, or was destroyed with its patient."""
         limits = self._core.limits
-        for identifier in [i for i, each in self.relations.items() if ends(each, limits) <= now]:
+        gone = [i for i, each in self.relations.items() if i not in kept or ends(each, limits) <= now]
+        for identifier in gone:
             del self.relations[identifier]
             self.progress.pop(identifier, None)
 
@@ -145,6 +151,8 @@ class CareRows:
         newest = connection.execute(sa.select(sa.func.max(his_message.c.number))).scalar()
         number = int(newest or 0) + 1
         connection.execute(sa.delete(his_message).where(his_message.c.at < old))
+        longest = max(core.limits.care_inpatient_days, core.limits.care_order_days) * 86_400.0
+        connection.execute(sa.delete(care_relation).where(care_relation.c.heard_at < old - longest))
         context = column_context("his_message", "sealed", number)
         sealed = seal_column(core.keyring.service("log"), context, said.encode())
         values = {"number": number, "token": token, "content": content, "at": now, "sealed": sealed}

@@ -41,14 +41,14 @@ class Written:
     shifts: list[Row] = field(default_factory=list)
 
 
-def sound(request: p.TakeCare, latest: float) -> p.CareCode:
-    """0, or what is wrong (HL7 table 0357). `latest`: an event may not be later, Unix seconds."""
+def sound(request: p.TakeCare, earliest: float, latest: float) -> p.CareCode:
+    """0, or what is wrong (HL7 table 0357). An event may be neither earlier nor later, Unix seconds."""
     if any(len(each) > _CHARACTERS for each in _texts(msgspec.to_builtins(request, builtin_types=(bytes,)))):
         return 102
     lists = (request.orders, *((request.visit.staff,) if request.visit else ()))
     lists += tuple(each.staff for each in request.orders)
     lists += (request.staff.shifts,) if request.staff else ()
-    if any(len(each) > _LIST for each in lists) or not 0 <= request.at <= latest:
+    if any(len(each) > _LIST for each in lists) or not earliest <= request.at <= latest:
         return 102
     named = [each for each in (request.patient, request.former) if each is not None]
     if any(each.identifier.strip().upper() in catalogue.PLACEHOLDER_IDS for each in named):
