@@ -167,6 +167,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
             (his.adt("A01", "PID000001", "V1", now + 2 * DAY, ward="W1"), 102),
             (his.adt("A01", "PID000001", "V1", now - 100 * DAY, ward="W1"), 102),
             (his.adt("A01", "PID000001", "V" * 300, now, ward="W1"), 102),
+            (his.adt("A01", "PID000001", "V\x1b[2J", now, ward="W1"), 102),
             (his.adt("A01", "PID000001", "V1", now, ward="W1", control="ONE"), 0),
             (his.adt("A01", "PID000002", "V9", now, ward="W1", control="ONE"), 205),
             (his.adt("A08", "PID000002", "V1", now + 1, ward="W1"), 204),

@@ -97,7 +97,12 @@ class Care:
     async def _take_new(self, actor: Actor, request: p.TakeCare, known: tuple[bytes, bytes]) -> p.CareCode:
         core, rows, behind = self._core, self.rows, self._behind
         if request.former is not None and request.patient is not None:
-            await self._merge(actor, request.former, request.patient)
+            try:
+                await self._merge(actor, request.former, request.patient)
+            except GuardRefused as refused:
+                if refused.reason != "conflict":
+                    raise
+                return 206  # a study is closed for destruction, or there are too many: for two persons
         try:
             written = await core.committer.run(lambda tx: write(core, rows, tx, actor, request, known))
         except NotItsPatient:

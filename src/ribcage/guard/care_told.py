@@ -1,7 +1,7 @@
 """A message of the hospital's system as rows: sizes checked, relations and shifts written, one entry (`guard.care`).
 
 Rules, in order:
-1. A front is not believed about sizes either: what is too long or too much is refused.
+1. A front is not believed about sizes either: what is too long, too much or not printable is refused.
 2. A relation's token has the certificate in it: another's message with the same number is about another relation.
 3. A relation stays with its patient, or with whom that one was merged into; a message that gives it to somebody else
    is refused as a whole.
@@ -43,7 +43,8 @@ class Written:
 
 def sound(request: p.TakeCare, earliest: float, latest: float) -> p.CareCode:
     """0, or what is wrong (HL7 table 0357). An event may be neither earlier nor later, Unix seconds."""
-    if any(len(each) > _CHARACTERS for each in _texts(msgspec.to_builtins(request, builtin_types=(bytes,)))):
+    texts = _texts(msgspec.to_builtins(request, builtin_types=(bytes,)))
+    if not all(len(each) <= _CHARACTERS and each.isprintable() for each in texts):
         return 102
     lists = (request.orders, *((request.visit.staff,) if request.visit else ()))
     lists += tuple(each.staff for each in request.orders)

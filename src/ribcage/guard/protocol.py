@@ -2180,7 +2180,7 @@ class Stop(_Body, frozen=True):
 VisitEvent = Literal["A01", "A02", "A03", "A04", "A08", "A11", "A12", "A13"]
 OrderEvent = Literal["ordered", "changed", "cancelled", "reported"]
 # HL7 table 0357; 0: taken.
-CareCode = Literal[0, 100, 101, 102, 103, 204, 205, 207]
+CareCode = Literal[0, 100, 101, 102, 103, 204, 205, 206, 207]
 
 
 class CarePatient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

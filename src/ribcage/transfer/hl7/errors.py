@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-ErrorCode = Literal[100, 101, 102, 103, 200, 201, 202, 203, 204, 205, 207]
+ErrorCode = Literal[100, 101, 102, 103, 200, 201, 202, 203, 204, 205, 206, 207]
 TEXTS: dict[int, str] = {
     100: "Segment sequence error",
     101: "Required field missing",
@@ -21,6 +21,7 @@ TEXTS: dict[int, str] = {
     203: "Unsupported version id",
     204: "Unknown key identifier",
     205: "Duplicate key identifier",
+    206: "Application record locked",
     207: "Application internal error",
 }
 
