@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attacks import cage_attacks as c
+from attacks import care_attacks as care
 from attacks import deid_attacks as deid
 from attacks import edge_attacks as edge
 from attacks import glass_attacks
@@ -211,6 +212,33 @@ ROUTING_ROWS = (
         routing.unnamed_study_pulls_the_unnamed,
     ),
 )
+CARE_ROWS = (
+    Row(
+        "told_without_a_certificate",
+        ("hl7_from_anybody",),
+        "a grant for a ward",
+        care.told_without_a_certificate,
+    ),
+    Row("told_without_the_right", ("no_his_right",), "a grant for a ward", care.told_without_the_right),
+    Row(
+        "admission_played_again",
+        ("no_memory_of_messages", "no_times_of_events"),
+        "the film of a patient who has left",
+        care.admission_played_again,
+    ),
+    Row(
+        "discharge_by_another",
+        ("relations_of_anybody",),
+        "a doctor shut out by another department's system",
+        care.discharge_by_another,
+    ),
+    Row(
+        "visit_of_another_patient",
+        ("visits_change_patients",),
+        "the film of a patient who is on no ward",
+        care.visit_of_another_patient,
+    ),
+)
 MIGRATION_ROWS = (
     Row(
         "migrated_in_plain",
@@ -288,6 +316,7 @@ GUARD_ROWS = (
     *EDGE_ROWS,
     *DEID_ROWS,
     *RESEARCH_ROWS,
+    *CARE_ROWS,
     *PEOPLE_ROWS,
     *MIGRATION_ROWS,
     *RETRIEVE_ROWS,

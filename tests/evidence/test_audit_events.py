@@ -87,6 +87,9 @@ EVENTS = {
         "110113",
         "0",
     ),
+    "care-told": (ae.CareTold(DEVICE, "ADT-A01", HASH, PATIENT, (STUDY,)), "110113", "0"),
+    "care-refused": (ae.CareTold(DEVICE, "ADT-A01", HASH, reason="error-204"), "110113", "4"),
+    "staff-changed": (ae.StaffChanged(ROOT, "number-set", person=STUDY), "110113", "0"),
     "routing-changed": (ae.RoutingChanged(ROOT, "rule-added", 3, HASH), "110113", "0"),
     "device-changed": (ae.DeviceChanged(ROOT, HASH, "added", ("store", "query")), "110113", "0"),
     "disclosure-allowed": (

@@ -17,10 +17,12 @@ from ribcage.transfer.dicomweb.context import WebContext
 from ribcage.transfer.dicomweb.routes import _dicom, methods_of
 
 _NAMES = {
-    sop.VERIFICATION: ("Verification", "`store`, `query`, `retrieve` or `observe`"),
+    sop.VERIFICATION: ("Verification", "any"),
     sop.PATIENT_ROOT_FIND: ("Patient Root Query/Retrieve - FIND", "`query`"),
     sop.STUDY_ROOT_FIND: ("Study Root Query/Retrieve - FIND", "`query`"),
     sop.STORAGE_COMMITMENT_PUSH: ("Storage Commitment Push Model", "`store`"),
+    sop.MODALITY_WORKLIST_FIND: ("Modality Worklist - FIND", "`worklist`"),
+    sop.PERFORMED_PROCEDURE_STEP: ("Modality Performed Procedure Step", "`worklist`"),
 }
 _FIND_STATUSES = (
     Status.PENDING, Status.PENDING_KEYS_UNSUPPORTED, Status.SUCCESS, Status.CANCEL, Status.OUT_OF_RESOURCES,

@@ -18,6 +18,7 @@ from ribcage.dicom.scan import ScanLimits
 from ribcage.guard.limits import GuardLimits
 from ribcage.transfer.dicomweb.limits import WebLimits
 from ribcage.transfer.edge.limits import EdgeLimits
+from ribcage.transfer.hl7.limits import Hl7Limits
 from ribcage.transfer.limits import FrontLimits, ListenLimits, OldPacs
 from ribcage.usage.deid.batch import BatchLimits
 
@@ -40,6 +41,7 @@ LIMITS = (
     GuardLimits,
     ListenLimits,
     FrontLimits,
+    Hl7Limits,
     WebLimits,
     UpperLayerLimits,
     ScanLimits,

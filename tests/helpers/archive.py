@@ -71,14 +71,15 @@ class Archive:
         self.process: subprocess.Popen[bytes] | None = None
         self.dicom: tuple[str, int] = ("", 0)
         self.https: tuple[str, int] = ("", 0)
+        self.hl7: tuple[str, int] = ("", 0)  # where `settings["listen"]` has one
         self.authority = folder / "ca.crt"
 
     # --- life -------------------------------------------------------------------------------------------
 
     def create(self) -> None:
         create_home(self.home, self.folder / "root", PASSPHRASE, PLAN)
-        listen = settings.Listen(dicom_port=0, https_port=0)
-        wanted = settings.Settings(hospital="Test", fronts=self.fronts, listen=listen, **self.settings)
+        more = {"listen": settings.Listen(dicom_port=0, https_port=0), **self.settings}
+        wanted = settings.Settings(hospital="Test", fronts=self.fronts, **more)
         settings.save(self.home, wanted)
 
     def start(self) -> None:
@@ -103,6 +104,7 @@ class Archive:
             raise RuntimeError((self.folder / "server.log").read_text())
         where = json.loads(line)
         self.dicom, self.https = tuple(where["dicom"]), tuple(where["https"])
+        self.hl7 = tuple(where.get("hl7", ("", 0)))
 
     def stop(self) -> None:
         """Graceful stop."""

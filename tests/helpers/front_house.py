@@ -27,7 +27,7 @@ from ribcage.storage.objects import ObjectStore
 from ribcage.transfer import control as wire
 from ribcage.transfer.control import Handed, StopFront
 from ribcage.transfer.front import Front, MakeHttp
-from ribcage.transfer.limits import FrontLimits, FrontSettings
+from ribcage.transfer.limits import FrontLimits, FrontSettings, Listener
 
 __all__ = [
     "PASSPHRASE",
@@ -96,8 +96,9 @@ async def front_house(
     settings: FrontSettings | None = None,
     make_http: MakeHttp | None = None,
     limits: GuardLimits | None = None,
+    kind: Listener = "dicom",
 ) -> AsyncIterator[FrontHouse]:
-    """Guard and front on a copy of `template`; one listener on loopback for kind 'dicom'."""
+    """Guard and front on a copy of `template`; one listener on loopback for this kind."""
     home = folder / "home"
     shutil.copytree(template, home)
     objects = ObjectStore(home / "objects")
@@ -116,7 +117,7 @@ async def front_house(
         def hand() -> None:
             connection, peer = listener.accept()
             with connection:
-                wire.send(ours, Handed("dicom", peer[0]), connection.fileno())
+                wire.send(ours, Handed(kind, peer[0]), connection.fileno())
 
         loop.add_reader(listener.fileno(), hand)
         made = FrontHouse(house, front, ours, listener.getsockname()[:2], objects, task)

@@ -48,7 +48,17 @@ from system.senders import SUCCESS, Instance, instance_of, send
 
 # Handlers whose answer follows from a durable decision: admission, query or disclosure.
 # `Derived` names the patient to the front alone, for an object that the masked view made.
-WITH_RECEIPT = {p.Derive, p.Admit, p.Commit, p.Query, p.Disclose, p.Open, p.OpenEdgeEntry, p.ListElsewhere}
+WITH_RECEIPT = {
+    p.Derive,
+    p.Admit,
+    p.Commit,
+    p.Query,
+    p.Disclose,
+    p.Open,
+    p.OpenEdgeEntry,
+    p.ListElsewhere,
+    p.AskWorklist,
+}
 # Reviewed: they return nothing that was stored.
 WITHOUT_DATA = {
     p.Hello,  # the listener's own TLS identity
@@ -77,6 +87,8 @@ WITHOUT_DATA = {
     p.JobOver,
     p.QueueMove,  # a job's number
     p.BreakGlass,  # a number and a time
+    p.TakeCare,  # a code
+    p.ReportStep,
     p.LogIn,
     p.StepUp,
     p.LogOut,
@@ -138,6 +150,10 @@ BY_ADMINISTRATORS = {p.AsAdministrator}
 # Behind a proof of the passphrase; counts, hashes, verdicts and pseudonymous entries, never images.
 FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.TrustEdge,  # public keys
+    p.SetStaffNumber,
+    p.SetShift,
+    p.EndShift,
+    p.ListCare,  # numbers of patients, visits and staff, as messages wrote them
     p.AddDestination,
     p.RemoveDestination,
     p.ListDestinations,  # addresses and names of devices

@@ -47,6 +47,7 @@ def _front(home: Path, control: int) -> None:
         objects_folder=home / "objects",
         called_ae_titles=frozenset(wanted.called_ae_titles),
         pacs=wanted.shield.pacs(),
+        own_authorities=frozenset(wanted.own_authorities),
     )
 
     def make_http(rooms: FrontRooms) -> HttpFactory:

@@ -14,6 +14,7 @@ from ribcage.cli import (
     audit,
     backup,
     break_glass,
+    care,
     certificate,
     clock,
     commands,
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     _rights_verbs(verbs)
     _evidence_verbs(verbs)
     break_glass.add_verbs(verb, _with_guard, verbs)
+    care.add_verbs(verb, _with_guard, verbs)
     destinations.add_verbs(verb, _with_guard, verbs)
     queue.add_verbs(verb, _with_guard, verbs)
     commitments.add_verbs(verb, _with_guard, verbs)

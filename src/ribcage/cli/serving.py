@@ -88,6 +88,8 @@ def run(home: Path, wanted: Settings, passphrase: bytes, *, quiet: bool) -> int:
         print(
             f"  DICOM TLS  {where['dicom'][0]} port {where['dicom'][1]}, AE {', '.join(wanted.called_ae_titles)}"
         )
+        if "hl7" in where:
+            print(f"  HL7 TLS    {where['hl7'][0]} port {where['hl7'][1]}")
         print(f"  HTTPS      https://{_host(where['https'])}/login")
         for each in _DEFENDED:
             print(f"  defended: {each}")

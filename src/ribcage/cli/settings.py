@@ -23,6 +23,8 @@ _LEAST_RESERVE_MIB = 4
 _MOST_JOBS = 100_000
 _MOST_TRIES = 1000
 _LEAST_CHECK_SECONDS, _MOST_CHECK_SECONDS = 10, 86_400
+_MOST_GRACE_HOURS = 720
+_MOST_REPORT_DAYS = 365
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,6 +34,8 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dicom_port: int = 2762
     https_address: str = "127.0.0.1"
     https_port: int = 8443
+    hl7_address: str = ""
+    hl7_port: int = 2575
     public: list[str] = []
 
 
@@ -73,15 +77,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queue_most_seconds: float = 3600.0
     queue_lease_seconds: float = 60.0
     exposure_check_seconds: int = 3600
+    own_authorities: list[str] = []
+    care_grace_hours: float = 24.0
+    care_report_days: float = 30.0
     demo: bool = False
     listen: Listen = Listen()
     shield: Shield = Shield()
 
     def addresses(self) -> tuple[ListenAddress, ...]:
-        """The listeners."""
+        """The listeners; HL7's where it has an address."""
+        listen = self.listen
+        hl7 = (ListenAddress("hl7", listen.hl7_address, listen.hl7_port),) if listen.hl7_address else ()
         return (
-            ListenAddress("dicom", self.listen.dicom_address, self.listen.dicom_port),
-            ListenAddress("https", self.listen.https_address, self.listen.https_port),
+            ListenAddress("dicom", listen.dicom_address, listen.dicom_port),
+            ListenAddress("https", listen.https_address, listen.https_port),
+            *hl7,
         )
 
     def guard_limits(self) -> GuardLimits:
@@ -98,6 +108,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             queue_first_seconds=self.queue_first_seconds,
             queue_most_seconds=self.queue_most_seconds,
             queue_lease_seconds=self.queue_lease_seconds,
+            care_grace_hours=self.care_grace_hours,
+            care_report_days=self.care_report_days,
             web_name=self.hostnames[0] if self.hostnames else "localhost",
             web_port=self.listen.https_port,
             shield_department=self.shield.department if self.shield.pacs_address else "",
@@ -124,6 +136,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not _LEAST_CHECK_SECONDS <= self.exposure_check_seconds <= _MOST_CHECK_SECONDS:
             allowed = f"{_LEAST_CHECK_SECONDS} to {_MOST_CHECK_SECONDS}"
             raise UsageError(f"exposure_check_seconds: expected {allowed}, got {self.exposure_check_seconds}")
+        for name, most in (("care_grace_hours", _MOST_GRACE_HOURS), ("care_report_days", _MOST_REPORT_DAYS)):
+            if not 0 <= getattr(self, name) <= most:
+                raise UsageError(f"{name}: expected 0 to {most}, got {getattr(self, name):g}")
         titles = [*self.called_ae_titles, self.shield.pacs_ae_title, self.shield.calling_ae_title]
         if not self.called_ae_titles or any(
             not 0 < len(t) <= 16 or not t.isascii() or "\\" in t for t in titles
@@ -187,6 +202,9 @@ def save(home: Path, settings: Settings) -> None:
         f"queue_most_seconds = {settings.queue_most_seconds}",
         f"queue_lease_seconds = {settings.queue_lease_seconds}",
         f"exposure_check_seconds = {settings.exposure_check_seconds}",
+        f"own_authorities = {_toml(settings.own_authorities)}",
+        f"care_grace_hours = {settings.care_grace_hours}",
+        f"care_report_days = {settings.care_report_days}",
         f"demo = {_toml(settings.demo)}",
         "",
         "[listen]",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ribcage.database import commitment_schema, edge_tables, research
+from ribcage.database import care_tables, commitment_schema, edge_tables, research
 from ribcage.database.schema import metadata
 
-__all__ = ["commitment_schema", "edge_tables", "metadata", "research"]
+__all__ = ["care_tables", "commitment_schema", "edge_tables", "metadata", "research"]

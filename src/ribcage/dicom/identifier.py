@@ -6,6 +6,7 @@ Rules, in order:
 3. An answer is written in the asker's character set where that holds every value, read back by our own decoder to be
    sure; else in ISO_IR 192. Plain ASCII needs no character set.
 4. Only Implicit and Explicit VR Little Endian are written: nothing else is negotiated for queries.
+5. A mapping as a value is a sequence of one item, an empty one a sequence of none.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _IMPLICIT: Final = Struct("<HHI").pack
 _SHORT: Final = Struct("<HH2sH").pack
 _LONG: Final = Struct("<HH2s2xI").pack
 
-Value = str | int | list[str]
+Value = str | int | list[str] | Mapping[int, "Value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +91,34 @@ def write(values: Mapping[int, Value], character_set: str, transfer_syntax: str)
 
     `character_set` is the request's.
     """
-    texts = {tag: _joined(value) for tag, value in values.items() if not isinstance(value, int)}
-    wide = [text for tag, text in texts.items() if vr_of(tag) in CHARSET_VRS and not text.isascii()]
+    wide = list(_wide(values))
     declared, charset = ("", DEFAULT_CHARSET) if not wide else _choose(wide, character_set)
-    parts = {CHARACTER_SET: _encoded("CS", declared, charset)} if declared else {}
+    implicit = transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
+    parts = _parts(values, charset, implicit=implicit)
+    if declared:
+        parts[CHARACTER_SET] = _encoded("CS", declared, charset)
+    return b"".join(elements(parts, implicit=implicit))
+
+
+def _wide(values: Mapping[int, Value]) -> Iterator[str]:
+    """Texts that need a character set."""
     for tag, value in values.items():
-        parts[tag] = _encoded(vr_of(tag), value, charset)
-    return b"".join(elements(parts, implicit=transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN))
+        if isinstance(value, Mapping):
+            yield from _wide(value)
+        elif not isinstance(value, int) and vr_of(tag) in CHARSET_VRS and not _joined(value).isascii():
+            yield _joined(value)
+
+
+def _parts(values: Mapping[int, Value], charset: Charset, *, implicit: bool) -> dict[int, bytes]:
+    """Encoded values by tag (rule 5)."""
+    parts = {}
+    for tag, value in values.items():
+        if isinstance(value, Mapping):
+            body = b"".join(elements(_parts(value, charset, implicit=implicit), implicit=implicit))
+            parts[tag] = _IMPLICIT(0xFFFE, 0xE000, len(body)) + body if body else b""
+        else:
+            parts[tag] = _encoded(vr_of(tag), value, charset)
+    return parts
 
 
 def _joined(value: str | list[str]) -> str:
@@ -142,7 +164,7 @@ def _plain(text: str, codec: str) -> bytes | None:
         return None
 
 
-def _encoded(vr: str, value: Value, charset: Charset) -> bytes:
+def _encoded(vr: str, value: str | int | list[str], charset: Charset) -> bytes:
     if isinstance(value, int) and vr in NUMBER_FORMATS:
         return Struct("<" + NUMBER_FORMATS[vr]).pack(value)
     text = str(value) if isinstance(value, int) else _joined(value)

@@ -39,6 +39,7 @@ from ribcage.dicom.sop_classes import (
     RETRIEVE_CLASSES,
     STORAGE_COMMITMENT_PUSH,
     VERIFICATION,
+    WORKLIST_CLASSES,
     is_storage,
 )
 from ribcage.dicom.transfer_syntaxes import (
@@ -71,6 +72,7 @@ class Offer:
     query: bool = False
     retrieve: bool = False
     commit: bool = False
+    worklist: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ def _role(uid: str, proposed: RoleSelection | None, offer: Offer) -> RoleSelecti
         or (uid in QUERY_CLASSES and offer.query)
         or (uid == STORAGE_COMMITMENT_PUSH and offer.commit)
         or (uid in RETRIEVE_CLASSES and offer.retrieve)
+        or (uid in WORKLIST_CLASSES and offer.worklist)
     )
     return RoleSelection(uid, wants_scu and served, False)
 

@@ -280,7 +280,10 @@ class DeviceChanged:
 
 @dataclass(frozen=True)
 class GrantChanged:
-    """A grant was put on the ledger or revoked. Subject and resource are the ledger's own identifiers."""
+    """A grant was put on the ledger or revoked. Subject and resource are the ledger's own identifiers.
+
+    `cause`: the token of the message that did it, as the ledger has it; None: a person did.
+    """
 
     actor: Actor
     grant: int
@@ -291,10 +294,12 @@ class GrantChanged:
     view: str = ""
     purpose: str = ""
     valid_until_ms: int = 0
+    cause: bytes | None = None
 
     def to_entry(self, stamp: Stamp) -> Json:
         """PS3.15 A.5.3.11, Object Security Attributes Changed."""
         details = [
+            *([detail("cause", identity(self.cause))] if self.cause is not None else []),
             detail("change", token(self.change)),
             *([detail("resource", identity(self.resource))] if self.resource is not None else []),
             *([detail("subject", identity(self.subject))] if self.subject is not None else []),

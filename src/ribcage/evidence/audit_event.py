@@ -21,6 +21,7 @@ from ribcage.evidence._agents import (
     SystemActor,
 )
 from ribcage.evidence._backup_events import BackupMade, HomeRestored
+from ribcage.evidence._care_events import CareTold, StaffChange, StaffChanged
 from ribcage.evidence._edge_events import EdgeTold
 from ribcage.evidence._exposure_events import ExposureChanged
 from ribcage.evidence._glass_events import (
@@ -95,6 +96,7 @@ __all__ = [
     "BreakGlass",
     "BreakGlassChanged",
     "BreakGlassRefused",
+    "CareTold",
     "ClockChange",
     "ClockChanged",
     "ConfigurationChanged",
@@ -140,6 +142,8 @@ __all__ = [
     "RoutingChanged",
     "SealingLeased",
     "SessionAlarm",
+    "StaffChange",
+    "StaffChanged",
     "Stamp",
     "StrangerActor",
     "StudyDestroyed",
@@ -163,6 +167,7 @@ Event = (
     | ClockChanged
     | ConfigurationChanged
     | ConflictResolved
+    | CareTold
     | ConsentChanged
     | DerivationAllowed
     | DerivationRefused
@@ -197,6 +202,7 @@ Event = (
     | RoutingChanged
     | SealingLeased
     | SessionAlarm
+    | StaffChanged
     | StudyDestroyed
     | StudyReleased
 )
@@ -212,6 +218,8 @@ KINDS = MappingProxyType(
         "break-glass": "BREAK-GLASS access began",
         "break-glass-changed": "break-glass ended or reviewed",
         "break-glass-refused": "BREAK-GLASS refused",
+        "care-refused": "message about care REFUSED",
+        "care-told": "message about care taken",
         "clock-changed": "clock stepped, restored or accepted",
         "configuration-changed": "security setting changed",
         "conflict-resolved": "conflict looked at or resolved",
@@ -252,6 +260,7 @@ KINDS = MappingProxyType(
         "routing-changed": "routing rule or sending job changed",
         "sealing-leased": "sealing key leased",
         "session-alarm": "ALARM: session or passkey in wrong hands",
+        "staff-changed": "staff number or shift changed",
         "step-up": "second factor given",
         "step-up-failed": "second factor FAILED",
         "study-destroyed": "study destroyed",

@@ -154,8 +154,9 @@ class Lists:
 def _grant(core: Core, number: int, sealed: bytes, valid_until: float) -> p.GrantItem:
     context = column_context("grant_note", "sealed", number)
     text = json.loads(open_column(core.keyring.service("log"), context, sealed))
-    subject, resource, view, purpose, _ = text
-    return p.GrantItem(number, str(subject), str(resource), str(view), str(purpose), valid_until)
+    subject, resource, view, purpose, _, *said = text
+    cause = str(said[0]) if said else ""
+    return p.GrantItem(number, str(subject), str(resource), str(view), str(purpose), valid_until, cause)
 
 
 def reads(method: Callable[[], p.Response]) -> Act:

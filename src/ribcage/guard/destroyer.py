@@ -20,6 +20,7 @@ from ribcage.crypto.columns import column_context, open_column
 from ribcage.crypto.errors import CryptoError
 from ribcage.database.research import release_link
 from ribcage.database.schema import (
+    care_relation,
     destruction,
     filed,
     grant_note,
@@ -230,7 +231,7 @@ class Destroyer:
             connection.execute(sa.delete(study_identity).where(study_identity.c.id == key_id))
             connection.execute(sa.delete(study).where(study.c.pk == pk))
         if patient_too:
-            for table in (invitation, patient_session, patient_passkey):
+            for table in (invitation, patient_session, patient_passkey, care_relation):
                 connection.execute(sa.delete(table).where(table.c.patient_id == row["patient_id"]))
             connection.execute(sa.delete(patient).where(patient.c.id == row["patient_id"]))
         log_key = self._core.keyring.service("log")

@@ -18,12 +18,14 @@ from ribcage.evidence.audit_event import AssociationRefused, DeviceActor, Strang
 from ribcage.guard import protocol as p
 from ribcage.guard.admin import sign_checkpoint
 from ribcage.guard.administrators import Act, Administrators, reads, reads_on_thread
+from ribcage.guard.care_lists import CareLists
 from ribcage.guard.connection import Connection
 from ribcage.guard.core import Actor
 from ribcage.guard.devices import RIGHTS
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.home import tls_identity
 from ribcage.guard.rooms import Rooms
+from ribcage.guard.worklist import Worklist
 
 Handler = Callable[[Connection, Any], Awaitable[p.Response]]
 Table = dict[type, Handler]
@@ -122,12 +124,12 @@ def _doors(rooms: Rooms) -> Table:
 
     async def check_device(request: p.CheckDevice) -> p.Response:
         device = request.device
-        title = None if request.action == "http" else device.ae_title
+        title = device.ae_title if request.action == "associate" else None
         try:
             known = core.devices.identify(device.fingerprint, title, core.clock())
         except GuardRefused as refused:
             actor = DeviceActor(device.fingerprint, device.address, device.ae_title)
-            listener = "https" if request.action == "http" else "dicom"
+            listener = {"associate": "dicom", "http": "https", "hl7": "hl7"}[request.action]
             event = AssociationRefused(actor, listener, "unregistered-or-wrong-ae-title")
             index = await core.note(event)
             raise GuardRefused(refused.reason, index) from refused
@@ -156,6 +158,8 @@ def _doors(rooms: Rooms) -> Table:
 
 
 def _images(rooms: Rooms) -> Table:
+    worklist = Worklist(rooms.core, rooms.care)
+
     async def open_(connection: Connection, request: p.Open) -> p.Response:
         return rooms.disclosures.open(rooms.actor(connection, request.principal), request)
 
@@ -191,6 +195,9 @@ def _images(rooms: Rooms) -> Table:
         p.ListElsewhere: by_principal(rooms, rooms.elsewhere.list),
         p.AdmitElsewhere: by_principal(rooms, rooms.elsewhere.admit),
         p.PassedElsewhere: by_principal(rooms, rooms.elsewhere.passed),
+        p.TakeCare: by_principal(rooms, rooms.care.take),
+        p.AskWorklist: by_principal(rooms, worklist.answer),
+        p.ReportStep: by_principal(rooms, worklist.performed),
     }
 
 
@@ -344,7 +351,12 @@ def _house(rooms: Rooms) -> Table:
 
 
 def _rights(rooms: Rooms) -> Table:
+    lists = CareLists(rooms.core, rooms.care)
     return {
+        p.SetStaffNumber: by_operator(rooms, lists.set_number),
+        p.SetShift: by_operator(rooms, lists.set_shift),
+        p.EndShift: by_operator(rooms, lists.end_shift),
+        p.ListCare: by_operator(rooms, lists.page),
         p.Object: by_operator(rooms, rooms.rights.objection),
         p.EndBreakGlass: by_operator(rooms, rooms.reviews.end),
         p.GetAlarms: by_operator(rooms, rooms.reviews.alarms),

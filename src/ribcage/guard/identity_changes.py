@@ -1,7 +1,8 @@
 """Merge, unmerge, moving and splitting studies, correcting names: two persons, one transaction each (docs/adr/0013).
 
 Rules, in order:
-1. One person asks, another approves (`guard.approvals`); a correction of names alone needs one.
+1. One person asks, another approves (`guard.approvals`); a correction of names alone needs one. A merge that the
+   hospital's own system tells is done at once, in its certificate's name (`guard.care`), and undone by two persons.
 2. What was approved is durable before a key moves, keys move before the rows, and the commit of the rows decides: a
    crash in between is undone at the next start (`settle`).
 3. A study that is closed for destruction, or whose destruction was asked for, changes nothing; nor does anything of a
@@ -24,6 +25,7 @@ import sqlalchemy as sa
 
 from ribcage.crypto.columns import column_context, open_column, seal_column
 from ribcage.database.schema import identity_change
+from ribcage.evidence.audit_event import Actor as Evidence
 from ribcage.evidence.audit_event import IdentityChanged, PersonActor
 from ribcage.guard import catalogue
 from ribcage.guard import protocol as p
@@ -32,6 +34,7 @@ from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
 from ribcage.guard.errors import GuardRefused
+from ribcage.guard.identities import Named
 from ribcage.guard.identity_plans import Asked, Plan, Planner
 from ribcage.guard.identity_rows import link_rows, move_rows, settle_keys
 
@@ -89,6 +92,37 @@ class IdentityChanges:
                 return await self._execute(by, int(row["number"]))
         return _item(await core.committer.run(write))
 
+    async def merge_as_told(self, by: Actor, merged: bytes, into: bytes, named: Named) -> None:
+        """Merge two patients by id because the hospital's system says so; `named`: as it names the one that stays.
+
+        Raises GuardRefused('conflict' | 'unavailable').
+        """
+        core, asked = self._core, Asked(patient=merged, into_id=into, named=named)
+
+        def write(tx: Transaction) -> Row:
+            identifier = os.urandom(16)
+            last = tx.connection.execute(sa.select(sa.func.max(identity_change.c.number))).scalar()
+            row: Row = {
+                "id": identifier,
+                "number": int(last or 0) + 1,
+                "kind": "merge",
+                "state": "asked",
+                "undoes": 0,
+                "studies": 0,
+                "sealed": self._seal(identifier, asked),
+                "asked_by": by.identifier,
+                "asked_at": core.clock(),
+                "approved_by": None,
+                "ended_at": 0.0,
+            }
+            self._planner.plan(tx.connection, row, asked)
+            core.rows.insert(tx.connection, identity_change, row)
+            return row
+
+        async with self._one_at_a_time:
+            row = await core.committer.run(write)
+            await self._execute(by.evidence, int(row["number"]))
+
     async def approve(self, _: Actor, request: p.ApproveIdentityChange) -> p.IdentityChangeItem:
         """The second person: it is done when answered. Raises GuardRefused."""
         with self._core.engine.connect() as connection:
@@ -141,7 +175,7 @@ class IdentityChanges:
 
     # --- the work ---------------------------------------------------------------------------------------
 
-    async def _execute(self, by: PersonActor, number: int) -> p.IdentityChangeItem:
+    async def _execute(self, by: Evidence, number: int) -> p.IdentityChangeItem:
         """Rule 2. Raises GuardRefused, GuardUnavailable; then nothing has changed."""
         core = self._core
 
@@ -170,7 +204,7 @@ class IdentityChanges:
         self._changed([held for held, _, _ in plan.studies])
         return _item(done)
 
-    def _write(self, tx: Transaction, by: PersonActor, row: Row, asked: Asked, plan: Plan) -> Row:
+    def _write(self, tx: Transaction, by: Evidence, row: Row, asked: Asked, plan: Plan) -> Row:
         core, undo, now = self._core, row["kind"] == "undo", self._core.clock()
         core.keyring.rebind_all(
             "study", [(key, catalogue.study_context(core, new, uid)) for key, uid, _, new in asked.moves]
@@ -193,7 +227,7 @@ class IdentityChanges:
             "state": "done",
             "sealed": b"",
             "studies": len(plan.studies),
-            "approved_by": by.person if row["kind"] in _NEEDS_TWO else None,
+            "approved_by": by.person if row["kind"] in _NEEDS_TWO and isinstance(by, PersonActor) else None,
             "ended_at": now,
         }
         return core.rows.update(tx.connection, identity_change, dict(row, **ended))
@@ -224,7 +258,7 @@ def _opened(core: Core, row: Row) -> Asked:
 
 
 def _event(
-    by: PersonActor, row: Row, change: Any, patient_id: bytes | None, studies: tuple[bytes, ...] = ()
+    by: Evidence, row: Row, change: Any, patient_id: bytes | None, studies: tuple[bytes, ...] = ()
 ) -> IdentityChanged:
     return IdentityChanged(
         actor=by,

@@ -14,7 +14,7 @@ from ribcage.guard import protocol as p
 from ribcage.guard.catalogue import HeldPatient, HeldStudy
 from ribcage.guard.core import Core
 from ribcage.guard.errors import GuardRefused
-from ribcage.guard.identities import Layer, Layers
+from ribcage.guard.identities import Layer, Layers, Named
 
 STUDIES = 400  # one entry names them all
 Row = dict[str, Any]
@@ -30,6 +30,7 @@ class Asked(msgspec.Struct):
     patient_name: str | None = None
     patient_birth_date: str | None = None
     patient_sex: str | None = None
+    named: Named | None = None  # the patient that stays, where it has no study of its own
     moves: list[tuple[bytes, str, bytes, bytes]] = []  # key id, Study UID, patients before and after
 
 
@@ -168,7 +169,7 @@ class Planner:
                 catalogue.named_in(facts), patient_id=identifier, issuer_of_patient_id=issuer
             )
         else:
-            named = catalogue.newest_names(core, connection, whose)
+            named = self._names(connection, whose, asked)
         given = {
             name: value
             for name in ("patient_name", "patient_birth_date", "patient_sex")
@@ -177,6 +178,15 @@ class Planner:
         named = msgspec.structs.replace(named, **given)
         kept = kind in ("merge", "correct")
         return [*layers, Layer(int(row["number"]), whose.patient_id, whose.key_id, named, kept, now)]
+
+    def _names(self, connection: sa.Connection, whose: HeldPatient, asked: Asked) -> Named:
+        """The patient as its newest study has it, else as it was told. Raises GuardRefused('not_found')."""
+        try:
+            return catalogue.newest_names(self._core, connection, whose)
+        except GuardRefused:
+            if asked.named is None:
+                raise
+            return asked.named
 
     def _undo(self, connection: sa.Connection, number: int) -> Plan:
         """Rule 4."""

@@ -62,6 +62,16 @@ class GuardLimits:
     release_seconds: int = 8 * 3600  # of one release to a project, from its beginning
     release_page_files: int = 2000  # sealed by one entry
     projects: int = 1000
+    care_grace_hours: float = 24.0  # after a discharge
+    care_report_days: float = 30.0  # after an order's report
+    care_inpatient_days: float = 90.0  # after the last message about a visit that nobody ends
+    care_outpatient_days: float = 7.0
+    care_order_days: float = 90.0
+    care_grant_days: float = 30.0  # then a grant is given anew
+    care_message_days: float = 90.0  # how long a message is known again
+    care_ahead_hours: float = 24.0  # how far ahead of our clock an event may be
+    care_look_seconds: float = 30.0  # between two looks at shifts and endings
+    care_changes: int = 64  # of grants, at one tick
     break_glass_seconds: int = 4 * 3600
     break_glass_per_day: int = 5  # of one person
     break_glass_review_hours: int = 72  # then a finding

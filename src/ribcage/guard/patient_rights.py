@@ -118,7 +118,7 @@ class PatientOwnRights:
         found, key = [], core.keyring.service("log")
         for number, sealed in rows:
             try:
-                subject, resource, view, purpose, until = json.loads(
+                subject, resource, view, purpose, until, *_ = json.loads(
                     open_column(key, column_context("grant_note", "sealed", number), sealed)
                 )
             except (CryptoError, ValueError) as failure:

@@ -1096,7 +1096,7 @@ class CheckDevice(_Body, frozen=True):
 
     device: Device
     called_ae_title: str
-    action: Literal["associate", "http"]
+    action: Literal["associate", "http", "hl7"]
 
 
 class FindDestination(_Body, frozen=True):
@@ -1188,7 +1188,7 @@ class QueueMove(_Body, frozen=True):
     sop_instance_uids: list[str]
 
 
-DeviceRight = Literal["store", "query", "retrieve", "observe", "reject", "edge"]
+DeviceRight = Literal["store", "query", "retrieve", "observe", "reject", "edge", "his", "worklist"]
 
 
 class DeviceKnown(_Body, frozen=True):
@@ -1209,6 +1209,7 @@ RefusalKind = Literal[
     "limit",
     "called_ae",
     "user_identity",
+    "not_permitted",
 ]
 
 
@@ -1216,7 +1217,7 @@ class Refusal(_Body, frozen=True):
     """A refusal the front saw alone (handshake, plain bytes, bad PDU): aggregated per minute and audited."""
 
     kind: RefusalKind
-    listener: Literal["dicom", "https"]
+    listener: Literal["dicom", "https", "hl7"]
     address: str
     count: int = 1
 
@@ -1780,6 +1781,7 @@ class GrantItem(_Body, frozen=True):
     view: str
     purpose: str
     valid_until: float
+    cause: str = ""  # the message that made it; '' where a person did
 
 
 class GrantItems(_Body, frozen=True):
@@ -2653,6 +2655,192 @@ class Stop(_Body, frozen=True):
     """Finish what is in hand, write the last checkpoint, exit."""
 
 
+# --- care relations (docs/adr/0020) ---------------------------------------------------------------------
+
+VisitEvent = Literal["A01", "A02", "A03", "A04", "A08", "A11", "A12", "A13"]
+OrderEvent = Literal["ordered", "changed", "cancelled", "reported"]
+# HL7 table 0357; 0: taken.
+CareCode = Literal[0, 100, 101, 102, 103, 204, 205, 206, 207]
+
+
+class CarePatient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A patient as a message names them. `issuer`: '' where DICOM leaves it out too."""
+
+    identifier: str
+    issuer: str = ""
+    name: str = ""  # as PN
+    birth_date: str = ""
+    sex: str = ""
+
+
+class CareVisit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One stay: its number at the sender, the ward, staff numbers of those named, whether an inpatient's."""
+
+    event: VisitEvent
+    number: str
+    ward: str = ""
+    staff: list[str] = []
+    inpatient: bool = True
+
+
+class CareOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One order: numbers, the department that performs it, staff numbers, and what a worklist shows.
+
+    `start`: 'YYYYMMDDHHMMSS' or ''. `study_uid` '': the guard makes one.
+    """
+
+    event: OrderEvent
+    number: str
+    department: str = ""
+    staff: list[str] = []
+    accession: str = ""
+    procedure_id: str = ""
+    step_id: str = ""
+    study_uid: str = ""
+    modality: str = ""
+    station: str = ""  # scheduled station AE title
+    start: str = ""
+    code: str = ""
+    scheme: str = ""
+    description: str = ""
+    referring: str = ""  # as PN
+
+
+class CareShift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When somebody works on a ward or in a department. Unix seconds; `ends_at` 0: without end."""
+
+    ward: str
+    begins_at: float
+    ends_at: float = 0.0
+
+
+class CareStaff(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All shifts of one staff number that count from now on."""
+
+    number: str
+    shifts: list[CareShift]
+
+
+class TakeCare(_Body, frozen=True):
+    """One message of a hospital information system, as a front understood it.
+
+    `sender` and `control`: MSH-3 and 4, MSH-10. `content`: SHA-256 of all that follows MSH. `at`: when it happened
+    (EVN-2, else MSH-7), Unix seconds. `former`: whom `patient` was known as (MRG-1).
+    """
+
+    principal: Principal
+    sender: str
+    control: str
+    kind: str  # such as 'ADT-A01'
+    content: bytes
+    at: float
+    patient: CarePatient | None = None
+    former: CarePatient | None = None
+    visit: CareVisit | None = None
+    orders: list[CareOrder] = []
+    staff: CareStaff | None = None
+
+
+class CareTaken(_Body, frozen=True):
+    """Durable and in force, `again` for a message that was taken before; or why not (`code`)."""
+
+    code: CareCode = 0
+    again: bool = False
+
+
+class AskWorklist(_Body, frozen=True):
+    """Scheduled steps for the asking device. `filters` by keyword; `after`: position of the page before."""
+
+    principal: Principal
+    filters: dict[str, str]
+    limit: int = 200
+    after: bytes = b""
+
+
+class WorklistAnswer(_Body, frozen=True):
+    """Steps by keyword; where the next page begins, and whether there is one."""
+
+    steps: list[dict[str, str]]
+    position: bytes = b""
+    more: bool = False
+
+
+class ScheduledStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a performed step says of the scheduled one."""
+
+    study_uid: str
+    accession: str
+    step_id: str
+
+
+class ReportStep(_Body, frozen=True):
+    """A modality performs a step (N-CREATE: `new`, N-SET)."""
+
+    principal: Principal
+    uid: str
+    new: bool
+    status: Literal["IN PROGRESS", "COMPLETED", "DISCONTINUED"]
+    scheduled: list[ScheduledStep] = []
+
+
+class SetStaffNumber(_Body, frozen=True):
+    """The number by which the hospital's system knows a person; '' takes it back."""
+
+    username: str
+    number: str
+
+
+class SetShift(_Body, frozen=True):
+    """A shift that an operator writes, by staff number."""
+
+    number: str
+    shift: CareShift
+
+
+class EndShift(_Body, frozen=True):
+    """End a shift by its number, at once."""
+
+    shift: int
+
+
+class ListCare(_Body, frozen=True):
+    """Care relations that stand, shifts, and staff numbers that nobody registered has."""
+
+
+class CareItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One relation: 'visit' or 'order'. `until` 0: as long as messages come."""
+
+    sort: str
+    number: str
+    patient: str
+    places: list[str]
+    staff: list[str]
+    state: str
+    until: float
+    cause: str
+
+
+class ShiftItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A shift that has not ended."""
+
+    shift: int
+    number: str
+    username: str  # '' for nobody
+    ward: str
+    begins_at: float
+    ends_at: float
+    by_hand: bool
+
+
+class CareItems(_Body, frozen=True):
+    """Relations, shifts; `unknown`: staff numbers that messages name and no person has."""
+
+    relations: list[CareItem]
+    shifts: list[ShiftItem]
+    unknown: list[str]
+    waiting: int = 0  # changes of grants still to be made
+
+
 HouseRequest = (
     InvitePatient
     | AddPerson
@@ -2720,6 +2908,9 @@ FrontRequest = (
     | AdmitElsewhere
     | PassedElsewhere
     | BreakGlass
+    | TakeCare
+    | AskWorklist
+    | ReportStep
     | LogIn
     | StepUp
     | LogOut
@@ -2764,6 +2955,10 @@ AdminRequest = (
     | AddGrant
     | RevokeGrant
     | ListGrants
+    | SetStaffNumber
+    | SetShift
+    | EndShift
+    | ListCare
     | AddDestination
     | TrustEdge
     | RemoveDestination
@@ -2890,6 +3085,9 @@ Response = (
     | RouteAdded
     | RouteItems
     | GrantItems
+    | CareTaken
+    | CareItems
+    | WorklistAnswer
     | Noted
     | IngestNoted
     | EdgeEntryOpened

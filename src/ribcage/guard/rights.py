@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -31,6 +32,24 @@ from ribcage.guard.second_journal import Row
 from ribcage.ledger import calls
 from ribcage.ledger.client import Prepared
 from ribcage.ledger.errors import InvalidCall, LedgerUnavailable, Reverted
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A grant to be put on the ledger. `written`: subject and resource as people read them. Unix seconds.
+
+    `cause` is opaque: the token of the message that made it. `said` is what people read of that message.
+    """
+
+    subject: bytes
+    resource: bytes
+    view: protocol.View
+    purpose: protocol.Purpose
+    begin: int
+    until: int
+    written: tuple[str, str]
+    cause: bytes = b""
+    said: str = ""
 
 
 class Rights:
@@ -105,30 +124,63 @@ class Rights:
         until = int(request.valid_until or now + core.limits.grant_default_seconds)
         if request.view == "none" or until <= begin:
             raise GuardRefused("invalid")
-        purpose, view = calls.Purpose[request.purpose], calls.View[request.view.upper()]
-        call = calls.add_grant(subject, resource, purpose, view, begin, until)
+        written = (request.subject, request.resource)
+        terms = Terms(subject, resource, request.view, request.purpose, begin, until, written)
+        prepared = await self.give(actor.evidence, terms)
+        return GrantAdded(grant_id=prepared.outcome, transaction=prepared.transaction)
+
+    async def give(
+        self,
+        by: Evidence,
+        terms: Terms,
+        extra: Callable[[Transaction, Prepared], None] = lambda _tx, _prepared: None,
+        stored: Callable[[], None] = lambda: None,
+    ) -> Prepared:
+        """A grant with its note. `extra` writes more rows in the same transaction. Raises GuardRefused."""
+        core, until = self._core, terms.until
+        purpose, view = calls.Purpose[terms.purpose], calls.View[terms.view.upper()]
+        call = calls.add_grant(
+            terms.subject, terms.resource, purpose, view, terms.begin, until, terms.cause or calls.NO_NOTE
+        )
 
         def event(prepared: Prepared) -> Event:
             return GrantChanged(
-                actor=actor.evidence,
+                actor=by,
                 grant=prepared.outcome,
                 change="added",
                 transaction=prepared.transaction,
-                subject=subject,
-                resource=resource,
-                view=request.view,
-                purpose=request.purpose,
+                subject=terms.subject,
+                resource=terms.resource,
+                view=terms.view,
+                purpose=terms.purpose,
                 valid_until_ms=until * 1000,
+                cause=terms.cause or None,
             )
 
         def note(tx: Transaction, prepared: Prepared) -> None:
-            text = json.dumps([request.subject, request.resource, request.view, request.purpose, until])
+            said = [terms.said] if terms.said else []
+            text = json.dumps([*terms.written, terms.view, terms.purpose, until, *said])
             context = column_context("grant_note", "sealed", prepared.outcome)
             sealed = seal_column(core.keyring.service("log"), context, text.encode())
             tx.connection.execute(sa.insert(grant_note), {"grant_id": prepared.outcome, "sealed": sealed})
+            extra(tx, prepared)
 
-        prepared = await self.change(call, event, note)
-        return GrantAdded(grant_id=prepared.outcome, transaction=prepared.transaction)
+        return await self.change(call, event, note, stored)
+
+    async def end(
+        self,
+        by: Evidence,
+        grant_id: int,
+        cause: bytes,
+        extra: Callable[[Transaction, Prepared], None],
+        stored: Callable[[], None],
+    ) -> None:
+        """End a grant for a cause, a message's token. Raises GuardRefused."""
+
+        def event(prepared: Prepared) -> Event:
+            return GrantChanged(by, grant_id, "revoked", prepared.transaction, cause=cause or None)
+
+        await self.change(calls.revoke_grant(grant_id, cause or calls.NO_NOTE), event, extra, stored)
 
     async def revoke(self, actor: Actor, request: RevokeGrant) -> Noted:
         """End a grant; effective when answered."""

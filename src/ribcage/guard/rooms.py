@@ -13,6 +13,7 @@ from ribcage.guard.administrators import Lists
 from ribcage.guard.approvals import Approvals
 from ribcage.guard.backup import Backups
 from ribcage.guard.break_glass import BreakGlass
+from ribcage.guard.care import Care
 from ribcage.guard.catalogue import HeldStudy
 from ribcage.guard.commitment import Commitments
 from ribcage.guard.conflicts import Conflicts
@@ -109,6 +110,7 @@ class Rooms:
     elsewhere: Elsewhere
     exposure: Exposure
     renewals: Renewals
+    care: Care
 
     def actor(self, connection: Connection, principal: p.Principal) -> Actor:
         """Who asks. Raises GuardRefused('not_authenticated'), after counting the stranger."""
@@ -140,6 +142,7 @@ def build_rooms(
     closed = _closing(ingest, elsewhere, disclosures)
     destructions = Destructions(core, approvals, closed)
     passkeys, patients = Passkeys(core, accounts), PatientAccess(core, push)
+    identity_changes = IdentityChanges(core, approvals, _forgetting(ingest, elsewhere, disclosures))
     return Rooms(
         core=core,
         provider=provider,
@@ -184,10 +187,11 @@ def build_rooms(
         rejections=rejections,
         research=build_research(core, approvals, rights, disclosures.rights_changed),
         edges=Edges(core),
-        identity_changes=IdentityChanges(core, approvals, _forgetting(ingest, elsewhere, disclosures)),
+        identity_changes=identity_changes,
         elsewhere=elsewhere,
         exposure=Exposure(core),
         renewals=Renewals(core, push),
+        care=Care(core, rights, identity_changes),
     )
 
 

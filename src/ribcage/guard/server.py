@@ -115,6 +115,7 @@ class GuardServer:
                     await self._rooms.strangers.report()
                 await self._look()
                 await self._rooms.glass.hand_over()
+                await self._rooms.care.tick()
                 self._rooms.patient_list.tick()
                 self._expiry.tick()
                 await self._rooms.patient_list.look_through()

@@ -1,4 +1,4 @@
-"""A front: takes accepted connections from the supervisor and speaks TLS, DICOM and HTTP on them.
+"""A front: takes accepted connections from the supervisor and speaks TLS, DICOM, HTTP and HL7 on them.
 
 Rules, in order:
 1. It listens nowhere. Descriptors come over the control socket; every socket gets TCP_NODELAY.
@@ -39,6 +39,7 @@ from ribcage.transfer.dimse.sender import pinned_context
 from ribcage.transfer.dimse.site import DimseSite
 from ribcage.transfer.errors import IdentityUnusable, ProcessFailed
 from ribcage.transfer.guard_link import GuardLink
+from ribcage.transfer.hl7.connection import Hl7Connection, Hl7Site
 from ribcage.transfer.limits import FrontSettings, Listener
 from ribcage.transfer.refusals import Refusals
 from ribcage.transfer.shield.assembly import build_doors
@@ -110,6 +111,7 @@ class Front:
             self._client_context,
             shield=doors.pacs is not None,
         )
+        self._hl7 = Hl7Site(self._link, self._refusals, limits, settings.hl7, settings.own_authorities)
         self._forwarder = Forwarder(self._site, limits.queue_poll_seconds)
         self._make_http = make_http
         self._http: HttpFactory | None = None
@@ -162,7 +164,7 @@ class Front:
     def connections(self) -> int:
         """Open connections of all kinds, handshakes included."""
         http = self._http.connections if self._http is not None else 0
-        return len(self._site.associations) + http + len(self._handshakes)
+        return len(self._site.associations) + len(self._hl7.connections) + http + len(self._handshakes)
 
     # --- the guard's side -------------------------------------------------------------------------------
 
@@ -244,6 +246,8 @@ class Front:
     def _factory(self, listener: Listener) -> Callable[[], asyncio.BaseProtocol]:
         if listener == "https" and self._http is not None:
             return self._http
+        if listener == "hl7":
+            return lambda: Hl7Connection(self._hl7)
         return lambda: DimseAssociation(self._site, registered(self._site))
 
     def _handshake_done(self, task: asyncio.Task[None], address: str) -> None:
@@ -270,6 +274,7 @@ class Front:
     async def _drain(self) -> None:
         """Finish what is in hand, then end what is left (rule 5)."""
         self._site.drain()
+        self._hl7.drain()
         self._forwarder.stop()
         if self._http is not None:
             self._http.shutdown()
@@ -279,8 +284,8 @@ class Front:
             await asyncio.sleep(_DRAIN_STEP_SECONDS)
         for task in list(self._handshakes):
             task.cancel()
-        for association in list(self._site.associations):
-            association.kill()
+        for open_one in (*self._site.associations, *self._hl7.connections):
+            open_one.kill()
         if self._http is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.guard_answer_seconds):

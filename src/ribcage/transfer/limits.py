@@ -10,8 +10,9 @@ from typing import Literal
 from ribcage.dicom.limits import UpperLayerLimits
 from ribcage.dicom.scan import ScanLimits
 from ribcage.transfer.errors import SettingsRefused
+from ribcage.transfer.hl7.limits import Hl7Limits
 
-Listener = Literal["dicom", "https"]
+Listener = Literal["dicom", "https", "hl7"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ class FrontSettings:
     upper_layer: UpperLayerLimits = field(default_factory=UpperLayerLimits)
     scan: ScanLimits = field(default_factory=ScanLimits)
     pacs: OldPacs | None = None  # this home is a shield before it
+    hl7: Hl7Limits = field(default_factory=Hl7Limits)
+    own_authorities: frozenset[str] = frozenset()  # of patients' numbers that DICOM has without an issuer
 
 
 def check_addresses(addresses: tuple[ListenAddress, ...], named_public: frozenset[str]) -> None:

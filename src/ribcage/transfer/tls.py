@@ -1,7 +1,7 @@
 """TLS contexts after PS3.15 B.12 (BCP 195: RFC 8996, RFC 9325): TLS 1.2 and 1.3, forward secrecy, AEAD only.
 
 Rules, in order (DESIGN rules 3 and 4):
-1. The DICOM listener requires a client certificate, the HTTPS listener asks for one; both verify what comes.
+1. The DICOM and HL7 listeners require a client certificate, the HTTPS listener asks for one; all verify what comes.
 2. Every handshake is a full one: no tickets, and no context serves two connections (`TlsContexts.fresh`), because
    the session cache of OpenSSL cannot be switched off from Python. So a certificate is seen each time.
 3. A registered leaf of a foreign authority is trusted by itself (`VERIFY_X509_PARTIAL_CHAIN`); its authority and
@@ -62,7 +62,7 @@ def server_context(identity: TlsIdentity, listener: Listener) -> ssl.SSLContext:
         | ssl.OP_SINGLE_ECDH_USE
     )
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.verify_mode = ssl.CERT_REQUIRED if listener == "dicom" else ssl.CERT_OPTIONAL
+    context.verify_mode = ssl.CERT_OPTIONAL if listener == "https" else ssl.CERT_REQUIRED
     if listener == "https":
         context.set_alpn_protocols(["http/1.1"])
     trusted = identity.client_authorities_pem + b"\n" + identity.registered_leaves_pem
@@ -94,7 +94,7 @@ class TlsContexts:
     identity: TlsIdentity = field(repr=False)
 
     def __post_init__(self) -> None:
-        for listener in ("dicom", "https"):
+        for listener in ("dicom", "https", "hl7"):
             server_context(self.identity, listener)  # a broken identity fails here
 
     def fresh(self, listener: Listener) -> ssl.SSLContext:

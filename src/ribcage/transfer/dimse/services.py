@@ -17,6 +17,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 from ribcage.capture.admit import Ahead
 from ribcage.capture.disarm import Expected
@@ -25,7 +26,9 @@ from ribcage.capture.flow import Course, Flow
 from ribcage.dicom.assembler import MessageReceived, Sink
 from ribcage.dicom.dimse import (
     N_ACTION_RQ,
+    N_CREATE_RQ,
     N_EVENT_REPORT_RQ,
+    N_SET_RQ,
     RESPONSE,
     CCancelRq,
     CEchoRq,
@@ -40,7 +43,14 @@ from ribcage.dicom.dimse import (
 )
 from ribcage.dicom.negotiation import Answer, Offer, must_refuse, negotiate
 from ribcage.dicom.pdu import AssociateRq
-from ribcage.dicom.sop_classes import GET_CLASSES, MOVE_CLASSES, STORAGE_COMMITMENT_PUSH, VERIFICATION
+from ribcage.dicom.sop_classes import (
+    GET_CLASSES,
+    MODALITY_WORKLIST_FIND,
+    MOVE_CLASSES,
+    PERFORMED_PROCEDURE_STEP,
+    STORAGE_COMMITMENT_PUSH,
+    VERIFICATION,
+)
 from ribcage.dicom.statuses import Status
 from ribcage.dicom.upper_layer import AcceptedContext
 from ribcage.guard.errors import GuardError, GuardRefused
@@ -53,6 +63,7 @@ from ribcage.transfer.dimse.line import Line
 from ribcage.transfer.dimse.move import Destination
 from ribcage.transfer.dimse.retrieval import Outlet, Retrieval
 from ribcage.transfer.dimse.site import DimseSite
+from ribcage.transfer.dimse.worklist import ModalityWorklist, PerformedSteps
 
 _PERMANENT, _TRANSIENT = 1, 2
 _USER, _PRESENTATION = 1, 3
@@ -113,11 +124,8 @@ class AssociationService:
             return IDENTITY_NOT_CONFIRMED
         self._known, self._request = known, request
         self._commitment = StorageCommitment(self._site.guard, self._device)
-        store = "store" in known.may
-        commit = store and not self._site.shield
-        offer = Offer(
-            store=store, query="query" in known.may, retrieve="retrieve" in known.may, commit=commit
-        )
+        may = {right: right in known.may for right in ("store", "query", "retrieve", "worklist")}
+        offer = Offer(**may, commit=may["store"] and not self._site.shield)
         answer = negotiate(request, offer)
         if self._site.shield:
             answer = replace(answer, extended=())
@@ -146,6 +154,9 @@ class AssociationService:
             return respond(command, Status.SUCCESS if known else Status.SOP_CLASS_NOT_SUPPORTED)
         if isinstance(command, CStoreRq):
             return await self._store(command, message.sink, context)
+        if isinstance(command, CFindRq) and context.abstract_syntax == MODALITY_WORKLIST_FIND:
+            worklist = ModalityWorklist(self._site, self._device)
+            return await worklist.answer(command, message.data_set or b"", context, exchange)
         if isinstance(command, CFindRq) and self._request is not None:
             asked = self._request
             terms = Negotiated() if self._site.shield else negotiated(asked, command.sop_class)
@@ -155,6 +166,10 @@ class AssociationService:
             return None
         if isinstance(command, OtherCommand) and context.abstract_syntax == STORAGE_COMMITMENT_PUSH:
             return await self._commit(command, message.data_set, context, exchange)
+        performs = isinstance(command, OtherCommand) and command.command_field in (N_CREATE_RQ, N_SET_RQ)
+        if performs and context.abstract_syntax == PERFORMED_PROCEDURE_STEP:
+            steps = PerformedSteps(self._site, self._device)
+            return await steps.answer(cast(OtherCommand, command), message.data_set or b"", context)
         return refuse(command)
 
     async def begin(self, context: AcceptedContext, exchange: Exchange) -> None:
