@@ -14,6 +14,9 @@ const ACCESSES: Record<string, PatientWord> = {
   invited: "invited", entered: "entered", "wrong-birth-date": "triedEnter", "passkey-added": "phoneAdded", "passkey-removed": "phoneRemoved",
   "passkey-used": "phoneUsed", "passkey-refused": "phoneRefused",
 };
+const IDENTITIES: Record<string, PatientWord> = {
+  merge: "merged", move: "moved", split: "separated", correct: "corrected", undo: "undone", filed: "filed", hidden: "hidden", "shown-again": "shownAgain",
+};
 const FOUND: Record<string, PatientWord> = { justified: "foundRight", unjustified: "foundWrong" };
 const DESTRUCTIONS: Record<string, PatientWord> = { destroyed: "destroyed", cancelled: "kept" };
 
@@ -28,6 +31,7 @@ export function nameOf(person: Who, t: Tell): string {
 export function story(row: Row, t: Tell, language: Language): { who: string; what: string; how: string } {
   if (row.kind === "access") return { who: "", what: t(ACCESSES[row.reason] ?? "other"), how: "" };
   if (row.kind === "destruction") return { who: "", what: t(DESTRUCTIONS[row.reason] ?? "destroying"), how: "" };
+  if (row.kind === "identity") return { who: "", what: t(IDENTITIES[row.reason] ?? "other"), how: "" };
   if (row.kind === "objection") {
     const withdrawn = row.reason === "withdrawn";
     if (row.role === "patient") return { who: "", what: t(withdrawn ? "youAllowedSomebody" : "youStoppedSomebody"), how: "" };
