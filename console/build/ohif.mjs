@@ -8,8 +8,8 @@
 // 4. Scripts that run as workers are told apart: the one that decodes pictures makes functions from text (embind), so the
 //    server lets that one script do so, in its own worker, and no page.
 // 5. What OHIF gets wrong is amended by name (`AMENDED`): each text must be there exactly once, or the build ends.
-// 6. What every opening asks for before its first picture (`FIRST`) is named in the page: the browser fetches it while it reads
-//    the app, not one wave after the other. Modes that no address here leads to are not read at all.
+// 6. What every opening asks for before its first picture (`FIRST`) is named in the page: the overlay has it fetched while the
+//    browser reads the app, not one wave after the other. Modes that no address here leads to are not read at all.
 // 7. Scripts are made smaller: the browser reads half as much before the first picture. Names of functions and classes
 //    stay, because OHIF finds tools by them.
 // 8. What was changed no longer fits the hash in its name, and browsers keep it for good: the files stand below the hash
@@ -80,7 +80,7 @@ export async function unpackOhif(here, target) {
     await cp(join(dist, "assets", "favicon.ico"), join(target, "favicon.ico"));
     const entry = names.find(isApp);
     const page = await readFile(join(here, "viewer", "index.html"), "utf8");
-    await writeFile(join(target, "index.html"), page.replaceAll("%BASE%", base).replace("%APP%", entry).replace("%FIRST%", first(names, base)));
+    await writeFile(join(target, "index.html"), page.replaceAll("%BASE%", base).replace("%APP%", entry).replace("%FIRST%", first(names, base).join(" ")));
     for (const name of ["boot.js", "app-config.js"]) await cp(join(here, "viewer", name), join(target, name));
     const licence = await readFile(join(dist, "..", "LICENSE"), "utf8");
     return { workers, notices: { title: `${wanted.package} ${wanted.version}`, licence, remarks: [...remarks] } };
@@ -110,13 +110,13 @@ export async function smaller(name, text) {
   return code;
 }
 
-/** What the page names of `FIRST` (rule 6); throws when OHIF has no such piece any more. */
+/** The addresses of `FIRST` (rule 6); throws when OHIF has no such piece any more. */
 export function first(names, base, numbers = FIRST) {
   return numbers.flatMap((number) => {
     const found = names.filter((name) => name === `${number}.css` || new RegExp(`^${number}\\.bundle\\.\\w+\\.js$`).test(name));
     if (found.length === 0) throw new Error(`OHIF: expected a piece ${number}, found none`);
-    return found.map((name) => `<link rel="preload" as="${name.endsWith(".js") ? "script" : "style"}" fetchpriority="low" href="${base}${name}" />`);
-  }).join("\n    ");
+    return found.map((name) => base + name);
+  });
 }
 
 /** Addresses below "/" of OHIF's own files that are left in the text. */

@@ -19,6 +19,7 @@ import { passkeysHere, provePasskey } from "../shared/passkeys";
 import { addressOf, studyOf } from "../shared/warm";
 import { say, whyNotProved, type Word } from "../shared/words";
 import { Failed } from "./failed";
+import { fetchFirst } from "./fetch";
 import { firstPicture } from "./first";
 import { listen } from "./listen";
 import { answered, rehearse } from "./rehearse";
@@ -291,6 +292,7 @@ listen(() => turn, (address) => answered(address, rehearsing), (status, view, un
   failed.hear({ kind: "answer", status, about, stepUp });
 });
 if (study) void firstPicture(study, t("preview"), closed.signal); // before OHIF is read: the archive draws while the browser reads scripts
+fetchFirst();
 if (framed) window.ribcageViewer = { open, close, waits: () => rehearsed && !study, hear: onEvent, focus: () => bar.focus() };
 window.addEventListener("keydown", onEscape, { capture: true }); // OHIF keeps keys to itself, and gets this one too
 document.addEventListener("DOMContentLoaded", start);

@@ -52,7 +52,7 @@ describe("what a patient reads", () => {
     expect(told({ kind: "access", reason: "wrong-birth-date" })).toContain("wrong date of birth");
   });
   it("says what became of the record, each in words of its own", () => {
-    const reasons = ["merge", "move", "split", "correct", "undo", "filed", "hidden", "shown-again"];
+    const reasons = ["merge", "move", "split", "correct", "undo", "filed", "hidden", "shown-again", "asked"];
     const said = reasons.map((reason) => told({ kind: "identity", reason, by: "Wang", role: "administrator" }));
     expect(said[5]).toBe("|An image that was in doubt became part of your record|");
     expect(said[6]).toBe("|Images that are not to be used were put aside|");

@@ -15,7 +15,7 @@ const ACCESSES: Record<string, PatientWord> = {
   "passkey-used": "phoneUsed", "passkey-refused": "phoneRefused",
 };
 const IDENTITIES: Record<string, PatientWord> = {
-  merge: "merged", move: "moved", split: "separated", correct: "corrected", undo: "undone", filed: "filed", hidden: "hidden", "shown-again": "shownAgain",
+  asked: "correcting", merge: "merged", move: "moved", split: "separated", correct: "corrected", undo: "undone", filed: "filed", hidden: "hidden", "shown-again": "shownAgain",
 };
 const FOUND: Record<string, PatientWord> = { justified: "foundRight", unjustified: "foundWrong" };
 const DESTRUCTIONS: Record<string, PatientWord> = { destroyed: "destroyed", cancelled: "kept" };

@@ -66,6 +66,7 @@ export const PATIENT = {
   phoneRemoved: ["A phone was forgotten", "移除了一部手机"],
   phoneUsed: ["You signed in with your phone", "您用手机登录"],
   phoneRefused: ["A phone was refused", "一部手机被拒绝"],
+  correcting: ["The hospital is deciding whether to correct your record", "医院正在决定是否更正您的档案"],
   merged: ["The hospital joined two records that are one person's", "医院合并了同属一人的两份档案"],
   moved: ["The hospital put images into the record they belong to", "医院把影像归到了正确的档案"],
   separated: ["The hospital separated records that were joined by mistake", "医院分开了误合的档案"],
