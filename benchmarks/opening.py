@@ -55,7 +55,7 @@ ARGUMENTS = [
 ]
 SIZES = {"small": (512, 448), "dx": (2560, 1954)}
 SEEN = f"() => document.querySelector('.rc-first img') !== null || ({PICTURE})()"
-READY = "() => window.ribcageViewer !== undefined && window.services !== undefined"
+WAITS = "() => window.ribcageViewer !== undefined && window.ribcageViewer.waits()"
 AGENT = "Ribcage-Test/1"  # as `Browser`: a session belongs to the client that logged in
 FRESH_MILLISECONDS = (
     1500  # after the viewer's last question, before the click: a person finds a row no faster
@@ -174,8 +174,7 @@ def _by_click(page: Page, film: Study) -> Opening:
     link.wait_for()
     page.locator("iframe").wait_for(state="attached")
     viewer = page.frames[-1]
-    viewer.wait_for_function(READY)
-    page.wait_for_load_state("networkidle")
+    viewer.wait_for_function(WAITS)
     page.wait_for_timeout(FRESH_MILLISECONDS)
 
     def click() -> Frame:

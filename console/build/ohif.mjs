@@ -8,9 +8,11 @@
 // 4. Scripts that run as workers are told apart: the one that decodes pictures makes functions from text (embind), so the
 //    server lets that one script do so, in its own worker, and no page.
 // 5. What OHIF gets wrong is amended by name (`AMENDED`): each text must be there exactly once, or the build ends.
-// 6. Scripts are made smaller: the browser reads half as much before the first picture. Names of functions and classes
+// 6. What every opening asks for before its first picture (`FIRST`) is named in the page: the overlay has it fetched while the
+//    browser reads the app, not one wave after the other. Modes that no address here leads to are not read at all.
+// 7. Scripts are made smaller: the browser reads half as much before the first picture. Names of functions and classes
 //    stay, because OHIF finds tools by them.
-// 7. What was changed no longer fits the hash in its name, and browsers keep it for good: the files stand below the hash
+// 8. What was changed no longer fits the hash in its name, and browsers keep it for good: the files stand below the hash
 //    of all that this build makes them from (`pathFor`), so that another build has other addresses.
 
 import { execFile } from "node:child_process";
@@ -40,8 +42,12 @@ const AMENDED = [
   ["89", "const StudyMetaDataPromises = new Map();", `const StudyMetaDataPromises = new Map();\n${forget("StudyMetaDataPromises.clear()")}`],
   ["app", "if (model.context) deleteGLContext();", 'if (model.context) { deleteGLContext(); model.context.getExtension("WEBGL_lose_context")?.loseContext(); }'],
   ["app", "webGlContextCount: 7,", "webGlContextCount: 3,"],
+  ["app", 'pluginImports_extensions.push("@ohif/extension-ultrasound-pleura-bline");\n', ""],
+  ["app", ["basic", "segmentation", "tmtv", "microscopy", "preclinical-4d", "ultrasound-pleura-bline"].map((mode) => `pluginImports_modes.push("@ohif/mode-${mode}");\n`).join(""), ""],
   ["app", "i < ModalitiesInStudy.Value.length", "i < (ModalitiesInStudy.Value?.length ?? 0)"],
 ];
+// Pieces of OHIF by number, scripts and styles, in the order in which it asks for them.
+const FIRST = [1673, 6938, 6489, 6495, 8478, 89, 6214, 6749, 5696, 9383, 7248, 3833, 781, 9415, 3500, 9116, 100, 5406, 3760, 2623, 1206];
 const LEFT_OUT_FILES = ["/silent-refresh.html", "/dicom-microscopy-viewer/"]; // named by code that is never reached
 
 /** Unpack below `target`; returns which scripts are workers, and the licence texts. */
@@ -74,7 +80,7 @@ export async function unpackOhif(here, target) {
     await cp(join(dist, "assets", "favicon.ico"), join(target, "favicon.ico"));
     const entry = names.find(isApp);
     const page = await readFile(join(here, "viewer", "index.html"), "utf8");
-    await writeFile(join(target, "index.html"), page.replaceAll("%BASE%", base).replace("%APP%", entry));
+    await writeFile(join(target, "index.html"), page.replaceAll("%BASE%", base).replace("%APP%", entry).replace("%FIRST%", first(names, base).join(" ")));
     for (const name of ["boot.js", "app-config.js"]) await cp(join(here, "viewer", name), join(target, name));
     const licence = await readFile(join(dist, "..", "LICENSE"), "utf8");
     return { workers, notices: { title: `${wanted.package} ${wanted.version}`, licence, remarks: [...remarks] } };
@@ -89,7 +95,7 @@ export function moved(name, text, base) {
   return text.replaceAll(PUBLIC_PATH, `__webpack_require__.p = "${base}"`);
 }
 
-/** The hash of what OHIF's files are made from: the package, this program, the packages that it runs with (rule 7). */
+/** The hash of what OHIF's files are made from: the package, this program, the packages that it runs with (rule 8). */
 export async function pathFor(here) {
   const hash = createHash("sha256");
   for (const source of [join(here, "ohif.json"), fileURLToPath(import.meta.url), join(here, "package-lock.json")])
@@ -97,11 +103,20 @@ export async function pathFor(here) {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** The script without blanks, remarks and long local names (rule 6). */
+/** The script without blanks, remarks and long local names (rule 7). */
 export async function smaller(name, text) {
   const { code, errors } = await minify(name, text, { compress: true, mangle: { keepNames: true } });
   if (errors.length > 0) throw new Error(`OHIF: ${name} cannot be made smaller: ${errors[0].message}`);
   return code;
+}
+
+/** The addresses of `FIRST` (rule 6); throws when OHIF has no such piece any more. */
+export function first(names, base, numbers = FIRST) {
+  return numbers.flatMap((number) => {
+    const found = names.filter((name) => name === `${number}.css` || new RegExp(`^${number}\\.bundle\\.\\w+\\.js$`).test(name));
+    if (found.length === 0) throw new Error(`OHIF: expected a piece ${number}, found none`);
+    return found.map((name) => base + name);
+  });
 }
 
 /** Addresses below "/" of OHIF's own files that are left in the text. */

@@ -15,9 +15,10 @@ function aboutOf(path: string): About {
 
 /**
  * Watch XMLHttpRequest and fetch, both of which OHIF uses. Call before OHIF's own scripts run. An answer to what was
- * asked in an earlier `turn` is not told: it speaks of a study that is no longer shown.
+ * asked in an earlier `turn` is not told: it speaks of a study that is no longer shown. `instead`: the address of an answer
+ * for which the archive is not asked.
  */
-export function listen(turn: () => number, onAnswer: OnAnswer): void {
+export function listen(turn: () => number, instead: (address: string) => string | null, onAnswer: OnAnswer): void {
   const tell = (asked: number, address: string, status: number, field: (name: string) => string | null): void => {
     const url = new URL(address, location.href);
     if (asked !== turn() || url.origin !== location.origin || !IMAGES.test(url.pathname)) return;
@@ -28,6 +29,7 @@ export function listen(turn: () => number, onAnswer: OnAnswer): void {
   XMLHttpRequest.prototype.open = function (this: XMLHttpRequest, ...given: unknown[]): void {
     const asked = turn();
     this.addEventListener("load", () => tell(asked, this.responseURL, this.status, (name) => this.getResponseHeader(name)));
+    given[1] = instead(String(given[1])) ?? given[1];
     open.apply(this, given as Parameters<typeof open>);
   } as typeof open;
   const plain = window.fetch.bind(window);

@@ -19,8 +19,10 @@ import { passkeysHere, provePasskey } from "../shared/passkeys";
 import { addressOf, studyOf } from "../shared/warm";
 import { say, whyNotProved, type Word } from "../shared/words";
 import { Failed } from "./failed";
+import { fetchFirst } from "./fetch";
 import { firstPicture } from "./first";
 import { listen } from "./listen";
+import { answered, rehearse } from "./rehearse";
 import { asksAgain, left, START, step, type Heard, type State } from "./state";
 
 const POLL_SECONDS = 15;
@@ -37,6 +39,8 @@ let turn = 0;
 let closed = new AbortController();
 let state: State = START;
 let asking = false;
+let rehearsing = false;
+let rehearsed = false;
 
 function hear(heard: Heard): void {
   state = step(state, heard);
@@ -215,6 +219,7 @@ function close(): boolean {
 
 function turnTo(next: string): void {
   turn += 1;
+  rehearsing = false;
   closed.abort();
   closed = new AbortController();
   ask.close();
@@ -222,9 +227,25 @@ function turnTo(next: string): void {
   study = next;
   failed.forget();
   dispatchEvent(new Event("ribcage:forget")); // OHIF's stores listen (console/build/ohif.mjs)
+  lead(next);
+  draw();
+}
+
+function lead(next: string): void {
   history.replaceState(null, "", addressOf(next));
   dispatchEvent(new PopStateEvent("popstate")); // OHIF's router follows
-  draw();
+}
+
+function startRehearsal(): void {
+  const first = turn;
+  const begin = (madeUp: string): void => {
+    rehearsing = true;
+    lead(madeUp);
+  };
+  rehearse(() => turn === first, begin, () => {
+    rehearsed = true;
+    if (turn === first) close();
+  });
 }
 
 /** Escape leads to the way back, and from there to the list: one key alone ends no measurement that is half drawn. */
@@ -254,6 +275,7 @@ function start(): void {
   draw();
   void poll();
   if (!framed) hearEvents("/api/events", onEvent, () => void poll());
+  else if (!study) startRehearsal();
   setInterval(() => void poll(), POLL_SECONDS * 1000);
   setInterval(() => {
     draw();
@@ -265,11 +287,12 @@ function start(): void {
   });
 }
 
-listen(() => turn, (status, view, unchecked, stepUp, about) => {
+listen(() => turn, (address) => answered(address, rehearsing), (status, view, unchecked, stepUp, about) => {
   hear({ kind: "image-answer", status, view, unchecked, stepUp });
   failed.hear({ kind: "answer", status, about, stepUp });
 });
 if (study) void firstPicture(study, t("preview"), closed.signal); // before OHIF is read: the archive draws while the browser reads scripts
-if (framed) window.ribcageViewer = { open, close, hear: onEvent, focus: () => bar.focus() };
+fetchFirst();
+if (framed) window.ribcageViewer = { open, close, waits: () => rehearsed && !study, hear: onEvent, focus: () => bar.focus() };
 window.addEventListener("keydown", onEscape, { capture: true }); // OHIF keeps keys to itself, and gets this one too
 document.addEventListener("DOMContentLoaded", start);

@@ -9,6 +9,8 @@ import type { ArchiveEvent } from "./events";
 export interface Viewer {
   /** Show a study; what an earlier one left is dropped first. */
   open(study: string): void;
+  /** Whether it waits for its first study: started, and done with its rehearsal. */
+  waits(): boolean;
   /** Take the keyboard, once it is shown. */
   focus(): void;
   /** Show nothing and drop what was shown; false: do not use this viewer again. */

@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript of the build
 import { immutable } from "../build/manifest.mjs";
 // @ts-expect-error plain JavaScript of the build
-import { amended, leftOver, moved, pathFor, smaller } from "../build/ohif.mjs";
+import { amended, first, leftOver, moved, pathFor, smaller } from "../build/ohif.mjs";
 import { pathOf } from "../src/router";
 
 describe("OHIF below /viewer/", () => {
@@ -32,6 +32,11 @@ describe("OHIF below /viewer/", () => {
   it("is made smaller without losing names, or nothing is built", async () => {
     expect(await smaller("a.js", "class  ZoomTool {}\n// remark\nwindow.tools = [ZoomTool];")).toContain("class ZoomTool");
     await expect(smaller("a.js", "class {")).rejects.toThrow("a.js");
+  });
+  it("names what every opening needs, scripts and styles, or nothing is built", () => {
+    const names = ["7.css", "7.bundle.0123456789abcdef.js", "77.bundle.0123456789abcdef.js", "8.bundle.0123456789abcdef.js"];
+    expect(first(names, "/viewer/1/", [8, 7])).toEqual(["/viewer/1/8.bundle.0123456789abcdef.js", "/viewer/1/7.css", "/viewer/1/7.bundle.0123456789abcdef.js"]);
+    expect(() => first(names, "/viewer/1/", [9])).toThrow("piece 9");
   });
   it("finds what is left", () => {
     const names = ["12.bundle.b4688cdbdd856b75.js"];

@@ -55,6 +55,16 @@ describe("what a patient reads", () => {
     expect(told({ kind: "research", reason: "released" })).toContain("gave your images to research, without your name");
     expect(told({ kind: "research", reason: "named" })).toContain("two people had to agree");
   });
+  it("says what became of the record, each in words of its own", () => {
+    const reasons = ["merge", "move", "split", "correct", "undo", "filed", "hidden", "shown-again", "asked"];
+    const said = reasons.map((reason) => told({ kind: "identity", reason, by: "Wang", role: "administrator" }));
+    expect(said[5]).toBe("|An image that was in doubt became part of your record|");
+    expect(said[6]).toBe("|Images that are not to be used were put aside|");
+    expect(said[7]).toBe("|Images that were put aside may be used again|");
+    expect(new Set(said).size).toBe(reasons.length);
+    expect(said.join()).not.toContain("Something else");
+    expect(told({ kind: "identity", reason: "odd" })).toBe("|Something else was recorded|");
+  });
   it("names somebody where nobody is named, and never shows a word of the protocol", () => {
     expect(nameOf({ by: "", role: "unknown", department: "" }, t)).toBe("Somebody");
     const strange = told({ kind: "new-kind", reason: "new-reason", purpose: "XYZ", view: "odd", role: "odd" });

@@ -39,6 +39,8 @@ window.config = {
         singlepart: "bulkdata,video",
         bulkDataURI: { enabled: true, relativeResolution: "studies" },
         omitQuotationForMultipartRequest: true,
+        acceptHeader: ["application/octet-stream; transfer-syntax=*"], // frames: one part, in which no boundary is looked for
+        stackRetrieveOptions: { retrieveOptions: { single: { streaming: false } } }, // a film is decoded once, when it is whole
         dicomUploadEnabled: false,
       },
     },

@@ -672,3 +672,20 @@ def test_a_destruction_is_seen_and_the_last_one_ends_the_way_in(tmp_path: Path) 
         assert await house.verify() == []
 
     in_house(tmp_path, test, clock=clock)
+
+
+def test_a_merge_that_was_only_asked_is_not_told_as_done(tmp_path: Path) -> None:
+    clock = Clock()
+
+    async def test(house: House) -> None:
+        modality = await house.device("cr1", "CR1", ["store"])
+        await film(house, modality)
+        await film(house, modality, 2, patient_id="PID000002")
+        one = Officer("ann", await house.person("ann", "officer"), clock)
+        session = await patient(house)
+        asked = p.AskIdentityChange("merge", one.approves(), patient="PID000001", into="PID000002")
+        await house.admin.call(asked, p.IdentityChangeItem)
+        page = await rows(house, session)
+        assert [each.reason for each in page.items if each.kind == "identity"] == ["asked"]
+
+    in_house(tmp_path, test, clock=clock)

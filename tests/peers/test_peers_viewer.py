@@ -48,6 +48,7 @@ AGENT = "Ribcage-Test/1"  # as `Browser`: a session belongs to the client that l
 PATIENCE = 60_000  # milliseconds, for a machine that is busy
 FILM = make_study(47, 1, rows=512, columns=448)
 STARTED = "() => window.ribcageViewer !== undefined && window.services !== undefined"
+WAITS = "() => window.ribcageViewer.waits()"
 _numbers = itertools.count(1)
 
 

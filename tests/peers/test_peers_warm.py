@@ -15,6 +15,7 @@ from pydicom.uid import UID, JPEG2000Lossless
 from peers.test_peers_viewer import (
     FILM,
     STARTED,
+    WAITS,
     Seen,
     Ward,
     archive,
@@ -104,6 +105,9 @@ def test_one_viewer_shows_one_study_after_the_other(
     seen.watch(page)
     page.goto(f"{ward.doctor.base}/app/")
     frame = started(page)
+    frame.wait_for_function(WAITS)
+    frame.wait_for_function(EMPTY)
+    assert [url for url in seen.requests if "/dicom-web/studies/" in url] == []  # its rehearsal is its own
     loaded: list[str] = []
     for film, another in ((FILM, other), (other, FILM), (FILM, other), (other, FILM)):
         before = asked(seen, film, "/metadata")

@@ -14,6 +14,9 @@ const ACCESSES: Record<string, PatientWord> = {
   invited: "invited", entered: "entered", "wrong-birth-date": "triedEnter", "passkey-added": "phoneAdded", "passkey-removed": "phoneRemoved",
   "passkey-used": "phoneUsed", "passkey-refused": "phoneRefused",
 };
+const IDENTITIES: Record<string, PatientWord> = {
+  asked: "correcting", merge: "merged", move: "moved", split: "separated", correct: "corrected", undo: "undone", filed: "filed", hidden: "hidden", "shown-again": "shownAgain",
+};
 const FOUND: Record<string, PatientWord> = { justified: "foundRight", unjustified: "foundWrong" };
 const DESTRUCTIONS: Record<string, PatientWord> = { destroyed: "destroyed", cancelled: "kept" };
 const CONSENTS: Record<string, PatientWord> = { given: "consented", withdrawn: "consentWithdrawn" };
@@ -32,6 +35,7 @@ export function story(row: Row, t: Tell, language: Language): { who: string; wha
   if (row.kind === "destruction") return { who: "", what: t(DESTRUCTIONS[row.reason] ?? "destroying"), how: "" };
   if (row.kind === "consent") return { who: "", what: t(CONSENTS[row.reason] ?? "other", how(row, t)), how: "" };
   if (row.kind === "research") return { who: nameOf(row, t), what: t(RESEARCH[row.reason] ?? "other"), how: "" };
+  if (row.kind === "identity") return { who: "", what: t(IDENTITIES[row.reason] ?? "other"), how: "" };
   if (row.kind === "objection") {
     const withdrawn = row.reason === "withdrawn";
     if (row.role === "patient") return { who: "", what: t(withdrawn ? "youAllowedSomebody" : "youStoppedSomebody"), how: "" };

@@ -294,7 +294,7 @@ def _kind_and_reason(entry: Json) -> tuple[str, str]:
     if code == "destruction-changed":
         return "destruction", details.get("change", "")
     if code == "identity-changed":
-        return "identity", details.get("sort", "")
+        return "identity", "asked" if details.get("change") == "asked" else details.get("sort", "")
     if code == "conflict-resolved":
         return "identity", "filed"
     if code == "rejection-changed":
