@@ -41,8 +41,21 @@ SETTINGS = {
     "queue_lease_seconds",
     "demo",
     "listen",
+    "shield",
+    "exposure_check_seconds",
+    "own_authorities",
+    "care_grace_hours",
+    "care_report_days",
 }
-LISTEN = {"dicom_address", "dicom_port", "https_address", "https_port", "public"}
+LISTEN = {
+    "dicom_address",
+    "dicom_port",
+    "https_address",
+    "https_port",
+    "hl7_address",
+    "hl7_port",
+    "public",
+}
 # Where the environment is read, for what, and which names.
 ENVIRONMENT = {
     "cli/demo_stay.py": {"DISPLAY", "WAYLAND_DISPLAY"},  # whether a browser would have a screen

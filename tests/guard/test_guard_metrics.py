@@ -229,7 +229,7 @@ def test_every_name_is_in_the_operations_document() -> None:
 
 
 def test_rights_of_devices_are_one_list() -> None:
-    assert RIGHTS == ("store", "query", "retrieve", "observe", "reject", "his", "worklist")
+    assert RIGHTS == ("store", "query", "retrieve", "observe", "reject", "edge", "his", "worklist")
 
 
 def test_a_front_cannot_read_them_in_the_name_of_an_operator(tmp_path: Path) -> None:

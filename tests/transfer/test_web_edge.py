@@ -461,6 +461,7 @@ def test_every_route_is_reviewed(server):
         "/api/login/passkey/begin",
         "/dicom-web/",  # OPTIONS and GET: what the service can do
         "/dicom-web/",
+        "/edge/state",
         "/healthz",
         "/login",
         "/metrics",

@@ -320,51 +320,6 @@ class GrantChanged:
 
 
 @dataclass(frozen=True)
-class ObjectionChanged:
-    """A patient objected, or took it back; `subject` is the ledger's identifier, None for everybody."""
-
-    actor: Actor
-    patient: bytes
-    subject: bytes | None
-    standing: bool
-    transaction: bytes
-
-    def to_entry(self, stamp: Stamp) -> Json:
-        """PS3.15 A.5.3.11, Object Security Attributes Changed."""
-        details = [
-            detail("standing", "yes" if self.standing else "no"),
-            detail("subject", identity(self.subject) if self.subject is not None else "everybody"),
-            detail("transaction", identity(self.transaction)),
-        ]
-        return _rights(stamp, "objection-changed", self.actor, self.patient, details)
-
-
-@dataclass(frozen=True)
-class ConsentChanged:
-    """A patient consented to a purpose of use, or withdrew.
-
-    `state`: 'attested' where the hospital says so for the patient, who signed elsewhere.
-    """
-
-    actor: Actor
-    patient: bytes
-    purpose: str
-    withdrawn: bool
-    transaction: bytes
-    state: Literal["attested"] = "attested"
-
-    def to_entry(self, stamp: Stamp) -> Json:
-        """PS3.15 A.5.3.11, Object Security Attributes Changed."""
-        details = [
-            detail("purpose", token(self.purpose)),
-            detail("state", token(self.state)),
-            detail("transaction", identity(self.transaction)),
-            detail("withdrawn", "yes" if self.withdrawn else "no"),
-        ]
-        return _rights(stamp, "consent-changed", self.actor, self.patient, details, self.purpose)
-
-
-@dataclass(frozen=True)
 class ConfigurationChanged:
     """A security setting was changed; the setting's name, never its value."""
 
@@ -479,9 +434,10 @@ def _transaction(transaction: bytes | None) -> list[Json]:
     return [] if transaction is None else [detail("transaction", identity(transaction))]
 
 
-def _rights(
+def rights_entry(
     stamp: Stamp, kind: str, actor: Actor, patient: bytes, details: list[Json], purpose: str = ""
 ) -> Json:
+    """PS3.15 A.5.3.11, Object Security Attributes Changed, about a patient."""
     (whose,) = patient_entity(patient)
     whose["detail"] = [*details]
     return audit_event(

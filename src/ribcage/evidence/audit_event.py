@@ -22,6 +22,7 @@ from ribcage.evidence._agents import (
 )
 from ribcage.evidence._backup_events import BackupMade, HomeRestored
 from ribcage.evidence._care_events import CareTold, StaffChange, StaffChanged
+from ribcage.evidence._consent_events import ConsentChanged, ObjectionChanged
 from ribcage.evidence._edge_events import EdgeTold
 from ribcage.evidence._exposure_events import ExposureChanged
 from ribcage.evidence._glass_events import (
@@ -39,11 +40,9 @@ from ribcage.evidence._house_events import (
     ClockChange,
     ClockChanged,
     ConfigurationChanged,
-    ConsentChanged,
     DeviceChanged,
     GrantChanged,
     Maintenance,
-    ObjectionChanged,
     PersonChanged,
     RecoveryChanged,
     SessionAlarm,

@@ -186,13 +186,9 @@ def build_rooms(
         conflicts=Conflicts(core, approvals, routing),
         rejections=rejections,
         research=build_research(core, approvals, rights, disclosures.rights_changed),
-        edges=Edges(core),
-        identity_changes=identity_changes,
-        elsewhere=elsewhere,
-        exposure=Exposure(core),
-        renewals=Renewals(core, push),
-        care=Care(core, rights, identity_changes),
-    )
+        identity_changes=identity_changes, care=Care(core, rights, identity_changes),
+        edges=Edges(core), elsewhere=elsewhere, exposure=Exposure(core), renewals=Renewals(core, push),
+    )  # fmt: skip
 
 
 def _closing(ingest: Ingest, elsewhere: Elsewhere, disclosures: Disclosures) -> Callable[[bytes], None]:
