@@ -134,10 +134,7 @@ class Walker:
         edits: Mapping[int, Answer] | None = None,
         siblings: Sequence[Element] = (),
     ) -> tuple[list[Buffer], bool]:
-        """The elements of the data set or of one item as parts, and whether anything changed.
-
-        `siblings`: all of the container, where `elements` are a part of it.
-        """
+        """The data set's or item's elements as parts; whether any changed. `siblings`: all, if `elements` are not."""
         parts: list[Buffer] = []
         view, steps, decide, key = self.view, self.plan.steps, self.plan.step, parent << 32
         handlers = self._handling.handlers
