@@ -297,8 +297,8 @@ RESEARCH_ROWS = (
 )
 
 
-def _edge(name: str, patches: str, success: str) -> Row:
-    return Row(name, tuple(patches.split()), success, g.against_guard(getattr(edge, name)))
+def _edge(name: str, patches: str, success: str, promise: str = "") -> Row:
+    return Row(name, tuple(patches.split()), success, g.against_guard(getattr(edge, name)), promise)
 
 
 EDGE_ROWS = (
@@ -308,8 +308,19 @@ EDGE_ROWS = (
     _edge("reordered_entry", "no_edge_order", "a later film before an earlier one"),
     _edge("front_speaks_for_the_modality", "edge_films_unchecked", "an invented film in the modality's name"),
     _edge("receipt_without_the_film", "receipts_for_the_asking", "a receipt for what is not held"),
-    _edge("stolen_edge_credential", "no_device_rights", "a list, a study or a way to store"),
-    Row("stolen_spool", ("no_sealing",), "identities read from the edge's disk", edge.stolen_spool),
+    _edge(
+        "stolen_edge_credential",
+        "no_device_rights",
+        "a list, a study or a way to store",
+        "stolen_edge_credential",
+    ),
+    Row(
+        "stolen_spool",
+        ("no_sealing",),
+        "identities read from the edge's disk",
+        edge.stolen_spool,
+        "stolen_edge_disk",
+    ),
 )
 GUARD_ROWS = (
     *STORE_ROWS,

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ribcage.cli import demo_edge
 from ribcage.cli.demo_browser import show
 from ribcage.cli.demo_screens import Cast
 from ribcage.cli.demo_stay import stay
@@ -27,7 +28,7 @@ from ribcage.oversight.drill.attackers.wire_tap import Relay
 from ribcage.oversight.drill.runner import AttackReport, run_drill
 from ribcage.oversight.drill.target import Cookie, StudyRef, Target
 from ribcage.oversight.drill.twin import KNOWN_AE, Stock, running_twins
-from ribcage.oversight.story import Killed, Leak, Proven, Shown, Teller, tell
+from ribcage.oversight.story import Brought, Killed, Leak, Proven, Shown, Teller, tell
 from ribcage.oversight.story_screens import Screens
 from ribcage.oversight.studies import (
     Study,
@@ -97,6 +98,14 @@ class DemoStage:
         )
         self._ground.grant("doctor", self._film.study_uid)
         return milliseconds
+
+    def edge_takes(self) -> float:
+        """The film that the drill's attackers carry: the archive has not got it yet."""
+        return demo_edge.take(self._ground)
+
+    def edge_brings(self) -> Brought:
+        """Its receipt is checked by `tools/verify_edge_receipt.py` in a process of its own."""
+        return demo_edge.bring(self._ground)
 
     def store_others(self) -> tuple[int, float]:
         """The generated studies, on one association."""

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from ribcage.cli import settings
 from ribcage.cli.commands import write_identity
+from ribcage.cli.edge_ground import EdgeGround
 from ribcage.cli.errors import UsageError
 from ribcage.cli.operator import operator
 from ribcage.cli.own_process import MAIN, OwnProcess
@@ -44,6 +45,7 @@ from ribcage.oversight.drill.target import (
     Pair,
     StudyRef,
     TargetDown,
+    WaitingEdge,
 )
 from ribcage.oversight.drill.twin import KNOWN_AE, OPEN_AE, Stock, running_pacs, running_twins
 from ribcage.oversight.studies import Study, generate, make_study
@@ -102,6 +104,8 @@ class Ground:
         serve = ("serve", "--quiet", "--home", str(self._home))
         self._process = OwnProcess(serve, program, start_seconds=_START_SECONDS, stop_seconds=_STOP_SECONDS)
         self._grant = -1
+        self._edge: EdgeGround | None = None
+        self._edges = 0
         create_home(self._home, folder / "root", self.passphrase, HomePlan("Demo Hospital", cost=_COST))
         listen = settings.Listen(dicom_port=0, https_port=0)
         wanted = settings.Settings(
@@ -171,8 +175,29 @@ class Ground:
         """Take that grant back."""
         self.ask(p.RevokeGrant(grant_id=self._grant), p.Noted)
 
+    def waiting_edge(self) -> WaitingEdge:
+        """An edge of its own beside the home, with the film that nobody has stored yet."""
+        edge = self.edge()
+        if not edge.waiting():
+            edge.take((self.folder / "fresh.dcm").read_bytes())
+        return WaitingEdge(edge.home, edge.credential)
+
+    def edge(self) -> EdgeGround:
+        """A running edge whose line to this archive is cut; one until `end_edge`. Raises TargetDown."""
+        if self._edge is None:
+            self._edges += 1
+            self._edge = EdgeGround(self.folder, f"edge-{self._edges}", _COST, self.ask)
+        return self._edge
+
+    def end_edge(self) -> None:
+        """Stop that edge; the next one is another."""
+        if self._edge is not None:
+            self._edge.stop()
+            self._edge = None
+
     def stop(self) -> None:
-        """Stop the server, then the witness."""
+        """Stop the edge, the server, then the witness."""
+        self.end_edge()
         self._process.stop()
         if self._witness is not None:
             self._witness.stop()

@@ -24,6 +24,7 @@ _DOORS = (
     "wrong_ae_for_certificate",
     "wire_tap",
 )
+_EDGE = ("stolen_edge_disk", "stolen_edge_credential")
 _DISK = ("stolen_disk",)
 _USE = ("query_as_stranger", "retrieve_without_grant", "masked_leak", "session_in_url", "revoked_grant")
 _INSIDER = ("audit_row_edit",)
@@ -48,6 +49,22 @@ class Shown:
     image: bool
     milliseconds: float
     contract_microseconds: float
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What became of a film that waited at an edge, when its line to the archive was mended.
+
+    `named`: whether its person stood in what passed on the line, `copied_bytes` of it; `proven`: a stranger's program
+    says that these very bytes were taken; `refused_when_changed`: and refuses the film with one byte changed.
+    """
+
+    milliseconds: float
+    copied_bytes: int
+    named: bool
+    verdict: str
+    proven: bool
+    refused_when_changed: bool
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,12 @@ class Stage(Protocol):
 
     def store_film(self) -> float:
         """Store the film over mutual TLS; milliseconds until it was acknowledged."""
+
+    def edge_takes(self) -> float:
+        """A modality stores a film in plain at an edge that cannot reach the archive; milliseconds."""
+
+    def edge_brings(self) -> Brought:
+        """The line is mended: the film goes to the archive, and its receipt to a stranger's program."""
 
     def store_others(self) -> tuple[int, float]:
         """Store the generated studies; how many, and seconds."""
@@ -175,7 +198,28 @@ def _act_in(stage: Stage, teller: Teller, reports: list[AttackReport]) -> None:
     teller.act("Act 1: sealed at capture, trusted in transfer", "第一幕：采集加密，传输可信")
     milliseconds = stage.store_film()
     teller.check(f"stored over mutual TLS, sealed, logged, acknowledged after {milliseconds:.0f} ms", True)
+    tell_edge(stage, teller, reports)
     _attacks(stage, teller, reports, _DOORS)
+
+
+def tell_edge(stage: Stage, teller: Teller, reports: list[AttackReport]) -> None:
+    """Beside a modality that cannot speak TLS: a film is taken, stolen, brought and proven."""
+    teller.line(
+        "  An edge stands beside a modality without TLS; the network is cut. 边缘网关旁的老设备；网络中断"
+    )
+    milliseconds = stage.edge_takes()
+    teller.check(f"plain on loopback, sealed on the spot, acknowledged after {milliseconds:.0f} ms", True)
+    _attacks(stage, teller, reports, _EDGE)
+    teller.line("  The network is back. 网络恢复")
+    brought = stage.edge_brings()
+    teller.check(
+        f"the edge brought the film in {brought.milliseconds:.0f} ms, "
+        f"no name in {brought.copied_bytes} bytes on the way",
+        brought.copied_bytes > 0 and not brought.named,
+    )
+    teller.check("one file of Python checks the receipt for the bytes that the modality sent", brought.proven)
+    teller.note(brought.verdict)
+    teller.check("the same receipt for other bytes is refused", brought.refused_when_changed)
 
 
 def _act_disk(stage: Stage, teller: Teller, reports: list[AttackReport]) -> None:

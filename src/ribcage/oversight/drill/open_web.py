@@ -97,10 +97,12 @@ class _Handler(BaseHTTPRequestHandler):
         return self._say(404, b"{}", "application/json")
 
     def do_GET(self) -> None:
-        """QIDO-RS for everybody, WADO-RS for every session, `/healthz`."""
+        """QIDO-RS and WADO-URI for everybody, WADO-RS for every session, `/healthz`."""
         path = urllib.parse.urlsplit(self.path).path
         if path == "/healthz":
             return self._say(200, b"ok", "text/plain")
+        if path == "/wado":
+            return self._wado_uri()
         found, viewed = _STUDY.match(path), _VIEWED.search(path)
         if found and viewed and self._session() in self.archive.sessions:
             files = self.archive.shelf.files(found[1])
@@ -119,6 +121,11 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         body = b"".join(parts) + f"--{_BOUNDARY}--\r\n".encode()
         return self._say(200, body, f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}')
+
+    def _wado_uri(self) -> None:
+        asked = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+        files = self.archive.shelf.files(asked.get("studyUID", [""])[0])
+        return self._say(200, files[0], "application/dicom") if files else self._say(404, b"", "text/plain")
 
     def _listing(self, study_uid: str) -> bytes:
         rows = [

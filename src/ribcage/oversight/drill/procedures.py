@@ -65,6 +65,18 @@ def _stolen_disk(attack: str, target: Target) -> Execution:
         return _from(run_script(attack, {"folder": str(copy), "seeds": target.holdings().seeds}))
 
 
+def _stolen_edge_disk(attack: str, target: Target) -> Execution:
+    with tempfile.TemporaryDirectory(prefix="ribcage-thief-") as folder:
+        copy = Path(folder) / "stolen"
+        copy_home(target.waiting_edge().folder, copy)
+        return _from(run_script(attack, target.holdings().brief("files", "seeds", folder=str(copy))))
+
+
+def _stolen_edge_credential(attack: str, target: Target) -> Execution:
+    device = asdict(target.waiting_edge().credential)
+    return _from(run_script(attack, target.holdings().brief("study", "seeds", device=device)))
+
+
 def _session_in_url(attack: str, target: Target) -> Execution:
     cookie = asdict(target.open_session())
     return _from(run_script(attack, target.holdings().brief("study", cookie=cookie)))
@@ -224,6 +236,8 @@ PROCEDURES: dict[str, Procedure] = {
     "session_guess": _plain("study", person="intruder"),
     "revoked_grant": _revoked_grant,
     "stolen_disk": _stolen_disk,
+    "stolen_edge_disk": _stolen_edge_disk,
+    "stolen_edge_credential": _stolen_edge_credential,
     "audit_row_edit": _audit_row_edit,
     "self_promotion_by_sql": _in_steps(person="intruder", victim="doctor"),
     "row_swap": _in_steps(person="doctor", other="other"),

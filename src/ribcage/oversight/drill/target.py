@@ -59,6 +59,17 @@ class StudyRef:
 
 
 @dataclass(frozen=True)
+class WaitingEdge:
+    """A gateway beside a plain modality. `folder`: its disk, where the film of `files` waits for the archive.
+
+    `credential`: what it shows to the archive.
+    """
+
+    folder: Path
+    credential: Modality
+
+
+@dataclass(frozen=True)
 class Database:
     """The database file and its key in hex, '' when it is not encrypted: what its administrator holds."""
 
@@ -129,6 +140,9 @@ class Target(Protocol):
 
     def start(self) -> None:
         """Start again on the same home. Raises TargetDown."""
+
+    def waiting_edge(self) -> WaitingEdge:
+        """A gateway that took the film of `files` in plain while it could not reach the archive; gone at `stop`."""
 
     def home(self) -> Path:
         """The folder that an insider may write while the archive is down."""

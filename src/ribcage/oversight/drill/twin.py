@@ -22,9 +22,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ribcage.oversight.drill import open_archive
+from ribcage.oversight.drill.attackers import dicom, kit
 from ribcage.oversight.drill.open_web import OpenWeb
 from ribcage.oversight.drill.procedures import copy_home
-from ribcage.oversight.drill.target import Cookie, Database, Holdings, Listener, Login, TargetDown
+from ribcage.oversight.drill.target import (
+    Cookie,
+    Database,
+    Holdings,
+    Listener,
+    Login,
+    Modality,
+    TargetDown,
+    WaitingEdge,
+)
 from ribcage.oversight.studies import Study
 
 KNOWN_AE = "VIEWER"
@@ -54,6 +64,7 @@ class OpenTarget:
         self._stock = stock
         self._tls = tls
         self._running: tuple[open_archive.OpenDicom, OpenWeb] | None = None
+        self._gateway: open_archive.OpenDicom | None = None
         shelf = open_archive.Shelf(folder)
         for study in stock.studies:
             shelf.store(study.file)
@@ -89,8 +100,22 @@ class OpenTarget:
     def revoke(self) -> None:
         """There is nothing to take back."""
 
+    def waiting_edge(self) -> WaitingEdge:
+        """A gateway as they are sold: plain files in a folder until the archive takes them. Any certificate does."""
+        folder = self._folder.with_name(f"{self._folder.name}-gateway")
+        if self._gateway is None:
+            self._gateway = open_archive.OpenDicom(open_archive.Shelf(folder), None)
+            listener = Listener("127.0.0.1", self._gateway.port, tls=False, called_ae=OPEN_AE)
+            for file in self._stock.holdings.files:
+                store_plain(listener, KNOWN_AE, Path(file).read_bytes())
+        own = self._stock.holdings.own
+        return WaitingEdge(folder, Modality(own.certificate, own.key, KNOWN_AE))
+
     def stop(self) -> None:
-        """Close both listeners."""
+        """Close all listeners."""
+        if self._gateway is not None:
+            self._gateway.close()
+            self._gateway = None
         if self._running is not None:
             for part in self._running:
                 part.close()
@@ -201,6 +226,10 @@ class OrthancTarget:
         """Raises TargetDown: no grants here."""
         raise TargetDown("Orthanc has no grants")
 
+    def waiting_edge(self) -> WaitingEdge:
+        """Raises TargetDown: nothing stands beside it."""
+        raise TargetDown("Orthanc has no gateway")
+
     def stop(self) -> None:
         """End the process that was started here."""
         if self._process is not None:
@@ -290,6 +319,19 @@ def running_twins(stock: Stock, *, orthanc: bool = True) -> Iterator[dict[str, T
         open_one = OpenTarget(root / "open", stock, tls=True)
         stack.callback(open_one.stop)
         yield {"archive": archive, "open": open_one}
+
+
+def store_plain(there: Listener, ae: str, file: bytes) -> None:
+    """C-STORE in clear, as an old modality does it. Raises TargetDown when it is not acknowledged."""
+    part = dicom.split_file(file)
+    try:
+        sender = dicom.open_association({"dicom": vars(there)}, ae, [(part.sop_class, part.syntax)])
+        status = sender.store(part)
+        sender.release()
+    except (OSError, kit.GaveUp) as failure:
+        raise TargetDown(f"a plain film was not taken: {kit.plain(failure)}") from failure
+    if status != 0:
+        raise TargetDown(f"a plain film was not taken: status {status:04X}")
 
 
 def _stocked(stock: Stock, dicom: Listener, web: Listener) -> Holdings:

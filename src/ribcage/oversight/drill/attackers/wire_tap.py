@@ -12,11 +12,11 @@ from .search import Search
 
 
 class Relay:
-    """Forwards one connection after another to `there`, keeping a copy of both directions."""
+    """Forwards one connection after another to `there`, keeping a copy of both directions. `port` 0: any."""
 
-    def __init__(self, there: tuple[str, int]) -> None:
+    def __init__(self, there: tuple[str, int], port: int = 0) -> None:
         self._there = there
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port = int(self._listener.getsockname()[1])
         self.copies: list[bytearray] = []
         threading.Thread(target=self._accept, daemon=True).start()
