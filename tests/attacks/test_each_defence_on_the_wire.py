@@ -28,6 +28,7 @@ WIRE_ROWS = {
     "query_as_stranger": ("no_login_on_the_web", "no_device_registry", "no_contract"),
     "retrieve_without_grant": ("no_contract",),
     "masked_leak": ("no_masking",),
+    "stolen_edge_credential": ("no_device_rights", "no_contract"),
     "replayed_code": ("no_code_memory",),
     "session_in_url": ("session_from_the_url",),
     "session_guess": ("counted_sessions",),
