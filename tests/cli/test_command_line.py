@@ -137,6 +137,13 @@ def test_persons_devices_grants_and_the_log(home: Path, tmp_path: Path) -> None:
     )
     assert device.returncode == 0
     assert (tmp_path / "cr1.key").stat().st_mode & 0o077 == 0
+    said = ribcage(
+        "device", "describe", "cr1", "--owner", "radiology", "--place", "room 17", "--home", str(home)
+    )
+    assert said.returncode == 0, said.stderr
+    assert "radiology; room 17" in ribcage("device", "list", "--home", str(home)).stdout
+    shown = ribcage("device", "show", "cr1", "--home", str(home)).stdout
+    assert "room 17" in shown and "nothing yet" in shown
     granted = ribcage("grant", "person:li", "department:radiology", "--view", "masked", "--home", str(home))
     assert "on the ledger" in granted.stdout
     unknown = ribcage(

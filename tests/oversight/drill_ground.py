@@ -26,6 +26,7 @@ def make_stock(folder: Path) -> Stock:
     (folder / "seeds.json").write_text(json.dumps(seeds), encoding="utf-8")
     now = datetime.datetime.now(datetime.UTC)
     root = authority.make_root("Nobody", now=now)
+    (folder / "ca.crt").write_bytes(root.certificate_pem)
     pairs = {}
     for name in ("server", "stranger", "modality", "other"):
         issued = authority.issue_client(root, name, now=now, kind="ec")
@@ -36,7 +37,7 @@ def make_stock(folder: Path) -> Stock:
     holdings = Holdings(
         dicom=Listener("127.0.0.1", 1, tls=False),
         web=Listener("127.0.0.1", 1, tls=False),
-        ca="",
+        ca=str(folder / "ca.crt"),
         own=Pair(*pairs["stranger"]),
         device=Modality(*pairs["modality"], "CR1"),
         innocent=Modality(*pairs["other"], "CT1"),

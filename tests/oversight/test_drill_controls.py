@@ -12,12 +12,19 @@ from pathlib import Path
 import pytest
 
 from oversight.drill_ground import make_stock, open_ground
+from ribcage.cli.drill import ON_ORTHANC, write_foreign_pair
 from ribcage.oversight.drill import scripts
 from ribcage.oversight.drill.procedures import PROCEDURES, Execution
 from ribcage.oversight.drill.promises import load_promises
 from ribcage.oversight.drill.runner import judge, run_drill
-from ribcage.oversight.drill.target import TargetDown
-from ribcage.oversight.drill.twin import OpenTarget, Twin, find_orthanc
+from ribcage.oversight.drill.target import Pair, Target, TargetDown
+from ribcage.oversight.drill.twin import (
+    OpenTarget,
+    Twin,
+    find_orthanc,
+    running_orthanc_over_tls,
+    running_twins,
+)
 
 PROMISES = {one.name: one for one in load_promises().attacks}
 
@@ -44,6 +51,21 @@ def test_attack_succeeds_on_orthanc(name: str, tmp_path: Path) -> None:
         assert running["archive"].name == "Orthanc"
         done = PROCEDURES[name](name, running["archive"])
     assert done.succeeded, done.evidence
+
+
+@pytest.mark.peers
+def test_attacks_at_the_door_succeed_on_orthanc_where_it_can_show_it(tmp_path: Path) -> None:
+    assert find_orthanc(), "Orthanc is not installed"
+    stock = make_stock(tmp_path)
+    foreign = write_foreign_pair(tmp_path, "foreign")
+    own = Pair(str(foreign.certificate), str(foreign.key))
+    stock = replace(stock, holdings=replace(stock.holdings, own=own))
+    with running_twins(stock) as twins, running_orthanc_over_tls(stock) as over_tls:
+        on: dict[str, Target] = {**twins, "orthanc-tls": over_tls}
+        done = {name: PROCEDURES[name](name, on[where]) for name, where in ON_ORTHANC.items()}
+        refused = PROCEDURES["foreign_certificate"]("foreign_certificate", over_tls)
+    assert {name for name, one in done.items() if one.succeeded and not one.broken} == set(ON_ORTHANC), done
+    assert not refused.succeeded  # so its control stays the open archive
 
 
 def test_every_attack_has_a_promise_a_procedure_and_a_script() -> None:

@@ -235,6 +235,8 @@ def test_attacks_that_open_naked_orthanc_are_held_at_the_shield() -> None:
     need_orthanc()
     chosen = (
         "plain_association",
+        "no_certificate",
+        "wrong_ae_for_certificate",
         "query_as_stranger",
         "retrieve_without_grant",
         "masked_leak",
@@ -242,6 +244,12 @@ def test_attacks_that_open_naked_orthanc_are_held_at_the_shield() -> None:
     )
     report = drill_shield(chosen, studies=4)
     assert [one.outcome for one in report.attacks] == ["prevented"] * len(chosen)
+    assert [one.control_on for one in report.attacks[:4]] == [
+        "Orthanc",
+        "Orthanc over TLS",
+        "Orthanc over TLS",
+        "Orthanc",
+    ]
 
 
 def test_a_suspended_device_is_cut_in_the_middle_of_its_association(shield: Archive) -> None:

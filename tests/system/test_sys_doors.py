@@ -180,6 +180,7 @@ FOR_OPERATORS = FOR_ADMINISTRATORS | {
     p.ForgetWitness,
     p.VerifyRequest,
     p.SetDeviceCharset,
+    p.DescribeDevice,
     p.ShowConflict,  # names a patient, to an officer or administrator, with an entry
     p.DiscardConflict,
     p.FileConflict,  # answers UIDs

@@ -25,6 +25,7 @@ from ribcage.cli import (
     deid_check,
     destinations,
     destroy,
+    devices,
     doctor,
     edge,
     importing,
@@ -190,6 +191,7 @@ def _people_verbs(verbs: Any) -> None:
     charset.add_argument("name")
     charset.add_argument("charset", help="as in (0008,0005): GB18030, 'ISO 2022 IR 6\\ISO 2022 IR 58'; none")
     charset.add_argument("--overrides", action="store_true", help="also where it declares another")
+    devices.add_verbs(verb, _with_guard, device)
     for action in ("suspend", "restore"):
         one = verb(device, action, f"{action} a device, at once", _with_guard(commands.device_suspend))
         one.add_argument("name")

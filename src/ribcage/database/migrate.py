@@ -18,7 +18,7 @@ from ribcage.database.errors import DatabaseNewer, MigrationFailed
 from ribcage.database.schema import meta
 
 SCRIPTS = Path(__file__).parent / "migrations"
-HEAD = "0016"  # the newest revision below `SCRIPTS`
+HEAD = "0017"  # the newest revision below `SCRIPTS`
 _REVISION = sa.table("alembic_version", sa.column("version_num"))
 PROGRAM = "program"  # the row of `meta` that names the Ribcage which wrote this database last
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ribcage.database import care_tables, commitment_schema, edge_tables, research
+from ribcage.database import care_tables, commitment_schema, device_tables, edge_tables, research
 from ribcage.database.schema import metadata
 
-__all__ = ["care_tables", "commitment_schema", "edge_tables", "metadata", "research"]
+__all__ = ["care_tables", "commitment_schema", "device_tables", "edge_tables", "metadata", "research"]

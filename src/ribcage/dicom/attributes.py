@@ -13,6 +13,7 @@ Rules, in order:
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from ribcage.dicom.errors import DataSetMalformed
@@ -31,6 +32,7 @@ from ribcage.dicom.values import (
 )
 
 MAX_TEXT_BYTES: Final = 1024
+MAX_EQUIPMENT_BYTES: Final = 256
 _CHARSET_TAG: Final = 0x00080005
 
 _UIDS: Final = {
@@ -64,8 +66,16 @@ _COUNTS: Final = {
     0x00280100: "bits_allocated",
     0x00280008: "number_of_frames",
 }
+_EQUIPMENT: Final = {  # PS3.3 C.7.5.1; the same in every instance of a device
+    0x00080070: "manufacturer",
+    0x00081090: "model_name",
+    0x00181000: "serial_number",
+    0x00181020: "software_versions",
+}
 _ONCE: Final = frozenset(_UIDS) | {_CHARSET_TAG, 0x00100010, 0x00100020, 0x00100021}
-_WANTED: Final = frozenset(_UIDS) | frozenset(_TEXTS) | frozenset(_COUNTS) | {_CHARSET_TAG}
+_WANTED: Final = (
+    frozenset(_UIDS) | frozenset(_TEXTS) | frozenset(_COUNTS) | frozenset(_EQUIPMENT) | {_CHARSET_TAG}
+)
 _DATE: Final = re.compile(r"[0-9]{8}")
 _TIME: Final = re.compile(r"[0-9]{2}([0-9]{2}([0-9]{2}(\.[0-9]{1,6})?)?)?")
 
@@ -87,6 +97,8 @@ def extract(scan: Scan, assumed: str = "", *, overrides: bool = False) -> dict[s
         fields[name] = _uid(scan, found.get(tag), name)
     for tag, (name, vr) in _TEXTS.items():
         fields[name] = _text(scan, found.get(tag), vr, charset)
+    for tag, name in _EQUIPMENT.items():
+        fields[name] = _equipment(scan, found.get(tag), charset)
     for tag, name in _COUNTS.items():
         fields[name] = _count(scan, found.get(tag))
     return fields
@@ -126,6 +138,18 @@ def _text(scan: Scan, element: Element | None, vr: str, charset: Charset) -> str
     if vr == "TM" and _TIME.fullmatch(text) is None:
         return ""
     return text if vr in CHARSET_VRS else text.encode("ascii", "replace").decode("ascii")
+
+
+def _equipment(scan: Scan, element: Element | None, charset: Charset) -> str:
+    if element is None or element.vr == "SQ":
+        return ""
+    end = min(element.value_end, element.value + MAX_EQUIPMENT_BYTES)
+    return _decoded(bytes(scan.data[element.value : end]), charset)
+
+
+@lru_cache(maxsize=256)
+def _decoded(raw: bytes, charset: Charset) -> str:
+    return "\\".join(text_values(raw, "LO", charset))
 
 
 def _count(scan: Scan, element: Element | None) -> int:

@@ -251,6 +251,7 @@ class DeviceChanged:
         "destination-removed",
         "charset",
         "renewed",
+        "described",
     ]
     may: tuple[str, ...] = ()
     transaction: bytes | None = None

@@ -24,6 +24,7 @@ from ribcage.guard.protocol import (
     AddPerson,
     AuditEntries,
     AuditPage,
+    DescribeDevice,
     DeviceAdded,
     EntryProof,
     Noted,
@@ -156,6 +157,18 @@ class Administration:
             core.devices.refresh(connection, device_id)
         return Noted()
 
+    async def describe_device(self, actor: Actor, request: DescribeDevice) -> Noted:
+        """Owner and place; the entry says that they changed. Raises GuardRefused('invalid' | 'not_found')."""
+        core = self._core
+
+        def write(tx: Transaction) -> None:
+            row = core.devices.find(request.name)
+            core.equipment.describe(tx, bytes(row["id"]), request.owner, request.place)
+            tx.append(core.entry(DeviceChanged(actor.evidence, bytes(row["fingerprint"]), "described")))
+
+        await core.committer.run(write)
+        return Noted()
+
     async def suspend_device(self, actor: Actor, request: SuspendDevice) -> Noted:
         """Suspend or restore a device."""
         core = self._core
@@ -229,6 +242,7 @@ class Administration:
             *core.log.findings,
             *core.people.findings,
             *core.devices.findings,
+            *core.equipment.findings,
             *core.closed.findings,
             *core.identities.findings,
             *core.witness.findings(core.clock()),

@@ -15,6 +15,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -126,6 +127,7 @@ class Lists:
                     fingerprint=bytes(row["fingerprint"]),
                     not_after=float(row["not_after"]),
                     suspended=bool(row["suspended"]),
+                    **asdict(self._core.equipment.of(bytes(row["id"]))),
                 )
                 for row in self._core.devices.all()
             ]

@@ -27,6 +27,7 @@ from ribcage.guard.committer import Committer, Transaction
 from ribcage.guard.devices import Devices, KnownDevice
 from ribcage.guard.disk import DiskWatch
 from ribcage.guard.emergency import EmergencyJournal
+from ribcage.guard.equipment import Equipment
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.identities import Identities
 from ribcage.guard.keyring import Keyring
@@ -79,6 +80,7 @@ class Core:
     committer: Committer
     people: People
     devices: Devices
+    equipment: Equipment
     closed: ClosedStudies
     identities: Identities
     ledger: AccessLedger

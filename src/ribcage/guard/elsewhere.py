@@ -171,7 +171,12 @@ class Elsewhere:
         event = InstanceForwarded(
             actor.evidence, request.data_set_sha256, held.key_id, max(request.data_set_bytes, 0)
         )
-        await core.note(event)
+
+        def write(tx: Transaction) -> None:
+            core.equipment.saw(tx, actor.device, request.attributes, core.clock())
+            tx.append(core.entry(event))
+
+        await core.committer.run(write)
         return Noted()
 
     async def _lease(self, actor: Actor, attributes: Attributes, channel: str) -> HeldStudy:

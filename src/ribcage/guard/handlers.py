@@ -337,6 +337,7 @@ def _house(rooms: Rooms) -> Table:
 
     return {
         p.SetDeviceCharset: by_operator(rooms, rooms.administration.set_device_charset),
+        p.DescribeDevice: by_operator(rooms, rooms.administration.describe_device),
         **{kind: by_operator(rooms, act) for kind, act in _acts(rooms).items()},
         p.TrustEdge: by_operator(rooms, rooms.edges.trust),
         p.AddDestination: by_operator(rooms, rooms.destinations.add),

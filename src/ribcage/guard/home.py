@@ -41,6 +41,7 @@ from ribcage.guard.disk import DiskWatch
 from ribcage.guard.durable import make_folder, write_file
 from ribcage.guard.emergency import EmergencyJournal
 from ribcage.guard.emergency_records import read_mark
+from ribcage.guard.equipment import Equipment
 from ribcage.guard.filing import finish_all
 from ribcage.guard.identities import Identities
 from ribcage.guard.identity_changes import settle_all
@@ -231,6 +232,7 @@ def _core(
         committer=Committer(engine, log, keyring.flush, disk.give_up_reserve, disk.committed),
         people=People(engine, rows, keyring.service("session"), limits),
         devices=Devices(engine, rows),
+        equipment=Equipment(engine, rows),
         closed=ClosedStudies(engine, rows),
         identities=Identities(engine, rows),
         ledger=ledger,

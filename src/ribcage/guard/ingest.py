@@ -298,6 +298,7 @@ class Ingest:
             begun = admission.study if held.series_pk is None else None
             self._routing.arrived(tx, admission.actor, asked.attributes, begun)
             self._rejections.write(tx, admission.actor, asked, admission.study, admission.object_id)
+            core.equipment.saw(tx, admission.actor.device, asked.attributes, core.clock())
         return Committed(log_index=index, parked=bool(admission.parked))
 
     def _check_late(self, admission: Admission, held: Held) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ribcage.crypto.errors import CryptoError
+from ribcage.database.device_tables import device_fact
 from ribcage.database.edge_tables import edge, edge_device
 from ribcage.database.research import project, reidentification, release_link
 from ribcage.database.schema import (
@@ -66,7 +67,7 @@ _SUSPENSIONS = tuple(canonical(detail("change", word)) for word in ("suspended",
 _MAC_TABLES = (
     person, factor, session, device, patient, study, destruction, break_glass, emergency_mark,
     invitation, patient_session, patient_passkey, identity_change, study_identity, patient_link, filed,
-    rejection, rejected, device_charset, project, release_link, reidentification, edge, edge_device,
+    rejection, rejected, device_charset, device_fact, project, release_link, reidentification, edge, edge_device,
 )  # fmt: skip
 _RESOLVED = tuple(canonical(detail("change", word)) for word in ("discarded", "accepted", "attached"))
 _STUDY = re.compile(rb'"study":"([0-9a-f]{32})"')

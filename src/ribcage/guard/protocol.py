@@ -130,6 +130,10 @@ class Attributes(_Body, frozen=True):
     bits_allocated: int = 0
     number_of_frames: int = 0
     specific_character_set: str = ""
+    manufacturer: str = ""
+    model_name: str = ""
+    serial_number: str = ""
+    software_versions: str = ""  # backslash separated
 
 
 class Derive(_Body, frozen=True):
@@ -1422,7 +1426,7 @@ class ListDevices(_Body, frozen=True):
 
 
 class DeviceItem(_Body, frozen=True):
-    """One registered device."""
+    """One registered device. From `owner` on: what is known of it, which decides nothing (`guard.equipment`)."""
 
     name: str
     ae_titles: list[str]
@@ -1431,6 +1435,13 @@ class DeviceItem(_Body, frozen=True):
     fingerprint: bytes
     not_after: float
     suspended: bool
+    owner: str = ""
+    place: str = ""
+    manufacturer: str = ""
+    model: str = ""
+    serial_number: str = ""
+    software_versions: str = ""  # backslash separated
+    reported_at: float = 0.0  # 0: its instances said nothing yet
 
 
 class DeviceItems(_Body, frozen=True):
@@ -1480,6 +1491,14 @@ class SetDeviceCharset(_Body, frozen=True):
     name: str
     charset: str
     overrides: bool = False
+
+
+class DescribeDevice(_Body, frozen=True):
+    """Who looks after a device and where it stands; None leaves it as it is."""
+
+    name: str
+    owner: str | None = None
+    place: str | None = None
 
 
 class SuspendDevice(_Body, frozen=True):
@@ -2951,6 +2970,7 @@ AdminRequest = (
     | AddDevice
     | SuspendDevice
     | SetDeviceCharset
+    | DescribeDevice
     | ListDevices
     | AddGrant
     | RevokeGrant

@@ -9,7 +9,7 @@ Rules, in order:
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ class AttackReport:
     name: str
     tried: str
     control: Literal["succeeded", "failed"]
+    control_on: str  # the twin's name
     control_evidence: str
     outcome: Outcome
     promised: str
@@ -62,23 +63,30 @@ def run_drill(
     twins: dict[str, Target],
     only: Sequence[str] = (),
     progress: Progress | None = None,
+    controls: Mapping[str, str] | None = None,
 ) -> DrillReport:
-    """Drill `target` with the controls `twins` ('archive' and 'open', see `twin`). `only` names attacks to run."""
+    """Drill `target` with the controls `twins` ('archive' and 'open', see `twin`). `only` names attacks to run.
+
+    `controls`: attacks whose control is another twin than the promised one.
+    """
     say = progress or _to_stderr
     reports = []
     promises = [one for one in load_promises().attacks if not only or one.name in only]
     for number, promise in enumerate(promises, 1):
         say(f"[{number}/{len(promises)}] {promise.name}: {promise.tried}")
-        control = PROCEDURES[promise.name](promise.name, twins[promise.control])
+        twin = twins[(controls or {}).get(promise.name, promise.control)]
+        control = PROCEDURES[promise.name](promise.name, twin)
         mine = PROCEDURES[promise.name](promise.name, target)
-        report = judge(promise, target.configuration, control, mine)
+        report = judge(promise, target.configuration, control, mine, twin.name)
         say(f"    {report.outcome} (promised {report.promised}): {report.evidence}")
         reports.append(report)
     return DrillReport(target.configuration, tuple(reports))
 
 
-def judge(promise: Promise, configuration: str, control: Execution, mine: Execution) -> AttackReport:
-    """Outcome by the rules above."""
+def judge(
+    promise: Promise, configuration: str, control: Execution, mine: Execution, control_on: str = ""
+) -> AttackReport:
+    """Outcome by the rules above. `control_on`: the twin's name."""
     control_works = control.succeeded and not control.broken and not control.findings
     outcome: Outcome
     if not control_works or mine.broken:
@@ -94,6 +102,7 @@ def judge(promise: Promise, configuration: str, control: Execution, mine: Execut
         name=promise.name,
         tried=promise.tried,
         control="succeeded" if control_works else "failed",
+        control_on=control_on,
         control_evidence=control.evidence,
         outcome=outcome,
         promised=promise.outcomes.get(configuration, "not promised"),

@@ -2,8 +2,8 @@
 
 Rules, in order:
 1. Orthanc where it is installed, with its own temporary folder and ports; else the open archive in its place.
-2. Nobody beyond this machine is let in: Orthanc cannot bind its DICOM port to loopback, so it is told to know one
-   AE title from 127.0.0.1 alone.
+2. Nobody beyond this machine is let in: Orthanc cannot bind its DICOM port to loopback, so it is told to know
+   three AE titles from 127.0.0.1 alone.
 3. Each is stopped by its own process id, and leaves nothing behind.
 """
 
@@ -38,6 +38,7 @@ from ribcage.oversight.drill.target import (
 from ribcage.oversight.studies import Study
 
 KNOWN_AE = "VIEWER"
+MODALITIES = ("CR1", "CT1")  # the AE titles of the two registered devices
 OPEN_AE = "OPEN"
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
@@ -155,11 +156,12 @@ class OpenTarget:
 class OrthancTarget:
     """Orthanc with open settings. It knows no sessions, grants or audit: only network and disk attacks run here."""
 
-    name = "Orthanc"
     configuration = "open"
 
-    def __init__(self, folder: Path, stock: Stock | None, program: str) -> None:
-        """`stock` None: empty, and nobody's target."""
+    def __init__(self, folder: Path, stock: Stock | None, program: str, *, tls: bool = False) -> None:
+        """`stock` None: empty, and nobody's target. `tls`: its DICOM listener; a certificate is checked if shown."""
+        self.name = "Orthanc over TLS" if tls else "Orthanc"
+        self._tls = tls
         self._folder = folder
         self._stock = stock
         self._program = program
@@ -178,7 +180,16 @@ class OrthancTarget:
         return self._dicom_port
 
     def _configuration(self) -> dict[str, object]:
-        return {
+        more: dict[str, object] = {}
+        if self._tls and self._stock is not None:
+            more = {
+                "DicomTlsEnabled": True,
+                "DicomTlsCertificate": str(self._stock.server.certificate),
+                "DicomTlsPrivateKey": str(self._stock.server.key),
+                "DicomTlsTrustedCertificates": self._stock.holdings.ca,
+                "DicomTlsRemoteCertificateRequired": False,
+            }
+        return more | {
             "Name": "open archive",
             "StorageDirectory": str(self._folder / "storage"),
             "IndexDirectory": str(self._folder / "storage"),
@@ -192,7 +203,9 @@ class OrthancTarget:
             "DicomCheckModalityHost": True,
             "DicomAlwaysAllowEcho": False,
             "DicomAlwaysAllowStore": False,
-            "DicomModalities": {"viewer": [KNOWN_AE, "127.0.0.1", 104]},
+            "DicomModalities": {
+                title.lower(): [title, "127.0.0.1", 104] for title in (KNOWN_AE, *MODALITIES)
+            },
             "SslEnabled": False,
         }
 
@@ -202,12 +215,11 @@ class OrthancTarget:
             raise TargetDown("Orthanc did not take a study")
 
     def holdings(self) -> Holdings:
-        """The archive's holdings with this twin's addresses; every sender calls itself by the known AE title."""
+        """The archive's holdings with this twin's addresses."""
         if self._stock is None:
             raise TargetDown("this Orthanc holds nothing to attack")
-        dicom = Listener("127.0.0.1", self._dicom_port, tls=False, called_ae=OPEN_AE)
-        stocked = _stocked(self._stock, dicom, Listener("127.0.0.1", self._http_port, tls=False))
-        return replace(stocked, device=replace(stocked.device, ae=KNOWN_AE))
+        dicom = Listener("127.0.0.1", self._dicom_port, self._tls, OPEN_AE)
+        return _stocked(self._stock, dicom, Listener("127.0.0.1", self._http_port, tls=False))
 
     def steal_disk(self, into: Path) -> Path:
         """A copy of storage and index."""
@@ -302,6 +314,23 @@ def running_pacs() -> Iterator[OrthancTarget]:
             yield pacs
         finally:
             pacs.stop()
+
+
+@contextlib.contextmanager
+def running_orthanc_over_tls(stock: Stock) -> Iterator[OrthancTarget]:
+    """An Orthanc that speaks DICOM TLS with whoever shows no certificate, or one of the archive's own authority.
+
+    Raises TargetDown where there is none.
+    """
+    program = find_orthanc()
+    if not program:
+        raise TargetDown("Orthanc is not installed: apt-get install orthanc")
+    with tempfile.TemporaryDirectory(prefix="ribcage-twin-") as folder:
+        orthanc = OrthancTarget(Path(folder) / "orthanc", stock, program, tls=True)
+        try:
+            yield orthanc
+        finally:
+            orthanc.stop()
 
 
 @contextlib.contextmanager
