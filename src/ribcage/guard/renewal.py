@@ -73,9 +73,12 @@ class Renewals:
     async def used(self, actor: Actor) -> None:
         """A device was identified: where it showed its new certificate, that is the device's now (rule 3)."""
         core = self._core
-        if actor.device is None or core.devices.get(actor.digest) is not None:
+        if actor.device is None:
             return
         device_id = actor.device.device_id
+        new = core.devices.pending(device_id)
+        if new is None or bytes(new["fingerprint"]) != actor.digest:
+            return
 
         def write(tx: Transaction) -> None:
             core.devices.take_over(tx, device_id)
