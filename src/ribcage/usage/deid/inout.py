@@ -18,7 +18,7 @@ from ribcage.usage.deid.errors import NotReleased, Reason
 from ribcage.usage.deid.zipped import ZipLimits, members, read_member
 
 _GATHERED: Final = 64 * 1024  # parts below this are joined before they are written
-_PIECE: Final = 1024**2  # written at once: larger pages are slow to get in a virtual machine
+_PIECE: Final = 1024**2  # written at once: more was slower into memory not used lately
 _KEPT_ROOM: Final = 64 * 1024**2
 
 
