@@ -9,13 +9,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from helpers.deid_objects import KEY, ct, file_of, leaks
 from ribcage.cli import deid as command
 from ribcage.cli.main import main
-from ribcage.usage.deid import batch
+from ribcage.usage.deid import batch, inout
 from ribcage.usage.deid.anonymity import anonymity
 from ribcage.usage.deid.batch import BatchLimits, Job, Outcome, entries, run
 from ribcage.usage.deid.errors import ProfileInvalid, ProjectInvalid, Reason
@@ -72,6 +74,30 @@ def test_several_processes_give_what_one_gives(tmp_path: Path) -> None:
     _run(source, tmp_path / "a" / "out")
     _run(source, tmp_path / "b" / "out", processes=2)
     assert _outputs(tmp_path / "a" / "out") == _outputs(tmp_path / "b" / "out")
+
+
+@pytest.mark.parametrize(("count", "processes"), [(33, 2), (100, 2), (1100, 2), (1100, 16), (1, 3)])
+def test_work_is_handed_out_whole_and_less_of_it_towards_the_end(count: int, processes: int) -> None:
+    waiting = [batch.Entry(number, str(number), Path(str(number))) for number in range(count)]
+    bundles = list(batch._bundles(waiting, 32, processes))
+    assert [entry for bundle in bundles for entry in bundle] == waiting
+    sizes = [len(bundle) for bundle in bundles]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] <= 32
+    assert sizes[-processes:] == [1] * min(processes, len(sizes))
+
+
+@given(parts=st.lists(st.binary(max_size=40), max_size=6), piece=st.integers(1, 16))
+def test_parts_are_written_whole_in_whatever_pieces(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[bytes], piece: int
+) -> None:
+    out = tmp_path_factory.mktemp("out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inout, "_GATHERED", 8)
+        patch.setattr(inout, "_PIECE", piece)
+        size, _ = inout.write(out, "a/b", [memoryview(part) for part in parts])
+    assert (out / "a" / "b").read_bytes() == b"".join(parts)
+    assert size == len(b"".join(parts))
 
 
 @pytest.mark.parametrize(

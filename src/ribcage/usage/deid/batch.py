@@ -92,7 +92,7 @@ class Outcome:
 
 
 _REMEMBERED = ("output", "part", "size", "changed_ns", "study", "series", "patient", "names", "birth")
-_BUNDLES: Final = 8  # for each process at least, so that all end together
+_BUNDLES: Final = 4  # for each process, what is left at any time is divided into so many at least
 Progress = Callable[[int, int], None]
 
 
@@ -201,11 +201,19 @@ def _worked(job: Job, waiting: list[Entry], processes: int) -> Iterator[tuple[Ou
             yield _done(job, entry)
         return
     _engine(job.profile, job.key).warm()
-    step = max(1, min(job.limits.files_at_once, len(waiting) // (processes * _BUNDLES)))
-    yield from _pooled(job, [waiting[at : at + step] for at in range(0, len(waiting), step)], processes)
+    yield from _pooled(job, _bundles(waiting, job.limits.files_at_once, processes), processes)
 
 
-def _pooled(job: Job, bundles: list[list[Entry]], processes: int) -> Iterator[tuple[Outcome, str]]:
+def _bundles(waiting: list[Entry], most: int, processes: int) -> Iterator[list[Entry]]:
+    """What a process gets at once: less towards the end, where large files may come together."""
+    at = 0
+    while at < len(waiting):
+        step = max(1, min(most, (len(waiting) - at) // (processes * _BUNDLES)))
+        yield waiting[at : at + step]
+        at += step
+
+
+def _pooled(job: Job, left: Iterator[list[Entry]], processes: int) -> Iterator[tuple[Outcome, str]]:
     """The bundles in several processes, made from this one, which has read all tables."""
     from concurrent.futures import (
         FIRST_COMPLETED,
@@ -216,7 +224,6 @@ def _pooled(job: Job, bundles: list[list[Entry]], processes: int) -> Iterator[tu
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    left = iter(bundles)
     with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
         pending: set[Future[list[tuple[Outcome, str]]]] = set()
         try:

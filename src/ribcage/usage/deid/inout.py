@@ -18,6 +18,7 @@ from ribcage.usage.deid.errors import NotReleased, Reason
 from ribcage.usage.deid.zipped import ZipLimits, members, read_member
 
 _GATHERED: Final = 64 * 1024  # parts below this are joined before they are written
+_PIECE: Final = 1024**2  # written at once: more was slower into memory not used lately
 _KEPT_ROOM: Final = 64 * 1024**2
 
 
@@ -78,7 +79,7 @@ def write(out: Path, name: str, parts: Sequence[Buffer]) -> tuple[int, int]:
         for part in _gathered(parts):
             rest = memoryview(part)
             while rest:
-                rest = rest[file.write(rest) :]
+                rest = rest[file.write(rest[:_PIECE]) :]
         state = os.fstat(file.fileno())
     return state.st_size, state.st_mtime_ns
 
