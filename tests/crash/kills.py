@@ -103,7 +103,7 @@ def kill_one(archive: Archive, victim: str, dice: random.Random) -> list[int]:
 
 
 def _is_front(process: int) -> bool:
-    return b"\0front\0" in Path(f"/proc/{process}/cmdline").read_bytes()
+    return b"front_process" in Path(f"/proc/{process}/cmdline").read_bytes()
 
 
 def _wait_until_whole(archive: Archive) -> None:

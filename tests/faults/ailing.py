@@ -230,7 +230,7 @@ def remount(folder: Path, how: str) -> None:
 
 def _is_front(process: int) -> bool:
     try:
-        return b"\0front\0" in Path(f"/proc/{process}/cmdline").read_bytes()
+        return b"front_process" in Path(f"/proc/{process}/cmdline").read_bytes()
     except OSError as failure:
         if failure.errno not in (errno.ENOENT, errno.ESRCH):
             raise

@@ -77,6 +77,6 @@ def test_a_running_archive_a_frozen_guard_and_a_stopped_one(
 def guard_of(archive: Archive) -> int:
     """The child that is the guard."""
     for pid in archive.children():
-        if b"guard" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+        if b"guard_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
             return pid
     raise AssertionError("no guard")
