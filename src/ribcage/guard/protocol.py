@@ -2909,9 +2909,6 @@ FrontRequest = (
     | ReportHeard
     | TakeReport
     | ReportOver
-    | ReportPage
-    | RetryReport
-    | DropReport
     | Query
     | Disclose
     | Open
@@ -2981,6 +2978,9 @@ AdminRequest = (
     | ListCare
     | AddDestination
     | TrustEdge
+    | ReportPage
+    | RetryReport
+    | DropReport
     | RemoveDestination
     | ListDestinations
     | SetDestinationRetry
