@@ -17,7 +17,7 @@ from ribcage.dicom.convert import convert_whole
 from ribcage.guard import protocol as p
 
 SERIES = "1.2.826.0.1.3680043.10.3.1"
-IMPLICIT_LE = "1.2.840.10008.1.2"
+IMPLICIT_LE, MR = "1.2.840.10008.1.2", "1.2.840.10008.5.1.4.1.1.4"
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +176,7 @@ def test_instance_of_a_class_without_context_fails_alone(template: Path, tmp_pat
         async with front_house(template, tmp_path) as house:
             await filled(house, [ct_slice(1)])
             ws = await workstation(house)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("helpers.retrieve_peers.CT", "1.2.840.10008.5.1.4.1.1.4")
-                got = await asyncio.to_thread(c_get, house.address, ws, study())
+            got = await asyncio.to_thread(c_get, house.address, ws, study(), sop_class=MR)
             assert (got.status, got.data) == (0xA702, {})
             assert got.failed == [ct_slice(1)[0]]
             assert CT not in got.data
