@@ -78,7 +78,7 @@ def test_new_instance_is_queued_once_for_each_destination_that_a_rule_names(
 def test_hundred_jobs_with_a_destination_that_fails_lose_and_double_nothing(
     template: Path, tmp_path: Path
 ) -> None:
-    """It drops associations, has no room, and dies; 50 jobs of operators and 50 C-MOVEs whose rest is queued."""
+    """It drops associations, has no room, and dies; 20 jobs of operators and 100 C-MOVEs whose rest is queued."""
 
     async def main() -> None:
         quick = FrontSettings(Path(), Path(), limits=QUICK)
@@ -90,11 +90,11 @@ def test_hundred_jobs_with_a_destination_that_fails_lose_and_double_nothing(
             with destination("NODE", leaf, trusted, answer=answers) as (_, port):
                 await at(house, port)
                 await house.house.admin.call(p.SetDestinationRetry("NODE", True), p.Noted)
-                for _ in range(50):
+                for _ in range(20):
                     await queued(house)
                 counts = [
                     (await asyncio.to_thread(c_move, house.address, ws, study(), "NODE")).counts
-                    for _ in range(50)
+                    for _ in range(100)
                 ]
             assert all(completed + failed == 2 for completed, failed, _ in counts)
             assert any(failed for _, failed, _ in counts)
@@ -105,7 +105,7 @@ def test_hundred_jobs_with_a_destination_that_fails_lose_and_double_nothing(
             with destination("NODE", leaf, trusted, answer=answers, port=port):  # it lives again
                 await until(over, 200)
             assert {one.state for one in await jobs(house)} == {"done"}
-            assert sorted(Counter(answers.answered).values()) == [100, 100]
+            assert sorted(Counter(answers.answered).values()) == [120, 120]
             assert answers.kept == answers.answered
 
     uvloop.run(main())
