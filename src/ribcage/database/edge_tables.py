@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ribcage.database.schema import metadata
-
-
-def _row_mac() -> list[sa.Column[object]]:
-    """Of a row that decides access."""
-    return [
-        sa.Column("version", sa.Integer, nullable=False),
-        sa.Column("mac", sa.LargeBinary(32), nullable=False),
-    ]
-
+from ribcage.database.metadata import metadata, row_mac
 
 edge = sa.Table(
     "edge",
@@ -23,7 +14,7 @@ edge = sa.Table(
     sa.Column("sequence", sa.Integer, nullable=False),  # of the newest entry that was answered; 0: none
     sa.Column("digest", sa.LargeBinary, nullable=False),  # of that entry; empty: none
     sa.Column("receipt", sa.LargeBinary, nullable=False),  # for it
-    *_row_mac(),
+    *row_mac(),
 )
 
 edge_device = sa.Table(
@@ -31,5 +22,5 @@ edge_device = sa.Table(
     metadata,
     sa.Column("id", sa.LargeBinary(16), primary_key=True),  # of the modality's device
     sa.Column("edge_id", sa.LargeBinary(16), nullable=False),
-    *_row_mac(),
+    *row_mac(),
 )

@@ -8,18 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ribcage.database.schema import metadata
-
-__all__ = ["metadata", "project", "reidentification", "release_link"]
-
-
-def _row_mac() -> list[sa.Column[object]]:
-    """Of a row that decides access."""
-    return [
-        sa.Column("version", sa.Integer, nullable=False),
-        sa.Column("mac", sa.LargeBinary(32), nullable=False),
-    ]
-
+from ribcage.database.metadata import metadata, row_mac
 
 project = sa.Table(
     "project",
@@ -33,7 +22,7 @@ project = sa.Table(
     sa.Column("until", sa.Float, nullable=False),
     sa.Column("ended_at", sa.Float, nullable=False),  # 0: not ended early
     sa.Column("releases", sa.Integer, nullable=False),  # number of the last one
-    *_row_mac(),
+    *row_mac(),
 )
 
 release_link = sa.Table(
@@ -45,7 +34,7 @@ release_link = sa.Table(
     sa.Column("study_token", sa.LargeBinary(32), nullable=False, index=True),  # of the study's new UID
     sa.Column("study_key_id", sa.LargeBinary(16), nullable=False, index=True),
     sa.Column("sealed", sa.LargeBinary, nullable=False),  # both in clear, under the study's key
-    *_row_mac(),
+    *row_mac(),
 )
 
 reidentification = sa.Table(
@@ -61,5 +50,5 @@ reidentification = sa.Table(
     sa.Column("asked_at", sa.Float, nullable=False),
     sa.Column("approved_by", sa.LargeBinary(16)),
     sa.Column("ended_at", sa.Float, nullable=False),  # 0: not yet
-    *_row_mac(),
+    *row_mac(),
 )

@@ -11,12 +11,6 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ribcage.database.care_tables import care_grant as care_grant
-from ribcage.database.care_tables import care_relation as care_relation
-from ribcage.database.care_tables import his_message as his_message
-from ribcage.database.care_tables import performed_step as performed_step
-from ribcage.database.care_tables import shift as shift
-from ribcage.database.care_tables import staff_number as staff_number
 from ribcage.database.metadata import metadata as metadata
 from ribcage.database.metadata import row_mac as _row_mac
 

@@ -121,6 +121,13 @@ class UpperLayer:
         """Agreed presentation contexts by id."""
         return MappingProxyType(self._contexts)
 
+    def context_for(self, abstract_syntax: str, transfer_syntax: str = "") -> AcceptedContext | None:
+        """An agreed context of this class, in this syntax where one is named; or None."""
+        for each in self._contexts.values():
+            if each.abstract_syntax == abstract_syntax and transfer_syntax in ("", each.transfer_syntax):
+                return each
+        return None
+
     @property
     def request_pdu(self) -> AssociateRq | None:
         """The association request, received or sent."""

@@ -20,7 +20,7 @@ import asyncio
 import contextlib
 
 from ribcage.crypto.errors import CryptoError, RowTampered
-from ribcage.database.schema import care_grant, care_relation, shift
+from ribcage.database.care_tables import care_grant, care_relation, shift
 from ribcage.evidence.audit_event import Actor as Evidence
 from ribcage.evidence.audit_event import AssociationRefused, CareTold, SystemActor
 from ribcage.guard import catalogue

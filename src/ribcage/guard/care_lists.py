@@ -8,7 +8,7 @@ Rules, in order:
 from __future__ import annotations
 
 from ribcage.crypto.errors import CryptoError
-from ribcage.database.schema import shift, staff_number
+from ribcage.database.care_tables import shift, staff_number
 from ribcage.evidence.audit_event import StaffChanged
 from ribcage.guard import protocol as p
 from ribcage.guard.care import Care

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from ribcage.crypto.columns import column_context, open_column, seal_column
 from ribcage.crypto.errors import CryptoError, RowTampered
-from ribcage.database.schema import care_grant, care_relation, his_message, shift, staff_number
+from ribcage.database.care_tables import care_grant, care_relation, his_message, shift, staff_number
 from ribcage.guard import catalogue
 from ribcage.guard.care_plan import NOTHING, Facts, Held, Pair, Relation, Shift, Standing, after, ends
 from ribcage.guard.catalogue import HeldPatient

@@ -17,6 +17,13 @@ _Expected = TypeVar("_Expected")
 Push = Callable[[Response], None]
 
 
+def expect(answer: Response, expected: type[_Expected]) -> _Expected:
+    """The answer as what it has to be. Raises ProtocolFailure."""
+    if isinstance(answer, expected):
+        return answer
+    raise ProtocolFailure(f"expected {expected.__name__}, got {type(answer).__name__}")
+
+
 class GuardClient:
     """A connection to the guard's Unix socket. Use `connect`, then `call` from any task of the same loop."""
 
@@ -47,10 +54,7 @@ class GuardClient:
 
     async def call(self, request: Request, expected: type[_Expected]) -> _Expected:
         """Ask and wait. Raises GuardRefused, GuardUnavailable, ProtocolFailure (unexpected answer)."""
-        answer = await self.ask(request)
-        if isinstance(answer, expected):
-            return answer
-        raise ProtocolFailure(f"expected {expected.__name__}, got {type(answer).__name__}")
+        return expect(await self.ask(request), expected)
 
     async def ask(self, request: Request) -> Response:
         """Like `call` for requests that have several good answers. Raises GuardRefused, GuardUnavailable."""

@@ -18,9 +18,9 @@ import sqlalchemy as sa
 
 from ribcage.crypto.columns import column_context, open_column
 from ribcage.crypto.errors import CryptoError
+from ribcage.database.care_tables import care_relation
 from ribcage.database.research import release_link
 from ribcage.database.schema import (
-    care_relation,
     destruction,
     filed,
     grant_note,

@@ -133,7 +133,7 @@ def _doors(rooms: Rooms) -> Table:
             event = AssociationRefused(actor, listener, "unregistered-or-wrong-ae-title")
             index = await core.note(event)
             raise GuardRefused(refused.reason, index) from refused
-        await rooms.renewals.used(core.actor(device))
+        await rooms.renewals.used(device, known)
         may = [right for right in RIGHTS if right in known.may]
         charset, overrides = core.devices.charset_of(known.device_id)
         return p.DeviceKnown(known.name, may, charset, overrides)

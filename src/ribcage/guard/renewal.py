@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 
 from ribcage.crypto import authority
 from ribcage.crypto.errors import CertificateRefused
-from ribcage.evidence.audit_event import DeviceChanged
+from ribcage.evidence.audit_event import DeviceActor, DeviceChanged
 from ribcage.guard.committer import Transaction
 from ribcage.guard.core import Actor, Core
-from ribcage.guard.devices import NewCertificate
+from ribcage.guard.devices import KnownDevice, NewCertificate
 from ribcage.guard.errors import GuardRefused
 from ribcage.guard.home import AUTHORITY_BLOB, load_issuer, tls_identity
-from ribcage.guard.protocol import DeviceRenewed, RenewDevice, Response
+from ribcage.guard.protocol import Device, DeviceRenewed, RenewDevice, Response
 
 _DAY_SECONDS = 86_400
 
@@ -70,22 +70,20 @@ class Renewals:
         except CertificateRefused as refused:
             raise GuardRefused("invalid") from refused
 
-    async def used(self, actor: Actor) -> None:
+    async def used(self, shown: Device, known: KnownDevice) -> None:
         """A device was identified: where it showed its new certificate, that is the device's now (rule 3)."""
         core = self._core
-        if actor.device is None:
+        new = core.devices.pending(known.device_id)
+        if new is None or bytes(new["fingerprint"]) != shown.fingerprint:
             return
-        device_id = actor.device.device_id
-        new = core.devices.pending(device_id)
-        if new is None or bytes(new["fingerprint"]) != actor.digest:
-            return
+        evidence = DeviceActor(shown.fingerprint, shown.address, shown.ae_title)
 
         def write(tx: Transaction) -> None:
-            core.devices.take_over(tx, device_id)
-            tx.append(core.entry(DeviceChanged(actor.evidence, actor.digest, "certificate")))
+            core.devices.take_over(tx, known.device_id)
+            tx.append(core.entry(DeviceChanged(evidence, shown.fingerprint, "certificate")))
 
         await core.committer.run(write)
-        self._refresh(device_id)
+        self._refresh(known.device_id)
         self._push(tls_identity(core))
 
     def _refresh(self, device_id: bytes) -> None:

@@ -20,15 +20,13 @@ class MacRows:
 
     def insert(self, connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> dict[str, Any]:
         """Insert version 1 of a row; returns it, without keys that the database assigns."""
-        row = dict(values, version=1)
-        row["mac"] = self._mac(table, row)
+        row = self._first(table, values)
         connection.execute(sa.insert(table), row)
         return row
 
     def add(self, connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> int:
         """The same on the hot path, for plain columns; returns the key that the database assigned."""
-        row = dict(values, version=1)
-        row["mac"] = self._mac(table, row)
+        row = self._first(table, values)
         names = (table.name, *row)
         insert = self._inserts.get(names)
         if insert is None:
@@ -52,6 +50,11 @@ class MacRows:
     def all(self, connection: sa.Connection, table: sa.Table) -> Iterator[sa.RowMapping]:
         """Every row of `table`, unchecked, in primary key order."""
         yield from connection.execute(sa.select(table).order_by(*table.primary_key.columns)).mappings()
+
+    def _first(self, table: sa.Table, values: dict[str, Any]) -> dict[str, Any]:
+        row = dict(values, version=1)
+        row["mac"] = self._mac(table, row)
+        return row
 
     def _mac(self, table: sa.Table, row: dict[str, Any]) -> bytes:
         values = {name: value for name, value in row.items() if name not in ("mac", "version")}

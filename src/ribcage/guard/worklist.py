@@ -15,7 +15,7 @@ import asyncio
 import sqlalchemy as sa
 
 from ribcage.crypto.errors import RowTampered
-from ribcage.database.schema import care_relation, performed_step
+from ribcage.database.care_tables import care_relation, performed_step
 from ribcage.evidence.audit_event import CareTold, QueryAnswered, QueryRefused
 from ribcage.guard import matching
 from ribcage.guard import protocol as p

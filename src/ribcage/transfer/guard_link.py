@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from ribcage.guard.client import GuardClient
-from ribcage.guard.errors import GuardError, GuardUnavailable, ProtocolFailure
+from ribcage.guard.client import GuardClient, expect
+from ribcage.guard.errors import GuardError, GuardUnavailable
 from ribcage.guard.protocol import Hello, Request, Response, TlsIdentity
 
 _Expected = TypeVar("_Expected")
@@ -70,10 +70,7 @@ class GuardLink:
 
     async def call(self, request: Request, expected: type[_Expected]) -> _Expected:
         """As `GuardClient.call`, within `answer_seconds`."""
-        answer = await self.ask(request)
-        if isinstance(answer, expected):
-            return answer
-        raise ProtocolFailure(f"expected {expected.__name__}, got {type(answer).__name__}")
+        return expect(await self.ask(request), expected)
 
     async def ask(self, request: Request) -> Response:
         """As `GuardClient.ask`, within `answer_seconds`."""

@@ -14,8 +14,8 @@ from ribcage.dicom.upper_layer import AcceptedContext
 from ribcage.guard.protocol import RefusalKind
 from ribcage.transfer.dimse.exchange import Exchange
 from ribcage.transfer.dimse.line import Line
+from ribcage.transfer.dimse.places import Drainable
 from ribcage.transfer.dimse.services import Rejection
-from ribcage.transfer.dimse.site import Drainable
 from ribcage.transfer.limits import Listener
 
 

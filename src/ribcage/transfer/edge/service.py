@@ -44,13 +44,13 @@ from ribcage.guard.protocol import RefusalKind
 from ribcage.transfer.dimse.commitment import ActionRefused, answer_action, read_action
 from ribcage.transfer.dimse.exchange import Exchange
 from ribcage.transfer.dimse.line import Line
+from ribcage.transfer.dimse.places import Drainable, Places
 from ribcage.transfer.dimse.services import (
     CALLED_AE_NOT_RECOGNIZED,
     CALLING_AE_NOT_RECOGNIZED,
     IDENTITY_NOT_CONFIRMED,
     Rejection,
 )
-from ribcage.transfer.dimse.site import Drainable
 from ribcage.transfer.edge.home import Behind
 from ribcage.transfer.edge.intake import Intake
 from ribcage.transfer.edge.limits import EdgeLimits
@@ -74,7 +74,7 @@ class Refused:
 
 
 @dataclass
-class EdgeSite:
+class EdgeSite(Places):
     """Shared by all associations of an edge. Used on its event loop only."""
 
     spool: Spool
@@ -93,28 +93,6 @@ class EdgeSite:
     settled: asyncio.Event = field(default_factory=asyncio.Event)  # pulsed when a receipt came
     asked: OrderedDict[tuple[bytes, str], CommitmentRequest] = field(default_factory=OrderedDict)
     taken: Callable[[], None] = lambda: None  # called when a film is in the spool
-
-    def hold(self, change_bytes: int) -> bool:
-        """Count bytes held for unfinished instances. False: over the limit, give way."""
-        self.buffered_bytes += change_bytes
-        return change_bytes <= 0 or self.buffered_bytes <= self.limits.max_buffered_bytes
-
-    def enter(self, association: Drainable, address: str) -> bool:
-        """Count an association in. False: one too many."""
-        self.associations.add(association)
-        self.per_address[address] += 1
-        return (
-            not self.draining
-            and len(self.associations) <= self.limits.max_connections
-            and self.per_address[address] <= self.limits.max_connections_per_address
-        )
-
-    def leave(self, association: Drainable, address: str) -> None:
-        """Count it out."""
-        self.associations.discard(association)
-        self.per_address[address] -= 1
-        if self.per_address[address] <= 0:
-            del self.per_address[address]
 
     def pulse(self) -> None:
         """A receipt came: whoever waits for one looks again, and finished requests become reports (rule 3)."""

@@ -81,10 +81,7 @@ class Association:
 
     def context_for(self, abstract_syntax: str, transfer_syntax: str = "") -> AcceptedContext | None:
         """The agreed context, or None."""
-        for each in self._layer.contexts.values():
-            if each.abstract_syntax == abstract_syntax and transfer_syntax in ("", each.transfer_syntax):
-                return each
-        return None
+        return self._layer.context_for(abstract_syntax, transfer_syntax)
 
     def offered(self, abstract_syntax: str) -> AcceptedContext:
         """The context of a service. Raises NotOffered."""

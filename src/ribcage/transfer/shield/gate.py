@@ -25,7 +25,8 @@ from ribcage.crypto.sealing import Algorithm
 from ribcage.dicom.attributes import extract
 from ribcage.dicom.errors import DicomError
 from ribcage.dicom.scan import ScanLimits, scan
-from ribcage.guard.errors import GuardRefused, GuardUnavailable, ProtocolFailure
+from ribcage.guard.client import expect
+from ribcage.guard.errors import GuardRefused, GuardUnavailable
 from ribcage.guard.protocol import (
     Admitted,
     Attributes,
@@ -93,10 +94,7 @@ class Gate:
 
     async def call(self, request: Request, expected: type[_Expected]) -> _Expected:
         """As the guard's, for all but what is asked about images."""
-        answer = await self.ask(request)
-        if isinstance(answer, expected):
-            return answer
-        raise ProtocolFailure(f"expected {expected.__name__}, got {type(answer).__name__}")
+        return expect(await self.ask(request), expected)
 
     async def ask(self, request: Request) -> Response:
         """The same. Raises GuardRefused, GuardUnavailable."""

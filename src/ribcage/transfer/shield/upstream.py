@@ -103,10 +103,7 @@ class Upstream(asyncio.BufferedProtocol):
 
     def context_for(self, abstract_syntax: str, transfer_syntax: str = "") -> AcceptedContext | None:
         """An agreed context, or None."""
-        for each in self._layer.contexts.values():
-            if each.abstract_syntax == abstract_syntax and transfer_syntax in ("", each.transfer_syntax):
-                return each
-        return None
+        return self._layer.context_for(abstract_syntax, transfer_syntax)
 
     def context(self, context_id: int) -> AcceptedContext:
         """The agreed context of a message that came."""
